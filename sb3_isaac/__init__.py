@@ -1,0 +1,48 @@
+"""Thousands of simulated legged robots as one Stable-Baselines3 ``VecEnv``.
+
+Importing the package registers its environment ids with Gymnasium and does no more: torch, Stable-Baselines3 and the
+simulator are imported when a name below is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, List
+
+from sb3_isaac.errors import UserError
+from sb3_isaac.registration import register_all
+
+if TYPE_CHECKING:
+    from sb3_isaac.rl.callbacks import AdaptiveLearningRate
+    from sb3_isaac.rl.export import load_policy
+    from sb3_isaac.robots import Robot
+    from sb3_isaac.tensor_env import Step, TensorEnv
+    from sb3_isaac.vec_env import IsaacVecEnv
+
+__version__ = "0.1.0"
+__all__ = ["AdaptiveLearningRate", "IsaacVecEnv", "Robot", "Step", "TensorEnv", "UserError", "load_policy"]
+
+_LAZY = {
+    "AdaptiveLearningRate": "sb3_isaac.rl.callbacks",
+    "IsaacVecEnv": "sb3_isaac.vec_env",
+    "Robot": "sb3_isaac.robots",
+    "Step": "sb3_isaac.tensor_env",
+    "TensorEnv": "sb3_isaac.tensor_env",
+    "load_policy": "sb3_isaac.rl.export",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name at its first use (PEP 562)."""
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_LAZY[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> List[str]:
+    return sorted({*globals(), *__all__})
+
+
+register_all()

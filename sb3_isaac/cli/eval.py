@@ -1,0 +1,45 @@
+"""``sb3-isaac eval RUN``: the figures of a trained policy."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from sb3_isaac.cli.main import pair, positive
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """RUN and how to score it."""
+    add = parser.add_argument
+    add("run", metavar="RUN", help="run folder, checkpoint folder or policy.pth")
+    add("--episodes", type=positive, default=256, help="one for each robot (default: %(default)s)")
+    add("--command", type=pair, metavar="V,W", help="forward m/s and yaw rad/s (default: 1.0,0.0)")
+    add("--env", help="another environment than the one it was trained on")
+    add("--seed", type=int, default=0, help="of the starts (default: %(default)s)")
+    add("--json", action="store_true", help="print one JSON object and nothing else")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluate and print."""
+    from sb3_isaac.rl.evaluate import evaluate, make_eval_env
+    from sb3_isaac.rl.export import load_policy
+
+    policy = load_policy(args.run)
+    env = make_eval_env(policy, args.episodes, command=args.command, seed=args.seed, env=args.env)
+    bar = None
+    if sys.stderr.isatty():
+        from tqdm import tqdm
+
+        bar = tqdm(total=round(env.max_steps), unit="step", leave=False)  # type: ignore[attr-defined]
+    report = evaluate(env, policy, seed=args.seed, on_step=None if bar is None else lambda *_: bar.update())
+    if bar is not None:
+        bar.close()
+    env.close()
+    if args.json:
+        print(json.dumps(report))
+        return 0
+    width = max(map(len, report))
+    for key, value in report.items():
+        print(f"{key:<{width}}  {value:.4f}" if isinstance(value, float) else f"{key:<{width}}  {value}")
+    return 0

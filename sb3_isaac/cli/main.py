@@ -1,0 +1,78 @@
+"""``sb3-isaac <verb>``: one sentence and exit code 2 for every mistake of the caller's."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from typing import Any, List, NoReturn, Optional
+
+from sb3_isaac.errors import UserError, unknown
+
+VERBS = {
+    "train": "train a policy",
+    "eval": "score a trained policy",
+    "play": "watch a trained policy: viewer, video or picture",
+    "plot": "draw the curves of one or more runs",
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse, with its complaints as UserErrors."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}: see '{self.prog} --help'.")
+
+
+def main(argv: Optional[List[str]] = None) -> int:
+    """Run a command; returns the exit code."""
+    argv = sys.argv[1:] if argv is None else argv
+    try:
+        return _run(argv)
+    except UserError as error:
+        print(f"sb3-isaac: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("sb3-isaac: interrupted; what was saved stands, and 'sb3-isaac train -i RUN' goes on from there.",
+              file=sys.stderr)
+        return 130
+
+
+def _run(argv: List[str]) -> int:
+    if not argv or argv[0] in ("-h", "--help"):
+        width = max(map(len, VERBS))
+        print("usage: sb3-isaac <verb> [options]\n")
+        print("\n".join(f"  {verb:<{width}}  {text}" for verb, text in VERBS.items()))
+        print("\n'sb3-isaac <verb> --help' lists a verb's options.")
+        return 0
+    if argv[0] in ("-V", "--version"):
+        from sb3_isaac import __version__
+
+        print(__version__)
+        return 0
+    if argv[0] not in VERBS:
+        raise unknown("verb", argv[0], VERBS)
+    module: Any = importlib.import_module(f"sb3_isaac.cli.{argv[0]}")
+    parser = _Parser(prog=f"sb3-isaac {argv[0]}", description=VERBS[argv[0]].capitalize() + ".", allow_abbrev=False)
+    module.add_arguments(parser)
+    return int(module.run(parser.parse_args(argv[1:])))
+
+
+def pair(text: str) -> List[float]:
+    """An argparse type: ``1.0,0.0``."""
+    try:
+        forward, yaw = (float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not two numbers such as 1.0,0.0") from None
+    return [forward, yaw]
+
+
+def positive(text: str) -> int:
+    """An argparse type: a whole number of at least 1; 1e7 is one too."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if value < 1 or value != int(value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(value)

@@ -1,0 +1,115 @@
+"""``sb3-isaac train``: rl-zoo's flags and YAML, all robots in one environment."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import math
+from dataclasses import replace
+from pathlib import Path
+
+from sb3_isaac.cli.main import positive
+from sb3_isaac.errors import UserError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """rl-zoo's names and meanings; frequencies are in timesteps, as there."""
+    add = parser.add_argument
+    add("--env", default="IsaacQuadrupedFlat-v0", help="environment id (default: %(default)s)")
+    add("--algo", default="ppo", help="algorithm (default: %(default)s)")
+    add("--num-envs", type=positive, help="number of robots; beats --env-kwargs num_envs:N and the YAML's n_envs")
+    add("-n", "--n-timesteps", type=positive, help="transitions in all")
+    add("-conf", "--conf-file", help="YAML file, or the name of a shipped one (ppo, ppo-course)")
+    add("-params", "--hyperparams", nargs="+", default=[], metavar="KEY:VALUE", help="override YAML keys")
+    add("--env-kwargs", nargs="+", default=[], metavar="KEY:VALUE", help="task options, such as robot:anymal")
+    add("--seed", type=int, help="random seed (default: the YAML's, else a random one)")
+    add("--device", help="torch device of the learner (default: auto)")
+    add("-f", "--log-folder", default="logs", help="where run folders are made (default: %(default)s)")
+    add("-tb", "--tensorboard-log", help="another folder for TensorBoard than RUN/tb")
+    add("-i", "--trained-agent", metavar="RUN", help="resume this run folder or checkpoint folder")
+    add("-P", "--progress", action="store_true", help="a progress bar in place of lines")
+    add("--eval-freq", type=int, default=None, help="timesteps between evaluations; -1 for at the end only "
+                                                    "(default: 10 iterations)")
+    add("--eval-episodes", type=positive, default=128, help="episodes of an evaluation (default: %(default)s)")
+    add("--save-freq", type=positive, help="timesteps between numbered checkpoints (default: 100 iterations)")
+    add("--log-interval", type=positive, default=1, help="iterations between progress lines (default: %(default)s)")
+    add("--no-early-stop", action="store_true", help="train to the end even when it walks already")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train; the run folder is printed first and last."""
+    from sb3_isaac.rl.run import new_run_folder
+
+    config, folder, resume_from = _resume(args) if args.trained_agent else (_config(args), None, None)
+    settings = _settings(args, config)
+    if folder is None:
+        folder = new_run_folder(Path(args.log_folder), config.algo, config.env)
+    what = "resuming" if resume_from else "training"
+    print(f"{what} {config.env}, {config.n_envs} robots, {config.n_timesteps / 1e6:g}M steps -> {folder}", flush=True)
+    from sb3_isaac.rl.train import train
+
+    try:
+        train(config, folder, settings, resume_from)
+    except UserError:
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # a mistake found before anything was saved leaves no empty folder; others are not empty
+        raise
+    print(f"done: sb3-isaac eval {folder}   sb3-isaac play {folder} --video walk.mp4   sb3-isaac plot {folder}")
+    return 0
+
+
+def _config(args: argparse.Namespace):  # type: ignore[no-untyped-def]
+    from sb3_isaac.config import load_config, parse_key_values
+    from sb3_isaac.rl.build import algorithm_options
+    from sb3_isaac.tasks import task_options
+
+    config = load_config(
+        args.env, args.algo, path=args.conf_file, algo_keys=algorithm_options(args.algo),
+        env_keys=[name for name in task_options(args.env) if name not in ("seed", "render_mode")],
+        overrides=parse_key_values(args.hyperparams, "-params"),
+        env_kwargs=parse_key_values(args.env_kwargs, "--env-kwargs"),
+        num_envs=args.num_envs, n_timesteps=args.n_timesteps, seed=args.seed, device=args.device)
+    return config
+
+
+def _resume(args: argparse.Namespace):  # type: ignore[no-untyped-def]
+    """Configuration, run folder and checkpoint folder of ``-i``; a checkpoint's run is the folder above it."""
+    from sb3_isaac.config import load_config
+    from sb3_isaac.rl.build import algorithm_options
+    from sb3_isaac.rl.run import find_checkpoint, read_meta
+    from sb3_isaac.tasks import task_options
+
+    for flag in ("num_envs", "conf_file", "seed"):
+        if getattr(args, flag) is not None:
+            raise UserError(f"--{flag.replace('_', '-')} cannot change on a resumed run: leave it out, "
+                            "or start a new one.")
+    if args.hyperparams or args.env_kwargs:
+        raise UserError("-params and --env-kwargs cannot change on a resumed run: leave them out, or start a new one.")
+    given = Path(args.trained_agent)
+    checkpoint = find_checkpoint(given)
+    meta = read_meta(checkpoint)
+    config = load_config(meta["env"], meta["algo"], path=checkpoint / "config.yml",
+                         algo_keys=algorithm_options(meta["algo"]), env_keys=task_options(meta["env"]),
+                         n_timesteps=args.n_timesteps, device=args.device)
+    if given.parent.name == "checkpoints":
+        folder = given.parent.parent
+    elif given.name in ("latest", ".latest.old"):
+        folder = given.parent
+    else:
+        folder = given
+    return config, folder, checkpoint
+
+
+def _settings(args: argparse.Namespace, config):  # type: ignore[no-untyped-def]
+    from sb3_isaac.rl.train import Settings
+
+    per_iteration = config.n_envs * config.algo_kwargs.get("n_steps", 2048)
+    settings = Settings(eval_episodes=args.eval_episodes, early_stop=not args.no_early_stop,
+                        progress_bar=args.progress, log_interval=args.log_interval,
+                        tensorboard_log=args.tensorboard_log)
+    if args.eval_freq is not None:
+        never = args.eval_freq < 1
+        settings = replace(settings, eval_every=10**9 if never else max(1, round(args.eval_freq / per_iteration)))
+    if args.save_freq is not None:
+        settings = replace(settings, save_every=max(1, math.ceil(args.save_freq / per_iteration)))
+    return settings

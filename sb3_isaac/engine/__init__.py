@@ -1,0 +1,53 @@
+"""Engines: many worlds of one compiled MuJoCo model, their fields as torch tensors."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Mapping, Optional, Protocol
+
+import torch
+
+
+class Engine(Protocol):
+    """N worlds of one model. Tensors that it hands out keep their address and are refreshed in place.
+
+    ============ =============== =====================================================================
+    member       shape, dtype    what
+    ============ =============== =====================================================================
+    num_worlds   int             N
+    device       torch.device    where the tensors live
+    timestep_s   float           one physics step, seconds
+    bad          (N,) bool       worlds that the last ``step`` lost: non-finite, or reset by MuJoCo itself
+    physics_s    float           seconds spent in physics since construction
+    ============ =============== =====================================================================
+    """
+
+    num_worlds: int
+    device: torch.device
+    timestep_s: float
+    bad: torch.Tensor
+    physics_s: float
+
+    def field(self, name: str) -> torch.Tensor:
+        """The ``MjData`` field `name` as (N, ...) float32; position and velocity fields are current after a step,
+        forces are those of its last substep."""
+
+    def step(self, ctrl: torch.Tensor, nstep: int) -> None:
+        """Apply controls (N, nu) and advance every world by `nstep` physics steps."""
+
+    def reset(self, mask: torch.Tensor, qpos: torch.Tensor, qvel: torch.Tensor) -> None:
+        """Put the worlds of `mask` (N,) bool into the states qpos (N, nq), qvel (N, nv); other rows are ignored."""
+
+    def model_field(self, name: str) -> torch.Tensor:
+        """A copy of the ``MjModel`` field `name` as it stands in every world, (N, ...) float32."""
+
+    def set_model_field(self, name: str, values: torch.Tensor, mask: Optional[torch.Tensor] = None) -> None:
+        """Give the worlds of `mask` (None: all) their own values (N, ...) of a model field."""
+
+    def state_dict(self) -> Dict[str, Any]:
+        """Physics state, randomised model fields and bad-world marks, as tensors."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from ``state_dict()``, bit for bit."""
+
+    def close(self) -> None:
+        """Release the worker threads and the worlds."""

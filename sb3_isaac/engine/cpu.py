@@ -1,0 +1,184 @@
+"""The CPU engine: ``mujoco.batch.Batch``, which steps all worlds on a thread pool with the GIL released."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from typing import Any, Dict, Iterator, Mapping, Optional, Tuple
+
+import mujoco
+import numpy as np
+import torch
+from mujoco import batch
+
+from sb3_isaac.errors import UserError, unknown
+
+
+def available_cores() -> int:
+    """Cores this process may run on, which in a container are fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep MuJoCo's warnings off the terminal and out of ``MUJOCO_LOG.TXT``; the counters report them instead."""
+    before = mujoco.MjLogConfig.get()
+    silent = mujoco.MjLogConfig.get()
+    silent.logto_console = False
+    silent.logto_file = False
+    mujoco.MjLogConfig.set(silent)
+    try:
+        yield
+    finally:
+        mujoco.MjLogConfig.set(before)
+
+
+class CpuEngine:
+    """N worlds of one model on the CPU's cores (see :class:`~sb3_isaac.engine.Engine`).
+
+    Results are bit-identical at any number of threads.
+
+    :param model: the compiled model; it should have ``jacobian="dense"`` (MuJoCo 4.0.0's Newton solver has a wrong
+        Hessian with sparse constraint Jacobians: google-deepmind/mujoco#3767).
+    :param num_worlds: N.
+    :param threads: physics threads, by default one for each available core.
+    """
+
+    def __init__(self, model: mujoco.MjModel, num_worlds: int, threads: Optional[int] = None) -> None:
+        if threads is not None and threads < 1:
+            raise UserError(f"threads is {threads}: give a number of physics threads of at least 1, or None for all.")
+        self.model = model
+        self.num_worlds = num_worlds
+        self.device = torch.device("cpu")
+        self.timestep_s = float(model.opt.timestep)
+        self.threads = min(threads or available_cores(), num_worlds)
+        self.bad = torch.zeros(num_worlds, dtype=torch.bool)
+        self.physics_s = 0.0
+        self._batch = batch.Batch(model, num_worlds, self.threads)
+        self._ctrl = self._batch.bind("ctrl")
+        self._qpos, self._qvel = self._batch.bind("qpos"), self._batch.bind("qvel")
+        self._fields: Dict[str, Tuple[np.ndarray, np.ndarray, torch.Tensor]] = {}
+
+    def field(self, name: str) -> torch.Tensor:
+        """See :meth:`Engine.field`. Fields asked for cost one copy a step each."""
+        if name not in batch.DATA_FIELDS:
+            raise unknown("MuJoCo data field", name, batch.DATA_FIELDS)
+        if name not in self._fields:
+            source = self._batch.bind(name)
+            tensor = torch.zeros(source.shape, dtype=torch.float32)
+            self._fields[name] = (source, tensor.numpy(), tensor)
+            with _quiet():
+                self._batch.forward()
+            self._refresh()
+        return self._fields[name][2]
+
+    def step(self, ctrl: torch.Tensor, nstep: int) -> None:
+        """See :meth:`Engine.step`."""
+        np.copyto(self._ctrl, ctrl.numpy(), casting="same_kind")
+        failed = None
+        start = time.perf_counter()
+        with _quiet():
+            try:
+                self._batch.step(nstep=nstep, stage=mujoco.mjtStage.mjSTAGE_VEL.value)
+            except batch.SimulationError as error:
+                failed = error.ids
+        self.physics_s += time.perf_counter() - start
+        self._find_bad(failed)
+        self._refresh()
+
+    def _find_bad(self, failed: Optional[np.ndarray]) -> None:
+        """MuJoCo resets a diverged world itself, so a finite state proves nothing: its warning counters tell.
+
+        The counters are cleared here because MuJoCo's own reset clears them too, and sets them to 1 each time.
+        """
+        warnings = self._batch.warning[:, :, 1]
+        bad = warnings.any(axis=1)
+        bad |= ~(np.isfinite(self._qpos).all(axis=1) & np.isfinite(self._qvel).all(axis=1))
+        if failed is not None:
+            bad[failed] = True
+        if bad.any():
+            self._batch.warning[bad] = 0
+        self.bad.copy_(torch.from_numpy(bad))
+
+    def reset(self, mask: torch.Tensor, qpos: torch.Tensor, qvel: torch.Tensor) -> None:
+        """See :meth:`Engine.reset`. All fields, forces included, are current for the worlds that were reset."""
+        rows = mask.numpy()
+        if not rows.any():
+            return
+        start = time.perf_counter()
+        with _quiet():
+            self._batch.reset(rows, stage=mujoco.mjtStage.mjSTAGE_NONE.value)
+            self._qpos[rows] = qpos.numpy()[rows]
+            self._qvel[rows] = qvel.numpy()[rows]
+            self._batch.forward(rows)
+        self.physics_s += time.perf_counter() - start
+        self.bad &= ~mask
+        self._refresh()
+
+    def _refresh(self) -> None:
+        for source, target, _ in self._fields.values():
+            np.copyto(target, source, casting="same_kind")
+
+    def model_field(self, name: str) -> torch.Tensor:
+        """See :meth:`Engine.model_field`."""
+        if name not in batch.MODEL_FIELDS:
+            raise unknown("MuJoCo model field", name, batch.MODEL_FIELDS)
+        own = self._batch.expanded(name)
+        if own is None:
+            shared = np.asarray(getattr(self.model.opt, name[4:]) if name.startswith("opt.") else
+                                getattr(self.model, name))
+            own = np.broadcast_to(shared, (self.num_worlds, *shared.shape))
+        return torch.from_numpy(own.astype(np.float32))
+
+    def set_model_field(self, name: str, values: torch.Tensor, mask: Optional[torch.Tensor] = None) -> None:
+        """See :meth:`Engine.set_model_field`. Constants that MuJoCo derives from the field follow."""
+        if name not in batch.MODEL_FIELDS:
+            raise unknown("MuJoCo model field", name, batch.MODEL_FIELDS)
+        own = self._batch.expand(name)
+        if tuple(values.shape) != own.shape:
+            raise UserError(f"model field {name!r} was given shape {tuple(values.shape)}: it takes {own.shape}.")
+        rows = slice(None) if mask is None else mask.numpy()
+        own[rows] = values.numpy()[rows]
+        if name in mujoco.MjModel._setconst_inputs or name.startswith("opt."):
+            self._batch.set_const(None if mask is None else rows)
+
+    def state_dict(self) -> Dict[str, Any]:
+        """See :meth:`Engine.state_dict`."""
+        expanded = {n: v for n in sorted(batch.MODEL_FIELDS) if (v := self._batch.expanded(n)) is not None}
+        return {
+            "state": torch.from_numpy(self._batch.state.copy()),
+            "warning": torch.from_numpy(self._batch.warning.copy()),
+            "bad": self.bad.clone(),
+            "model": {name: torch.from_numpy(values.copy()) for name, values in expanded.items()},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """See :meth:`Engine.load_state_dict`."""
+        if tuple(state["state"].shape) != self._batch.state.shape:
+            raise UserError(
+                f"the saved simulation has state {tuple(state['state'].shape)} and this one {self._batch.state.shape}: "
+                "continue with the same robot and number of environments."
+            )
+        for name, values in state["model"].items():
+            self._batch.expand(name)[...] = values.numpy()
+        self._batch.state[...] = state["state"].numpy()
+        with _quiet():
+            self._batch.forward()
+        self._batch.state[...] = state["state"].numpy()
+        self._batch.warning[...] = state["warning"].numpy()
+        self.bad.copy_(state["bad"])
+        self._refresh()
+
+    def mj_data(self, world: int) -> mujoco.MjData:
+        """A copy of one world for rendering or for any ``mj_`` function, its kinematics computed."""
+        data = self._batch.get_data(world)
+        mujoco.mj_kinematics(self._batch.get_model(world), data)
+        return data
+
+    def close(self) -> None:
+        """See :meth:`Engine.close`."""
+        self._fields.clear()
+        self.__dict__.pop("_batch", None)

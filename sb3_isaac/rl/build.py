@@ -1,0 +1,108 @@
+"""From a configuration to SB3 objects: algorithm class, environment, normaliser, model."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import warnings
+from typing import Any, Dict, Mapping, Optional, Tuple
+
+import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+
+from sb3_isaac.config import TrainConfig, is_schedule, parse_schedule
+from sb3_isaac.errors import UserError, unknown
+from sb3_isaac.rl.export import ACTIVATIONS
+from sb3_isaac.vec_env import IsaacVecEnv
+
+ALGORITHMS: Dict[str, str] = {"ppo": "stable_baselines3:PPO"}
+"""``--algo`` -> ``module:class``; on-policy algorithms whose model is an actor-critic."""
+MANY_MINIBATCHES = 64
+
+
+def algorithm(name: str) -> Any:
+    """The class of ``--algo NAME``."""
+    if name not in ALGORITHMS:
+        raise unknown("algorithm", name, ALGORITHMS)
+    module, cls = ALGORITHMS[name].split(":")
+    return getattr(importlib.import_module(module), cls)
+
+
+def algorithm_options(name: str) -> Tuple[str, ...]:
+    """Keywords that the algorithm takes and a configuration may set."""
+    ours = ("self", "policy", "env", "tensorboard_log", "verbose", "seed", "device", "_init_setup_model")
+    return tuple(p for p in inspect.signature(algorithm(name).__init__).parameters if p not in ours)
+
+
+def _schedule(text: str) -> Any:
+    """rl-zoo's ``lin_x``: from x down to 0 as training goes on."""
+    _, start = parse_schedule(text)
+    return lambda progress_remaining: progress_remaining * start
+
+
+def algorithm_kwargs(config: TrainConfig) -> Dict[str, Any]:
+    """The algorithm's arguments with names of activations and schedules resolved."""
+    resolved: Dict[str, Any] = {key: _schedule(value) if isinstance(value, str) and is_schedule(value) else value
+                for key, value in config.algo_kwargs.items()}
+    policy_kwargs: Dict[str, Any] = {**(resolved.get("policy_kwargs") or {})}
+    if "activation_fn" in policy_kwargs:
+        policy_kwargs["activation_fn"] = ACTIVATIONS[policy_kwargs["activation_fn"]]
+    if policy_kwargs:
+        resolved["policy_kwargs"] = policy_kwargs
+    return resolved
+
+
+def check_supported(config: TrainConfig) -> None:
+    """Refuse an unknown device, and what rl-zoo's YAML can say and environments that are one object cannot do."""
+    if config.device != "auto":
+        try:
+            torch.zeros(1, device=config.device)
+        except (RuntimeError, AssertionError) as error:
+            raise UserError(f"device {config.device!r} cannot be used here: give auto, cpu, or a CUDA device such as "
+                            f"cuda:0 where torch finds one ({torch.cuda.device_count()} found).") from error
+    for key in ("env_wrapper", "vec_env_wrapper", "frame_stack"):
+        if getattr(config, key) is not None:
+            raise UserError(f"{key} in {config.source} is not supported: all robots are one environment, so write what "
+                            "it does into a task of your own, and remove the key.")
+    n_steps, batch_size = config.algo_kwargs.get("n_steps"), config.algo_kwargs.get("batch_size", 64)
+    if isinstance(n_steps, int) and isinstance(batch_size, int):
+        minibatches = -(-config.n_envs * n_steps // batch_size)
+        if minibatches > MANY_MINIBATCHES:
+            warnings.warn(f"batch_size {batch_size} makes {minibatches} minibatches of each epoch, which is slow: "
+                          f"try batch_size {config.n_envs * n_steps // 12} or n_minibatches 12.", stacklevel=2)
+
+
+def make_env(config: TrainConfig) -> IsaacVecEnv:
+    """The training environment."""
+    return IsaacVecEnv(config.env, num_envs=config.n_envs, seed=config.seed, **config.env_kwargs)  # type: ignore
+
+
+def wrap_env(config: TrainConfig, env: IsaacVecEnv) -> VecEnv:
+    """`env` behind SB3's VecNormalize, where the configuration asks for it; its gamma is the algorithm's."""
+    if config.normalize is None:
+        return env
+    kwargs: Dict[str, Any] = {"gamma": config.algo_kwargs.get("gamma", 0.99), **config.normalize}
+    return VecNormalize(env, **kwargs)
+
+
+def make_model(config: TrainConfig, env: VecEnv, tensorboard_log: Optional[str] = None) -> BaseAlgorithm:
+    """A fresh model."""
+    model: BaseAlgorithm = algorithm(config.algo)(
+        config.policy, env, seed=config.seed, device=config.device, tensorboard_log=tensorboard_log,
+        **algorithm_kwargs(config))
+    return model
+
+
+def yaml_callback(path: str, kwargs: Mapping[str, object]) -> BaseCallback:
+    """The callback that a YAML names by its dotted path."""
+    module, _, name = path.rpartition(".")
+    try:
+        cls = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise UserError(f"callback {path!r} cannot be imported ({error}): give package.module.Class.") from error
+    callback = cls(**kwargs)
+    if not isinstance(callback, BaseCallback):
+        raise UserError(f"callback {path!r} is no stable_baselines3 BaseCallback: give one.")
+    return callback

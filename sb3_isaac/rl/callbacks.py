@@ -1,0 +1,213 @@
+"""Callbacks for SB3's ``learn()``, each of use on its own with stock PPO on an IsaacVecEnv.
+
+An iteration is one rollout and one update. ``save_freq`` and the like of SB3 count calls of ``step``; these count
+iterations, so that "every 100" means every 100 × n_steps × num_envs transitions.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Callable, Dict, List, Optional
+
+import torch
+from stable_baselines3.common.callbacks import BaseCallback
+
+from sb3_isaac.errors import UserError
+from sb3_isaac.rl.evaluate import evaluate, walks
+from sb3_isaac.rl.export import ExportedPolicy, policy_content
+from sb3_isaac.vec_env import IsaacVecEnv, unwrap
+
+PHASES = ("physics", "task", "inference", "update")
+
+
+def iteration_of(model: Any) -> int:
+    """Iterations behind `model`: its transitions over those of one rollout."""
+    return int(model.num_timesteps // (model.n_steps * model.n_envs))
+
+
+class AdaptiveLearningRate(BaseCallback):
+    """Steer the learning rate so that an update moves the policy by about `desired_kl` nat.
+
+    After an update whose ``train/approx_kl`` is above twice `desired_kl` the rate is divided by 1.5, after one below
+    half of it multiplied by 1.5 (the rule of rsl_rl and of Schulman's adaptive-KL PPO, arXiv 1707.06347, applied once
+    an iteration). The rate is the model's ``learning_rate``, so a saved model carries it.
+
+    :param desired_kl: above 0; locomotion commonly uses 0.01.
+    :param low, high: bounds of the rate.
+    """
+
+    def __init__(self, desired_kl: float = 0.01, low: float = 1e-5, high: float = 1e-2) -> None:
+        super().__init__()
+        if not desired_kl > 0 or not 0 < low <= high:
+            raise UserError(f"desired_kl {desired_kl}, low {low} and high {high} must be above 0 with low <= high.")
+        self.desired_kl, self.low, self.high = desired_kl, low, high
+
+    def _on_training_start(self) -> None:
+        if not isinstance(self.model.learning_rate, (int, float)):
+            raise UserError("AdaptiveLearningRate needs a number as learning_rate to start from: drop the schedule.")
+
+    def _on_rollout_start(self) -> None:
+        kl = self.logger.name_to_value.get("train/approx_kl")
+        if kl is None:
+            return
+        rate = float(self.model.learning_rate)  # type: ignore[arg-type]
+        if kl > 2.0 * self.desired_kl:
+            rate = max(self.low, rate / 1.5)
+        elif kl < 0.5 * self.desired_kl:
+            rate = min(self.high, rate * 1.5)
+        self.model.learning_rate = rate
+        self.model._setup_lr_schedule()
+
+    def _on_step(self) -> bool:
+        return True
+
+
+class TrainingLog(BaseCallback):
+    """Means over every robot, step and finished episode of an iteration, under SB3's log keys and ours.
+
+    ``rollout/ep_rew_mean`` and ``rollout/ep_len_mean`` become means over all episodes that finished in the iteration
+    (SB3 keeps the last 100, which at 4096 environments are those with the highest index);
+    ``rollout/{forward_speed,falls,timeouts,bad_worlds}``; ``reward/<term>``;
+    ``time/{physics,task,inference,update}_s``.
+    Falls, time-outs and bad worlds are counts.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.totals = dict.fromkeys(PHASES, 0.0)
+        """Seconds spent in each phase since training began."""
+        self.values: Dict[str, float] = {}
+        """What was recorded of the last rollout."""
+        self._rollout_start = self._rollout_end = 0.0
+        self._clear()
+
+    def _clear(self) -> None:
+        self._steps = 0
+        self._sums: Dict[str, torch.Tensor] = {}
+        self._episodes: List[Dict[str, float]] = []
+        self._timeouts = 0
+
+    def _on_training_start(self) -> None:
+        self._env: IsaacVecEnv = unwrap(self.training_env)
+        self._rollout_end = 0.0
+
+    def _on_rollout_start(self) -> None:
+        now = time.perf_counter()
+        if self._rollout_end:
+            self._record_time("update", now - self._rollout_end)
+        self._rollout_start = now
+        self._env_start, self._physics_start = self._env.step_s, self._env.env.physics_s
+        self._clear()
+
+    def _on_step(self) -> bool:
+        step = self._env.last_step
+        assert step is not None
+        self._steps += 1
+        for name, value in step.log.items():
+            if value.dim() == 1 and (name.startswith("reward/") or name in ("forward_speed", "fall", "bad_world")):
+                total = value.sum(dtype=torch.float32)
+                self._sums[name] = self._sums[name] + total if name in self._sums else total
+        for info in self.locals["infos"]:
+            if "episode" in info:
+                self._episodes.append(info["episode"])
+                self._timeouts += bool(info.get("TimeLimit.truncated"))
+        return True
+
+    def _on_rollout_end(self) -> None:
+        count = self._steps * self._env.num_envs
+        self.values = {}
+        for name, total in self._sums.items():
+            if name.startswith("reward/"):
+                self.values[name] = float(total) / count
+        if "forward_speed" in self._sums:
+            self.values["rollout/forward_speed"] = float(self._sums["forward_speed"]) / count
+        for name, key in (("fall", "rollout/falls"), ("bad_world", "rollout/bad_worlds")):
+            if name in self._sums:
+                self.values[key] = float(self._sums[name])
+        self.values["rollout/timeouts"] = float(self._timeouts)
+        for key, value in self.values.items():
+            self.logger.record(key, value)
+        self._share_episodes()
+        self._rollout_end = time.perf_counter()
+        step_s = self._env.step_s - self._env_start
+        physics_s = self._env.env.physics_s - self._physics_start
+        self._record_time("physics", physics_s)
+        self._record_time("task", step_s - physics_s)
+        self._record_time("inference", self._rollout_end - self._rollout_start - step_s)
+
+    def _share_episodes(self) -> None:
+        """SB3 logs the mean of its buffer of episodes: put the mean over all of this rollout's there."""
+        buffer = self.model.ep_info_buffer
+        if not self._episodes or buffer is None:
+            return
+        count = len(self._episodes)
+        means = {key: sum(float(e[key]) for e in self._episodes) / count for key in ("r", "l", "t")}
+        buffer.clear()
+        buffer.append(means)
+        self.values["rollout/ep_rew_mean"], self.values["rollout/ep_len_mean"] = means["r"], means["l"]
+
+    def _record_time(self, phase: str, seconds: float) -> None:
+        self.totals[phase] += seconds
+        self.logger.record(f"time/{phase}_s", seconds)
+
+    def _on_training_end(self) -> None:
+        if self._rollout_end:
+            self.totals["update"] += time.perf_counter() - self._rollout_end
+
+    def timing_table(self) -> str:
+        """The timing breakdown as lines of text."""
+        whole = sum(self.totals.values()) or 1.0
+        rows = [f"{phase:<10} {self.totals[phase]:>9.1f} s {100 * self.totals[phase] / whole:>5.1f} %"
+                for phase in PHASES]
+        return "\n".join(["where the time went", *rows, f"{'in all':<10} {whole:>9.1f} s"])
+
+
+class Evaluation(BaseCallback):
+    """Evaluate the deterministic policy every `every` iterations on an environment of its own.
+
+    Each key of :func:`~sb3_isaac.rl.evaluate.evaluate` is logged as ``eval/<key>``.
+
+    :param make_env: makes the small evaluation IsaacVecEnv; it is called once, at the first evaluation.
+    :param every: iterations between evaluations; there is one at the end as well.
+    :param stop: end training as soon as ``walks(report)``: reward > 300, forward speed 0.95–1.05 m/s, falls ≤ 1%.
+    """
+
+    def __init__(self, make_env: Callable[[], IsaacVecEnv], every: int = 10, stop: bool = False,
+                 seed: Optional[int] = 0) -> None:
+        super().__init__()
+        self._make_env, self.every, self.stop, self.seed = make_env, every, stop, seed
+        self._env: Optional[IsaacVecEnv] = None
+        self.report: Optional[Dict[str, Any]] = None
+        """The last evaluation, with ``steps``."""
+        self.stopped = False
+
+    def _on_rollout_start(self) -> None:
+        iteration = iteration_of(self.model)
+        if iteration > 0 and iteration % self.every == 0:
+            self.evaluate()
+            assert self.report is not None
+            self.stopped = self.stop and walks(self.report)
+
+    def _on_step(self) -> bool:
+        return not self.stopped
+
+    def evaluate(self) -> Dict[str, Any]:
+        """Evaluate now; one report for one state of the policy."""
+        steps = self.model.num_timesteps
+        if self.report is None or self.report["steps"] != steps:
+            if self._env is None:
+                self._env = self._make_env()
+            content = policy_content(self.model, self.model.get_vec_normalize_env(),  # type: ignore[arg-type]
+                                     self._env.env.metadata())
+            self.report = {**evaluate(self._env.env, ExportedPolicy(content), seed=self.seed), "steps": steps}
+            for key, value in self.report.items():
+                if isinstance(value, (int, float)) and key not in ("seed", "steps"):
+                    self.logger.record(f"eval/{key}", value)
+        return self.report
+
+    def _on_training_end(self) -> None:
+        if not self.stopped:
+            self.evaluate()
+        if self._env is not None:
+            self._env.close()
+            self._env = None

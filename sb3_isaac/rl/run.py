@@ -1,0 +1,230 @@
+"""The run folder: what a training run leaves behind, and how it goes on from there."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import platform
+import random
+import shutil
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
+
+import numpy as np
+import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import KVWriter
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize, unwrap_vec_normalize
+
+from sb3_isaac.config import TrainConfig, dump_config
+from sb3_isaac.errors import UserError
+from sb3_isaac.files import standing_folder, whole_file, whole_folder, write_text
+from sb3_isaac.rl.callbacks import iteration_of
+from sb3_isaac.rl.export import policy_content, save_policy
+from sb3_isaac.vec_env import unwrap
+
+CHECKPOINT_FILES = ("model.zip", "vecnormalize.pkl", "config.yml", "meta.json", "task_state.pt", "policy.pth")
+# What SB3 would put into the zip besides: live observations (kept in task_state.pt) and a buffer of episodes.
+NOT_IN_ZIP = ("_last_obs", "_last_episode_starts", "_last_original_obs", "ep_info_buffer", "ep_success_buffer")
+
+
+def new_run_folder(root: Path, algo: str, env: str) -> Path:
+    """``<root>/<algo>/<env>_<k>`` with the first k that is free, made here."""
+    parent = root / algo
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        for k in range(1, 100_000):
+            folder = parent / f"{env}_{k}"
+            if not folder.exists():
+                folder.mkdir()
+                return folder
+    except OSError as error:
+        raise UserError(f"cannot make a run folder in {parent} ({error.strerror}): choose another one with -f.") \
+            from error
+    raise UserError(f"{parent} is full of runs: choose another folder with -f.")
+
+
+def find_checkpoint(path: Path) -> Path:
+    """The folder to continue from: the newest whole checkpoint of a run folder, or a checkpoint folder itself."""
+    if not path.is_dir():
+        raise UserError(f"there is no run folder {str(path)!r}: give one that 'sb3-isaac train' made.")
+    numbered = [p for p in (path / "checkpoints").glob("[0-9]*") if p.name.isdigit()]
+    found = [p for p in (path, standing_folder(path / "latest"), *numbered) if _is_whole(p)]
+    if not found:
+        raise UserError(f"{str(path)!r} holds no checkpoint yet: start the training anew.")
+    return max(found, key=lambda p: int(read_meta(p)["num_timesteps"]))
+
+
+def _is_whole(folder: Path) -> bool:
+    return all((folder / name).is_file() for name in ("model.zip", "config.yml", "meta.json", "task_state.pt"))
+
+
+def read_meta(folder: Path) -> Dict[str, Any]:
+    """``meta.json`` of a run or checkpoint folder."""
+    try:
+        meta: Dict[str, Any] = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+        return meta
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder / 'meta.json'} cannot be read: give a folder that 'sb3-isaac train' wrote.") \
+            from error
+
+
+def _meta(model: BaseAlgorithm, config: TrainConfig) -> Dict[str, Any]:
+    versions = {}
+    for name in ("sb3_isaac", "stable-baselines3", "gymnasium", "torch", "numpy", "mujoco"):
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = "absent"
+    return {
+        "env": config.env, "algo": config.algo, "seed": config.seed, "num_timesteps": model.num_timesteps,
+        "iteration": iteration_of(model), "command_line": sys.argv, "python": platform.python_version(),
+        "platform": platform.platform(), "versions": versions, "saved_at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+
+
+def task_state(model: Any) -> Dict[str, Any]:
+    """What SB3's zip leaves out and an unbroken continuation needs: tensors and builtins only."""
+    env: VecEnv = model.get_env()
+    normalizer = unwrap_vec_normalize(env)
+    kind, keys, position, has_gauss, gauss = np.random.get_state()
+    state = {
+        "num_timesteps": model.num_timesteps,
+        "last_obs": _tensors(model._last_obs),
+        "last_episode_starts": torch.as_tensor(model._last_episode_starts),
+        "env": unwrap(env).state_dict(),
+        "random": {"torch": torch.get_rng_state(), "python": _plain(random.getstate()),
+                   "numpy": [str(kind), torch.as_tensor(np.asarray(keys, dtype=np.int64)), int(position),
+                             int(has_gauss), float(gauss)]},
+    }
+    if normalizer is not None:
+        state["discounted_returns"] = torch.as_tensor(normalizer.returns)
+    return state
+
+
+def restore_task_state(model: Any, state: Mapping[str, Any]) -> None:
+    """Put ``task_state(model)`` back, so that ``learn(reset_num_timesteps=False)`` goes on without a reset."""
+    env: VecEnv = model.get_env()
+    unwrap(env).load_state_dict(state["env"])
+    normalizer = unwrap_vec_normalize(env)
+    if normalizer is not None and "discounted_returns" in state:
+        normalizer.returns = state["discounted_returns"].numpy().copy()
+    model._last_obs = _arrays(state["last_obs"])
+    model._last_episode_starts = state["last_episode_starts"].numpy().copy()
+    torch.set_rng_state(state["random"]["torch"])
+    kind, keys, *rest = state["random"]["numpy"]
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))
+    version, internal, gauss = state["random"]["python"]
+    random.setstate((version, tuple(internal), gauss))
+
+
+def _plain(value: Any) -> Any:
+    return [_plain(v) for v in value] if isinstance(value, tuple) else value
+
+
+def _tensors(obs: Any) -> Any:
+    return {k: torch.as_tensor(v) for k, v in obs.items()} if isinstance(obs, dict) else torch.as_tensor(obs)
+
+
+def _arrays(obs: Any) -> Any:
+    return {k: v.numpy().copy() for k, v in obs.items()} if isinstance(obs, dict) else obs.numpy().copy()
+
+
+def write_state(model: Any, config: TrainConfig, folder: Path) -> None:
+    """The six files of a checkpoint into an existing `folder`, each whole or not there."""
+    normalizer: Optional[VecNormalize] = model.get_vec_normalize_env()
+    with whole_file(folder / "model.zip") as path:
+        model.save(path, exclude=NOT_IN_ZIP)
+    if normalizer is not None:
+        with whole_file(folder / "vecnormalize.pkl") as path:
+            normalizer.save(str(path))
+    with whole_file(folder / "task_state.pt") as path:
+        torch.save(task_state(model), path)
+    env = unwrap(model.get_env())
+    about = {**env.env.metadata(), "env": config.env, "env_kwargs": dict(config.env_kwargs)}
+    save_policy(folder / "policy.pth", policy_content(model, normalizer, about))
+    write_text(folder / "config.yml", dump_config(config))
+    write_text(folder / "meta.json", json.dumps(_meta(model, config), indent=2) + "\n")
+
+
+class RunCheckpoints(BaseCallback):
+    """``checkpoints/<steps>/`` every `every` iterations and at the end; ``latest/``, replaced, every `latest_every`.
+
+    At the end the run folder itself gets the files too, and ``DONE``. A checkpoint is taken after an update and before
+    the next rollout, where nothing is under way.
+    """
+
+    def __init__(self, run: Path, config: TrainConfig, every: int = 100, latest_every: int = 10) -> None:
+        super().__init__()
+        self.run_folder, self.config, self.every, self.latest_every = run, config, every, latest_every
+        self._saved_at = -1
+
+    def _on_rollout_start(self) -> None:
+        iteration = iteration_of(self.model)
+        if iteration == 0 or self.model.num_timesteps == self._saved_at:
+            return
+        if iteration % self.every == 0:
+            self._save(self.run_folder / "checkpoints" / str(self.model.num_timesteps))
+        if iteration % self.latest_every == 0:
+            self._save(self.run_folder / "latest")
+
+    def _save(self, folder: Path) -> None:
+        with whole_folder(folder) as temporary:
+            write_state(self.model, self.config, temporary)
+        self._saved_at = self.model.num_timesteps
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_training_end(self) -> None:
+        final = self.run_folder / "checkpoints" / str(self.model.num_timesteps)
+        self._save(final)
+        self._save(self.run_folder / "latest")
+        for file in sorted(final.iterdir()):
+            with whole_file(self.run_folder / file.name) as path:
+                shutil.copyfile(file, path)
+        write_text(self.run_folder / "DONE", f"{self.model.num_timesteps}\n")
+
+
+class MetricsCsv(KVWriter):
+    """``metrics.csv``: a row an iteration, a column for each key that was ever logged, empty where it was not.
+
+    On a resumed run the rows after `from_step` are dropped, since those iterations are run again.
+    """
+
+    def __init__(self, path: Path, from_step: int = 0) -> None:
+        self.path = path
+        self._columns: List[str] = ["step"]
+        self._rows: List[Dict[str, Any]] = []
+        if path.exists() and from_step > 0:
+            with path.open(newline="", encoding="utf-8") as file:
+                reader = csv.DictReader(file)
+                self._columns = list(reader.fieldnames or self._columns)
+                self._rows = [row for row in reader if int(row["step"]) <= from_step]
+
+    def write(self, key_values: Dict[str, Any], key_excluded: Dict[str, Tuple[str, ...]], step: int = 0) -> None:
+        """Add a row; called by SB3's logger."""
+        row = {k: v for k, v in key_values.items() if isinstance(v, (int, float, np.number))}
+        self._columns += [k for k in sorted(row) if k not in self._columns]
+        self._rows.append({"step": step, **row})
+        text = io.StringIO()
+        writer = csv.DictWriter(text, self._columns, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self._rows)
+        write_text(self.path, text.getvalue())
+
+    def close(self) -> None:
+        """Nothing stays open between rows."""
+
+
+def read_metrics(path: Union[str, Path]) -> Dict[str, np.ndarray]:
+    """Columns of a ``metrics.csv`` as arrays, NaN where a row has no value."""
+    with Path(path).open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    columns = rows[0].keys() if rows else ()
+    return {key: np.array([float(row[key] or "nan") for row in rows]) for key in columns}

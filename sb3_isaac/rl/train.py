@@ -1,0 +1,104 @@
+"""The training run: build or resume, learn, leave a run folder behind."""
+
+from __future__ import annotations
+
+import math
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, List, Optional, Tuple
+
+import torch
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList
+from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
+from stable_baselines3.common.vec_env import VecNormalize
+
+from sb3_isaac.config import TrainConfig
+from sb3_isaac.errors import UserError
+from sb3_isaac.files import write_text
+from sb3_isaac.rl import build
+from sb3_isaac.rl.callbacks import AdaptiveLearningRate, Evaluation, TrainingLog
+from sb3_isaac.rl.evaluate import eval_options
+from sb3_isaac.rl.progress import Progress
+from sb3_isaac.rl.run import MetricsCsv, RunCheckpoints, restore_task_state
+from sb3_isaac.vec_env import IsaacVecEnv
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a run is watched and saved; frequencies are in iterations (one rollout and one update)."""
+
+    save_every: int = 100
+    latest_every: int = 10
+    eval_every: int = 10
+    eval_episodes: int = 128
+    early_stop: bool = True
+    progress_bar: bool = False
+    log_interval: int = 1
+    tensorboard_log: Optional[str] = None
+    """Where TensorBoard's files go; None is ``tb/`` in the run folder."""
+
+
+def train(config: TrainConfig, run: Path, settings: Settings, resume_from: Optional[Path] = None) -> Any:
+    """Train to ``config.n_timesteps``, in `run`, from scratch or from a checkpoint folder; returns the SB3 model.
+
+    :raises UserError: when the configuration does not fit the environment or the checkpoint.
+    """
+    build.check_supported(config)
+    env = build.make_env(config)
+    model, done = (_resumed(config, env, resume_from) if resume_from is not None
+                   else (build.make_model(config, build.wrap_env(config, env)), 0))
+    if done >= config.n_timesteps:
+        env.close()
+        raise UserError(f"{resume_from} has {done} steps of the {config.n_timesteps} asked for: give a larger -n.")
+    (run / "DONE").unlink(missing_ok=True)
+    metrics = MetricsCsv(run / "metrics.csv", from_step=done)
+    tensorboard = TensorBoardOutputFormat(settings.tensorboard_log or str(run / "tb"))
+    model.set_logger(Logger(str(run), [metrics, tensorboard]))
+    callbacks, log, evaluation = _callbacks(config, run, settings)
+    model.learn(config.n_timesteps - done, callback=CallbackList(callbacks), log_interval=settings.log_interval,
+                reset_num_timesteps=resume_from is None)
+    _log_the_end(model)
+    write_text(run / "timing.txt", log.timing_table() + "\n")
+    print(log.timing_table())
+    if evaluation.stopped and evaluation.report is not None:
+        print(f"it walks: stopped at {evaluation.report['steps']} steps (--no-early-stop goes on).")
+    env.close()
+    return model
+
+
+def _log_the_end(model: Any) -> None:
+    """SB3 writes its log before an update: what the last update and evaluation recorded is written here."""
+    model.logger.dump(step=model.num_timesteps)
+    model.logger.close()
+
+
+def _callbacks(config: TrainConfig, run: Path,
+               settings: Settings) -> Tuple[List[BaseCallback], TrainingLog, Evaluation]:
+    """In order: the learning rate reads the last update, the log is filled, the state evaluated, shown and saved."""
+    options = eval_options(config.env, dict(config.env_kwargs), None)
+    evaluation = Evaluation(lambda: IsaacVecEnv(config.env, num_envs=settings.eval_episodes, **options),
+                            every=settings.eval_every, stop=settings.early_stop)
+    log = TrainingLog()
+    per_rollout = config.n_envs * int(config.algo_kwargs.get("n_steps", 2048))  # type: ignore[call-overload]
+    total = math.ceil(config.n_timesteps / per_rollout) * per_rollout
+    callbacks: List[BaseCallback] = [log]
+    if config.desired_kl is not None:
+        callbacks.append(AdaptiveLearningRate(config.desired_kl))
+    callbacks += [build.yaml_callback(path, kwargs) for path, kwargs in config.callback]
+    callbacks += [RunCheckpoints(run, config, settings.save_every, settings.latest_every), evaluation,
+                  Progress(total, log, evaluation, bar=settings.progress_bar, every=settings.log_interval)]
+    return callbacks, log, evaluation
+
+
+def _resumed(config: TrainConfig, env: IsaacVecEnv, folder: Path) -> Tuple[Any, int]:
+    """The model of a checkpoint, its normaliser and environment where they stood."""
+    try:
+        wrapped = VecNormalize.load(str(folder / "vecnormalize.pkl"), env) if config.normalize is not None else env
+        model = build.algorithm(config.algo).load(folder / "model.zip", env=wrapped, device=config.device)
+        state = torch.load(folder / "task_state.pt", weights_only=True)
+    except (OSError, ValueError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
+        raise UserError(f"the checkpoint {folder} cannot be continued ({error}): "
+                        "choose another one below checkpoints/.") from error
+    restore_task_state(model, state)
+    return model, int(state["num_timesteps"])

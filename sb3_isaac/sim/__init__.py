@@ -1,0 +1,115 @@
+"""Simulators: N robots of one kind behind one small surface, whatever physics runs below.
+
+Conventions end here. Quaternions are (w, x, y, z) and take body to world; velocities are in the frame that the
+name's suffix says (``_w`` world, ``_b`` body); joints are in the order of ``Robot.joints``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from dataclasses import dataclass
+from typing import Any, Dict, Mapping, Optional, Protocol, Tuple, Union
+
+import torch
+
+from sb3_isaac.errors import UserError, unknown
+from sb3_isaac.robots import Robot
+
+SIMULATORS = ("auto", "mujoco", "isaacgym")
+
+
+@dataclass(frozen=True)
+class SimState:
+    """Live views of the simulation: fixed address, float32, refreshed in place by ``step`` and ``reset``.
+
+    =============== ========== =====================================================================
+    field           shape      unit, frame
+    =============== ========== =====================================================================
+    root_pos_w      (N, 3)     m, world
+    root_quat_w     (N, 4)     (w, x, y, z), body to world
+    root_lin_vel_w  (N, 3)     m/s, world
+    root_ang_vel_w  (N, 3)     rad/s, world
+    joint_pos       (N, J)     rad
+    joint_vel       (N, J)     rad/s
+    joint_torque    (N, J)     N·m, of the last physics step
+    body_pos_w      (N, B, 3)  m, world, origin of each body's frame
+    contact_force_w (N, B, 3)  N, world, net force on each body in the last physics step
+    =============== ========== =====================================================================
+    """
+
+    root_pos_w: torch.Tensor
+    root_quat_w: torch.Tensor
+    root_lin_vel_w: torch.Tensor
+    root_ang_vel_w: torch.Tensor
+    joint_pos: torch.Tensor
+    joint_vel: torch.Tensor
+    joint_torque: torch.Tensor
+    body_pos_w: torch.Tensor
+    contact_force_w: torch.Tensor
+
+
+class Simulator(Protocol):
+    """N robots in N separate worlds. Methods take masks (N,) bool, never lists of ids."""
+
+    num_envs: int
+    device: torch.device
+    robot: Robot
+    control_dt: float
+    """Seconds of one ``step``."""
+    body_names: Tuple[str, ...]
+    """The B bodies of ``SimState``, in order."""
+    state: SimState
+    bad: torch.Tensor
+    """(N,) bool: worlds that the last step lost; only ``reset`` brings them back."""
+    physics_s: float
+    """Seconds spent in physics since construction."""
+    weight_n: float
+    """Weight of one robot, N."""
+
+    def step(self, targets: torch.Tensor) -> None:
+        """One control step towards joint targets (N, J) rad, or (substeps, N, J) with one for each physics step."""
+
+    def reset(self, mask: torch.Tensor, root_pos_w: torch.Tensor, root_quat_w: torch.Tensor,
+              root_lin_vel_w: torch.Tensor, root_ang_vel_w: torch.Tensor,
+              joint_pos: torch.Tensor, joint_vel: torch.Tensor) -> None:
+        """Put the robots of `mask` (N,) bool into these states; all rows are given, only masked ones are read."""
+
+    def camera(self, name: str, width: int, height: int) -> torch.Tensor:
+        """Images (N, height, width, 3) uint8 of every robot's camera `name`; raises where there are none."""
+
+    def make_renderer(self, width: int, height: int) -> Any:
+        """Draws the scene offscreen: ``frame() -> (height, width, 3) uint8`` and ``close()``."""
+
+    def state_dict(self) -> Dict[str, Any]:
+        """All that an identical continuation needs."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from ``state_dict()``."""
+
+    def close(self) -> None:
+        """Release worlds and threads."""
+
+
+def make_simulator(sim: str, robot: Robot, num_envs: int, *, device: Union[str, torch.device] = "auto",
+                   physics_dt: float = 0.01, substeps: int = 2, threads: Optional[int] = None) -> Simulator:
+    """N robots on the simulator `sim`.
+
+    :param sim: ``auto`` is ``isaacgym`` if that was imported already, else ``mujoco``.
+    :param physics_dt: seconds of a physics step; a control step takes ``substeps`` of them.
+    :param threads: physics threads on the CPU, by default one for each available core.
+    """
+    if sim not in SIMULATORS:
+        raise unknown("sim", sim, SIMULATORS)
+    if sim == "isaacgym" or (sim == "auto" and "isaacgym" in sys.modules):
+        raise UserError("sim='isaacgym' has no backend in this version: use sim='mujoco', which runs everywhere.")
+    if str(device) not in ("auto", "cpu"):
+        raise UserError(f"device {str(device)!r} is not where sim='mujoco' runs: use device='cpu' or 'auto' for it; "
+                        "the learner's device is the algorithm's own argument.")
+    if sys.version_info < (3, 11) or importlib.util.find_spec("mujoco") is None:
+        raise UserError("sim='mujoco' needs Python 3.11 or newer and MuJoCo 4 (pip install 'mujoco>=4,<5'): "
+                        f"this is Python {sys.version_info[0]}.{sys.version_info[1]}"
+                        f"{'' if importlib.util.find_spec('mujoco') else ' without mujoco'}.")
+    module = importlib.import_module("sb3_isaac.sim.mujoco")
+    return module.MujocoSimulator(robot, num_envs, physics_dt=physics_dt, substeps=substeps, threads=threads)

@@ -1,0 +1,187 @@
+"""A double pendulum balances upright: a whole environment in pure torch, and a pattern for writing your own.
+
+Two equal uniform rods hang end to end on a shoulder and an elbow, both driven by small torques. With the shoulder
+angle q1 measured from upright and the elbow angle q2 relative to the first rod, dividing by m l² gives the manipulator
+equation M(q) q̈ + c(q, q̇) + g(q) = τ / (m l²) with
+
+    M11 = 5/3 + cos q2     M12 = M21 = 1/3 + cos(q2) / 2     M22 = 1/3
+    c1 = -sin(q2) (q̇1 q̇2 + q̇2² / 2)                         c2 = sin(q2) q̇1² / 2
+    g1 = -(g / l) (3 sin q1 + sin(q1 + q2)) / 2              g2 = -(g / l) sin(q1 + q2) / 2
+
+These are the planar elbow manipulator of Spong, Hutchinson and Vidyasagar, *Robot Modeling and Control*, section 7.4,
+with both centres of mass at l / 2, both moments of inertia about them m l² / 12, and angles from upright.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Mapping, Optional, Tuple
+
+import numpy as np
+import torch
+from gymnasium import spaces
+
+from sb3_isaac.errors import UserError, unknown
+from sb3_isaac.tensor_env import Obs, Step
+
+MASS_KG = 1.0
+LENGTH_M = 0.5
+GRAVITY_M_S2 = 9.81
+TORQUE_NM = (4.0, 2.0)
+"""Limits of shoulder and elbow. Holding both rods out level would take 9.8 N·m: once straight and still at a lean
+beyond 24°, the shoulder alone cannot bring them back."""
+CONTROL_DT, SUBSTEPS = 0.02, 2
+FALLEN = 0.7
+"""An episode ends when the tip is below this part of its greatest height."""
+
+
+def acceleration(angle: torch.Tensor, velocity: torch.Tensor, torque: torch.Tensor) -> torch.Tensor:
+    """Joint accelerations (N, 2) rad/s² from angles rad, velocities rad/s and torques N·m, each (N, 2)."""
+    (q1, q2), (v1, v2) = angle.unbind(-1), velocity.unbind(-1)
+    t1, t2 = (torque / (MASS_KG * LENGTH_M**2)).unbind(-1)
+    cos2, sin2 = torch.cos(q2), torch.sin(q2)
+    m11, m12, m22 = 5 / 3 + cos2, 1 / 3 + cos2 / 2, 1 / 3
+    upper, lower = torch.sin(q1), torch.sin(q1 + q2)
+    f1 = t1 + sin2 * (v1 * v2 + v2.square() / 2) + GRAVITY_M_S2 / LENGTH_M * (3 * upper + lower) / 2
+    f2 = t2 - sin2 * v1.square() / 2 + GRAVITY_M_S2 / LENGTH_M * lower / 2
+    return torch.stack((m22 * f1 - m12 * f2, m11 * f2 - m12 * f1), dim=-1) / (m11 * m22 - m12.square())[..., None]
+
+
+def advance(angle: torch.Tensor, velocity: torch.Tensor, torque: torch.Tensor,
+            dt: float) -> Tuple[torch.Tensor, torch.Tensor]:
+    """Angles and velocities (N, 2) after `dt` seconds of constant torque, by one classical Runge-Kutta step."""
+    v1, a1 = velocity, acceleration(angle, velocity, torque)
+    v2 = velocity + dt / 2 * a1
+    a2 = acceleration(angle + dt / 2 * v1, v2, torque)
+    v3 = velocity + dt / 2 * a2
+    a3 = acceleration(angle + dt / 2 * v2, v3, torque)
+    v4 = velocity + dt * a3
+    a4 = acceleration(angle + dt * v3, v4, torque)
+    return angle + dt / 6 * (v1 + 2 * v2 + 2 * v3 + v4), velocity + dt / 6 * (a1 + 2 * a2 + 2 * a3 + a4)
+
+
+class DoublePendulum:
+    """``IsaacDoublePendulum-v0``: a :class:`~sb3_isaac.tensor_env.TensorEnv`.
+
+    Observation group ``policy`` (6): ``joint_sin`` (2), ``joint_cos`` (2), ``joint_vel`` (2) rad/s, each shoulder then
+    elbow. Action (2,) in [−1, 1]: torque as a part of ``TORQUE_NM``. Reward: the tip's height as a part of its
+    greatest, less 0.05 of the squared action. An episode begins within 0.1 rad of upright.
+
+    :param num_envs: N pendulums.
+    :param device: where the tensors live; ``auto`` is the CPU.
+    :param seed: of the first reset; None draws one.
+    :param episode_length_s: seconds until an episode runs out of time.
+    :param stagger: give each pendulum's first episode a random length, so that time-outs do not come all at once.
+    :param render_mode: ``rgb_array`` or None.
+    """
+
+    physics_s = 0.0
+
+    def __init__(self, num_envs: int = 1, *, device: str = "auto", seed: Optional[int] = None,
+                 episode_length_s: float = 10.0, stagger: bool = True, render_mode: Optional[str] = None) -> None:
+        if render_mode not in (None, "rgb_array"):
+            raise unknown("render_mode", render_mode, ("rgb_array", "None"))
+        self.max_steps = round(episode_length_s / CONTROL_DT)
+        if self.max_steps < 1:
+            raise UserError(f"episode_length_s is {episode_length_s}: give at least one control step, {CONTROL_DT} s.")
+        self.num_envs, self.device, self.stagger, self.render_mode = num_envs, _device(device), stagger, render_mode
+        self.obs_table = {"joint_sin": 2, "joint_cos": 2, "joint_vel": 2}
+        width = sum(self.obs_table.values())
+        self.observation_space = spaces.Dict({"policy": spaces.Box(-np.inf, np.inf, (width,), np.float32)})
+        self.action_space = spaces.Box(-1.0, 1.0, (2,), np.float32)
+        kw: Dict[str, Any] = {"device": self.device}
+        self.angle, self.velocity = torch.zeros(num_envs, 2, **kw), torch.zeros(num_envs, 2, **kw)
+        """Joint angles (N, 2) rad and velocities (N, 2) rad/s; writing them moves the pendulums."""
+        self.steps = torch.zeros(num_envs, dtype=torch.long, **kw)
+        """Control steps since the episode began (a staggered first episode begins in its midst)."""
+        self._obs, self._final_obs = torch.zeros(num_envs, width, **kw), torch.zeros(num_envs, width, **kw)
+        self._torque_limit = torch.tensor(TORQUE_NM, **kw)
+        self._generator = torch.Generator(device=self.device)
+        if seed is None:
+            self._generator.seed()
+        else:
+            self._generator.manual_seed(seed)
+
+    def reset(self, seed: Optional[int] = None) -> Obs:
+        """See :meth:`TensorEnv.reset`."""
+        if seed is not None:
+            self._generator.manual_seed(seed)
+        self._begin(torch.ones(self.num_envs, dtype=torch.bool, device=self.device))
+        if self.stagger:
+            self.steps.random_(0, self.max_steps, generator=self._generator)
+        return self._observe(self._obs)
+
+    def step(self, actions: torch.Tensor) -> Step:
+        """See :meth:`TensorEnv.step`."""
+        action = actions.clamp(-1.0, 1.0)
+        angle, velocity = self.angle, self.velocity
+        for _ in range(SUBSTEPS):
+            angle, velocity = advance(angle, velocity, action * self._torque_limit, CONTROL_DT / SUBSTEPS)
+        self.angle.copy_(angle)
+        self.velocity.copy_(velocity)
+        self.steps += 1
+        height = (angle[:, 0].cos() + angle.sum(dim=1).cos()) / 2
+        terms = {"reward/height": height, "reward/effort": -0.05 * action.square().sum(dim=1)}
+        terminated = height < FALLEN
+        truncated = (self.steps >= self.max_steps) & ~terminated
+        log = {**terms, "fall": terminated, "tip_height_m": 2 * LENGTH_M * height}
+        final_obs = self._observe(self._final_obs)
+        self._begin(terminated | truncated)
+        reward = terms["reward/height"] + terms["reward/effort"]
+        return Step(self._observe(self._obs), reward, terminated, truncated, final_obs, log)
+
+    def _observe(self, out: torch.Tensor) -> Obs:
+        torch.cat((self.angle.sin(), self.angle.cos(), self.velocity), dim=1, out=out)
+        return {"policy": out}
+
+    def _begin(self, mask: torch.Tensor) -> None:
+        """Start a new episode for the pendulums of `mask`. All draw, so that no draw depends on who fell."""
+        start = 0.2 * torch.rand(self.num_envs, 4, generator=self._generator, device=self.device) - 0.1
+        torch.where(mask[:, None], start[:, :2], self.angle, out=self.angle)
+        torch.where(mask[:, None], start[:, 2:], self.velocity, out=self.velocity)
+        self.steps *= ~mask
+
+    def metadata(self) -> Dict[str, Any]:
+        """See :meth:`TensorEnv.metadata`."""
+        return {"obs_table": dict(self.obs_table), "action_scale": 1.0, "control_dt": CONTROL_DT,
+                "joint_names": ["shoulder", "elbow"]}
+
+    def render(self, size: int = 240) -> Optional[np.ndarray]:
+        """The first pendulum, (size, size, 3) uint8: pixels are coloured by their distance to each rod."""
+        if self.render_mode is None:
+            return None
+        q1, q2 = self.angle[0].tolist()
+        shoulder = np.zeros(2)
+        elbow = LENGTH_M * np.array([np.sin(q1), np.cos(q1)])
+        tip = elbow + LENGTH_M * np.array([np.sin(q1 + q2), np.cos(q1 + q2)])
+        side = np.linspace(-2.2 * LENGTH_M, 2.2 * LENGTH_M, size)
+        pixels = np.stack(np.meshgrid(side, side[::-1]), axis=-1)
+        image = np.full((size, size, 3), 245, dtype=np.uint8)
+        for start, end, colour in ((shoulder, elbow, (40, 90, 160)), (elbow, tip, (220, 120, 40))):
+            rod = end - start
+            along = np.clip((pixels - start) @ rod / (rod @ rod), 0.0, 1.0)
+            image[np.linalg.norm(pixels - start - along[..., None] * rod, axis=-1) < 0.03] = colour
+        return image
+
+    def state_dict(self) -> Dict[str, Any]:
+        """See :meth:`TensorEnv.state_dict`."""
+        return {**{name: getattr(self, name).clone() for name in self._STATE},
+                "generator": self._generator.get_state()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """See :meth:`TensorEnv.load_state_dict`."""
+        for name in self._STATE:
+            getattr(self, name).copy_(state[name])
+        self._generator.set_state(state["generator"])
+
+    _STATE = ("angle", "velocity", "steps", "_obs")
+
+    def close(self) -> None:
+        """See :meth:`TensorEnv.close`; there is nothing to release."""
+
+
+def _device(name: str) -> torch.device:
+    try:
+        return torch.zeros(1, device="cpu" if name == "auto" else name).device
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"device {name!r} is not available here: give 'auto', 'cpu', or a device that this PyTorch "
+                        "has, such as 'cuda:0'.") from error

@@ -1,0 +1,376 @@
+"""A legged robot follows a commanded forward velocity and yaw rate on flat ground."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional, Tuple, Union
+
+import numpy as np
+import torch
+from gymnasium import spaces
+
+from sb3_isaac.errors import UserError, unknown
+from sb3_isaac.robots import Robot, get_robot
+from sb3_isaac.sim import Simulator, make_simulator
+from sb3_isaac.sim.rotations import from_yaw, rotate_inverse
+from sb3_isaac.tasks import rewards
+from sb3_isaac.tasks.command import Command, is_number
+from sb3_isaac.tensor_env import Obs, Step
+
+CONTACT_N = 1.0
+"""A body counts as touching above this net force, N."""
+MAX_TILT_COS = 0.5
+"""A robot has fallen when its trunk leans further than 60° (the cosine of the angle to upright)."""
+SWING_HEIGHT_M = 0.08
+
+
+@dataclass(frozen=True)
+class Features:
+    """What the reward and the measures are made of, after a control step and before any reset.
+
+    ================ ========== ==================================================================
+    field            shape      unit, frame
+    ================ ========== ==================================================================
+    lin_vel_b        (N, 3)     m/s, body
+    ang_vel_b        (N, 3)     rad/s, body
+    gravity_b        (N, 3)     unit vector, body; (0, 0, −1) upright
+    trunk_height     (N,)       m
+    joint_pos        (N, J)     rad, minus the default pose
+    joint_vel        (N, J)     rad/s
+    torque           (N, J)     N·m
+    action           (N, J)     in [−1, 1], as applied
+    last_action      (N, J)     the one before
+    command          (N, 2)     forward m/s, yaw rad/s, body
+    tracking         (N,)       in (0, 1]: how well the command is held
+    foot_contact     (N, F)     bool
+    foot_landed      (N, F)     bool: touched down in this step
+    foot_air_time    (N, F)     s since the foot left the ground, its landing step included
+    foot_clearance   (N, F)     m above its height in stance
+    foot_vel_w       (N, F, 3)  m/s, mean over the control step
+    knee_contact     (N,)       bool: a penalised body touches
+    trunk_contact    (N,)       bool: a terminal body touches
+    ================ ========== ==================================================================
+    """
+
+    lin_vel_b: torch.Tensor
+    ang_vel_b: torch.Tensor
+    gravity_b: torch.Tensor
+    trunk_height: torch.Tensor
+    joint_pos: torch.Tensor
+    joint_vel: torch.Tensor
+    torque: torch.Tensor
+    action: torch.Tensor
+    last_action: torch.Tensor
+    command: torch.Tensor
+    tracking: torch.Tensor
+    foot_contact: torch.Tensor
+    foot_landed: torch.Tensor
+    foot_air_time: torch.Tensor
+    foot_clearance: torch.Tensor
+    foot_vel_w: torch.Tensor
+    knee_contact: torch.Tensor
+    trunk_contact: torch.Tensor
+
+
+class Term(NamedTuple):
+    """A reward term: its weight for one control step, and the function of the features that it weighs."""
+
+    weight: float
+    value: Callable[[Features], torch.Tensor]
+
+
+REWARD: Dict[str, Term] = {
+    "forward_velocity": Term(0.4, lambda f: f.tracking),
+    "energy": Term(-1e-4, lambda f: rewards.mechanical_power(f.torque, f.joint_vel)),
+    "torque": Term(-2e-6, lambda f: rewards.sum_square(f.torque)),
+    "action_rate": Term(-0.008, lambda f: rewards.sum_square(f.action - f.last_action)),
+    "bounce": Term(-0.025, lambda f: f.lin_vel_b[:, 2].square()),
+    "tilt": Term(-0.3, lambda f: rewards.sum_square(f.gravity_b[:, :2])),
+    "pose": Term(-0.005, lambda f: rewards.sum_square(f.joint_pos)),
+    "trot": Term(0.2, lambda f: f.tracking * rewards.trot(f.foot_contact, f.command[:, 0] > 0.1)),
+    "air_time": Term(2.0, lambda f: f.tracking * rewards.air_time(f.foot_air_time, f.foot_landed,
+                                                                  f.command[:, 0] > 0.1)),
+    "swing_height": Term(-0.6, lambda f: rewards.swing_height(f.foot_clearance, f.foot_vel_w, SWING_HEIGHT_M)),
+    "knee_contact": Term(-0.05, lambda f: f.knee_contact.float()),
+}
+"""Forward velocity − energy, and what shapes the gait. A step's reward is the sum, and not below 0: a robot that
+would be paid less than nothing learns to fall soon. At the command (1, 0) an episode of 1000 steps can earn 400;
+above 300 it walks at 1 m/s, and standing still, falling or running backward earn less than 100."""
+
+
+def reward_weights(given: Optional[Mapping[str, float]]) -> Dict[str, float]:
+    """The weights of ``REWARD`` with those of `given` in their place."""
+    for name, value in (given or {}).items():
+        if name not in REWARD:
+            raise unknown("reward term", name, REWARD)
+        if not is_number(value):
+            raise UserError(f"reward weight {name!r} is {value!r}: give a finite number.")
+    return {name: float((given or {}).get(name, term.weight)) for name, term in REWARD.items()}
+
+
+class QuadrupedFlat:
+    """``IsaacQuadrupedFlat-v0``: a :class:`~sb3_isaac.tensor_env.TensorEnv`.
+
+    Observation group ``policy`` (44 for 12 joints):
+
+    ============= ===== ============================== ==========================
+    slice         width what                           frame, unit
+    ============= ===== ============================== ==========================
+    joint_pos     12    joint angle minus default pose rad
+    joint_vel     12    joint velocity                 rad/s
+    last_action   12    previous action, as applied    –
+    imu_ang_vel_b 3     angular velocity               body, rad/s
+    imu_gravity_b 3     gravity direction              body, –
+    command       2     forward velocity, yaw rate     body, m/s and rad/s
+    ============= ===== ============================== ==========================
+
+    Action (12,) in [−1, 1]: joint target = default pose + ``Robot.action_scale_rad`` · action, clipped to the joint's
+    range. An episode ends in a fall when a terminal body touches the ground or the trunk leans beyond 60°, and runs
+    out after ``episode_length_s``.
+
+    :param num_envs: N robots.
+    :param sim, device, threads, physics_dt, substeps: see :func:`~sb3_isaac.sim.make_simulator`. 100 Hz physics is
+        stable here and twice as fast as 200 Hz.
+    :param seed: of the first reset; None draws one.
+    :param robot: a registered name or a :class:`~sb3_isaac.robots.Robot`.
+    :param reward: weights by term, in place of those in ``REWARD``.
+    :param command: ranges of :class:`Command` by name.
+    :param stagger: give each robot's first episode a random length, so that time-outs do not come all at once.
+    :param render_mode: ``rgb_array`` or None.
+    """
+
+    def __init__(
+        self, num_envs: int = 1, *, sim: Union[str, Simulator] = "auto", device: str = "auto",
+        seed: Optional[int] = None, robot: Union[str, Robot] = "quadruped",
+        reward: Optional[Mapping[str, float]] = None, command: Optional[Mapping[str, Any]] = None,
+        episode_length_s: float = 20.0, stagger: bool = True, physics_dt: float = 0.01, substeps: int = 2,
+        threads: Optional[int] = None, render_mode: Optional[str] = None,
+    ) -> None:
+        self.weights = reward_weights(reward)
+        self.command_ranges = Command.parse(command)
+        if isinstance(sim, str):
+            sim = make_simulator(sim, get_robot(robot), num_envs, device=device, physics_dt=physics_dt,
+                                 substeps=substeps, threads=threads)
+        if render_mode not in (None, "rgb_array"):
+            raise unknown("render_mode", render_mode, ("rgb_array", "None"))
+        self.sim, self.robot, self.device, self.num_envs = sim, sim.robot, sim.device, sim.num_envs
+        self.render_mode = render_mode
+        self.control_dt = self.sim.control_dt
+        self.max_steps = round(episode_length_s / self.control_dt)
+        if self.max_steps < 1:
+            raise UserError(f"episode_length_s is {episode_length_s}: give at least one control step, "
+                            f"{self.control_dt} s.")
+        self.stagger = stagger
+        self._resample_steps = max(1, round(self.command_ranges.resample_s / self.control_dt))
+        self._generator = torch.Generator(device=self.device)
+        if seed is None:
+            self._generator.seed()
+        else:
+            self._generator.manual_seed(seed)
+        self._started = False
+        self._renderer: Any = None
+        self._allocate()
+
+    def _allocate(self) -> None:
+        n, joints, feet = self.num_envs, len(self.robot.joints), len(self.robot.feet)
+        kw: Dict[str, Any] = {"device": self.device}
+        self.obs_table = {"joint_pos": joints, "joint_vel": joints, "last_action": joints,
+                          "imu_ang_vel_b": 3, "imu_gravity_b": 3, "command": 2}
+        width = sum(self.obs_table.values())
+        assert joints != 12 or width == 44
+        self.observation_space = spaces.Dict({"policy": spaces.Box(-np.inf, np.inf, (width,), np.float32)})
+        self.action_space = spaces.Box(-1.0, 1.0, (joints,), np.float32)
+        self.command = torch.zeros(n, 2, **kw)
+        """Forward velocity m/s and yaw rate rad/s that each robot is told to hold; another task may write it."""
+        self.steps = torch.zeros(n, dtype=torch.long, **kw)
+        """Control steps since the episode began (a staggered first episode begins in its midst)."""
+        self._action, self._last_action = torch.zeros(n, joints, **kw), torch.zeros(n, joints, **kw)
+        self._air_time = torch.zeros(n, feet, **kw)
+        self._foot_pos_w = torch.zeros(n, feet, 3, **kw)
+        self._obs, self._final_obs = torch.zeros(n, width, **kw), torch.zeros(n, width, **kw)
+        self._default_joint_pos = torch.tensor(self.robot.default_joint_pos, **kw)
+        self._gravity_w = torch.tensor([0.0, 0.0, -1.0], **kw).expand(n, 3)
+        index = {name: i for i, name in enumerate(self.sim.body_names)}
+        self._feet, self._knees, self._terminal = (
+            torch.tensor([index[name] for name in names], **kw)
+            for names in (self.robot.feet, self.robot.penalised_bodies, self.robot.terminal_bodies))
+        self._stance_height = self._measure_stance()
+
+    def _measure_stance(self) -> torch.Tensor:
+        """Height (F,) m of the feet's frames when the robot stands in its default pose."""
+        everyone = torch.ones(self.num_envs, dtype=torch.bool, device=self.device)
+        self._place(everyone, noise=0.0)
+        return self._feet_pos_w()[0, :, 2].clone()
+
+    def reset(self, seed: Optional[int] = None) -> Obs:
+        """See :meth:`TensorEnv.reset`."""
+        if seed is not None:
+            self._generator.manual_seed(seed)
+        self._started = False
+        self._begin(torch.ones(self.num_envs, dtype=torch.bool, device=self.device))
+        self._observe(self._obs)
+        return {"policy": self._obs}
+
+    def step(self, actions: torch.Tensor) -> Step:
+        """See :meth:`TensorEnv.step`."""
+        self._last_action.copy_(self._action)
+        torch.clamp(actions, -1.0, 1.0, out=self._action)
+        self.sim.step(self._default_joint_pos + self.robot.action_scale_rad * self._action)
+        self.steps += 1
+        bad = self.sim.bad.clone()
+        features = self._features()
+        terminated = bad | features.trunk_contact | (features.gravity_b[:, 2] > -MAX_TILT_COS)
+        truncated = (self.steps >= self.max_steps) & ~terminated
+        terms, reward = self._reward(features, bad)
+        log = self._measures(features, terms, terminated, bad)
+        self._observe(self._final_obs)
+        torch.where(bad[:, None], self._obs, self._final_obs, out=self._final_obs)
+        self._air_time *= ~features.foot_contact
+        self._foot_pos_w.copy_(self._feet_pos_w())
+        self._draw_command((self.steps % self._resample_steps) == 0)
+        self._begin(terminated | truncated)
+        self._observe(self._obs)
+        return Step({"policy": self._obs}, reward, terminated, truncated, {"policy": self._final_obs}, log)
+
+    def _reward(self, features: Features, bad: torch.Tensor) -> Tuple[Dict[str, torch.Tensor], torch.Tensor]:
+        zero = torch.zeros(self.num_envs, device=self.device)
+        terms = {f"reward/{name}": torch.where(bad, zero, weight * REWARD[name].value(features))
+                 for name, weight in self.weights.items() if weight != 0.0}
+        total = sum(terms.values(), zero)
+        return terms, total.clamp(min=0.0)
+
+    def _features(self) -> Features:
+        state = self.sim.state
+        contact = state.contact_force_w.norm(dim=-1) > CONTACT_N
+        foot_contact = contact[:, self._feet]
+        self._air_time += self.control_dt
+        feet_pos_w = self._feet_pos_w()
+        lin_vel_b = rotate_inverse(state.root_quat_w, state.root_lin_vel_w)
+        ang_vel_b = rotate_inverse(state.root_quat_w, state.root_ang_vel_w)
+        return Features(
+            lin_vel_b=lin_vel_b,
+            ang_vel_b=ang_vel_b,
+            gravity_b=rotate_inverse(state.root_quat_w, self._gravity_w),
+            trunk_height=state.root_pos_w[:, 2],
+            joint_pos=state.joint_pos - self._default_joint_pos,
+            joint_vel=state.joint_vel,
+            torque=state.joint_torque,
+            action=self._action,
+            last_action=self._last_action,
+            command=self.command,
+            tracking=rewards.track_velocity(lin_vel_b, ang_vel_b[:, 2], self.command),
+            foot_contact=foot_contact,
+            foot_landed=foot_contact & (self._air_time > 1.5 * self.control_dt),
+            foot_air_time=self._air_time,
+            foot_clearance=feet_pos_w[..., 2] - self._stance_height,
+            foot_vel_w=(feet_pos_w - self._foot_pos_w) / self.control_dt,
+            knee_contact=contact[:, self._knees].any(dim=1),
+            trunk_contact=contact[:, self._terminal].any(dim=1),
+        )
+
+    def _measures(self, f: Features, terms: Dict[str, torch.Tensor], terminated: torch.Tensor,
+                  bad: torch.Tensor) -> Dict[str, torch.Tensor]:
+        """What evaluation and logs are made of; rows of bad worlds are zero or to be skipped."""
+        ok = ~bad
+        return {
+            **terms,
+            "bad_world": bad,
+            "fall": terminated & ok,
+            "forward_speed": torch.where(ok, f.lin_vel_b[:, 0], 0.0),
+            "yaw_rate": torch.where(ok, f.ang_vel_b[:, 2], 0.0),
+            "power_w": torch.where(ok, rewards.mechanical_power(f.torque, f.joint_vel), 0.0),
+            "trunk_height_m": f.trunk_height.clone(),
+            "knee_contact": f.knee_contact & ok,
+            "foot_contact": f.foot_contact,
+            "foot_clearance_m": f.foot_clearance,
+            "command": f.command.clone(),
+        }
+
+    def _observe(self, out: torch.Tensor) -> None:
+        state = self.sim.state
+        torch.cat((
+            state.joint_pos - self._default_joint_pos,
+            state.joint_vel,
+            self._action,
+            rotate_inverse(state.root_quat_w, state.root_ang_vel_w),
+            rotate_inverse(state.root_quat_w, self._gravity_w),
+            self.command,
+        ), dim=1, out=out)
+
+    def _begin(self, mask: torch.Tensor) -> None:
+        """Start a new episode for the robots of `mask`."""
+        keep = ~mask
+        self._place(mask, noise=1.0)
+        self.steps *= keep
+        if not self._started and self.stagger:
+            self.steps.copy_(torch.randint(0, self.max_steps, (self.num_envs,), generator=self._generator,
+                                           device=self.device))
+        self._started = True
+        self._action *= keep[:, None]
+        self._air_time *= keep[:, None]
+        self._draw_command(mask)
+        torch.where(mask[:, None, None], self._feet_pos_w(), self._foot_pos_w, out=self._foot_pos_w)
+
+    def _place(self, mask: torch.Tensor, noise: float) -> None:
+        """Stand the robots of `mask` at the origin, joints off by up to 0.1 rad and moving a little."""
+        n, joints = self.num_envs, len(self.robot.joints)
+        wobble = noise * self._uniform(-1.0, 1.0, (n, 6 + 2 * joints))
+        root_pos_w = torch.zeros(n, 3, device=self.device)
+        root_pos_w[:, 2] = self.robot.base_height_m + 0.02 * noise
+        self.sim.reset(
+            mask, root_pos_w, from_yaw(torch.zeros(n, device=self.device)), 0.2 * wobble[:, :3], 0.2 * wobble[:, 3:6],
+            self._default_joint_pos + 0.1 * wobble[:, 6:6 + joints], 0.5 * wobble[:, 6 + joints:])
+
+    def _draw_command(self, mask: torch.Tensor) -> None:
+        forward = self._uniform(*self.command_ranges.forward_m_s, (self.num_envs,))
+        yaw = self._uniform(*self.command_ranges.yaw_rad_s, (self.num_envs,))
+        torch.where(mask[:, None], torch.stack((forward, yaw), dim=1), self.command, out=self.command)
+
+    def _uniform(self, low: float, high: float, shape: Tuple[int, ...]) -> torch.Tensor:
+        return low + (high - low) * torch.rand(shape, generator=self._generator, device=self.device)
+
+    def _feet_pos_w(self) -> torch.Tensor:
+        return self.sim.state.body_pos_w[:, self._feet]
+
+    @property
+    def physics_s(self) -> float:
+        """See :class:`TensorEnv`."""
+        return self.sim.physics_s
+
+    def metadata(self) -> Dict[str, Any]:
+        """See :meth:`TensorEnv.metadata`."""
+        return {
+            "obs_table": dict(self.obs_table), "action_scale": self.robot.action_scale_rad,
+            "default_joint_pos": list(self.robot.default_joint_pos), "kp": self.robot.kp, "kd": self.robot.kd,
+            "joint_names": list(self.robot.joints), "control_dt": self.control_dt, "weight_n": self.sim.weight_n,
+        }
+
+    def render(self) -> Optional[np.ndarray]:
+        """See :meth:`TensorEnv.render`."""
+        if self.render_mode is None:
+            return None
+        if self._renderer is None:
+            self._renderer = self.sim.make_renderer(width=640, height=480)
+        return self._renderer.frame()
+
+    def state_dict(self) -> Dict[str, Any]:
+        """See :meth:`TensorEnv.state_dict`."""
+        own = {name: getattr(self, name).clone() for name in self._STATE}
+        return {"task": own, "started": self._started, "generator": self._generator.get_state(),
+                "sim": self.sim.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """See :meth:`TensorEnv.load_state_dict`."""
+        self.sim.load_state_dict(state["sim"])
+        for name in self._STATE:
+            getattr(self, name).copy_(state["task"][name])
+        self._started = state["started"]
+        self._generator.set_state(state["generator"])
+
+    _STATE = ("command", "steps", "_action", "_last_action", "_air_time", "_foot_pos_w", "_obs")
+
+    def close(self) -> None:
+        """See :meth:`TensorEnv.close`."""
+        if self._renderer is not None:
+            self._renderer.close()
+        self.sim.close()

@@ -1,0 +1,54 @@
+"""Reward terms: pure functions of tensors that return (N,). Signs and sizes live in the weights of the task."""
+
+from __future__ import annotations
+
+import torch
+
+
+def track_velocity(lin_vel_b: torch.Tensor, yaw_rate: torch.Tensor, command: torch.Tensor) -> torch.Tensor:
+    """In (0, 1]: how well the commanded forward velocity and yaw rate are held.
+
+    exp(−((v_x − c_x)² + v_y²) / 0.4) · (0.5 + 0.5 exp(−(ω_z − c_ω)² / 0.25)), the kernels of legged_gym (Rudin et
+    al. 2021, arXiv 2109.11978). They are multiplied, not added: a robot that stands still while told to walk would
+    otherwise earn all of the yaw part.
+    """
+    miss = (lin_vel_b[:, 0] - command[:, 0]).square() + lin_vel_b[:, 1].square()
+    turn = (yaw_rate - command[:, 1]).square()
+    return torch.exp(-2.5 * miss) * (0.5 + 0.5 * torch.exp(-4.0 * turn))
+
+
+def mechanical_power(torque: torch.Tensor, joint_vel: torch.Tensor) -> torch.Tensor:
+    """Σ |τ q̇| in W: what the motors give and, since a leg drive recovers little, what they brake."""
+    return (torque * joint_vel).abs().sum(dim=1)
+
+
+def sum_square(x: torch.Tensor) -> torch.Tensor:
+    """Σ x², for rates, torques and deviations (N, k)."""
+    return x.square().sum(dim=1)
+
+
+def air_time(air_time_s: torch.Tensor, landed: torch.Tensor, moving: torch.Tensor) -> torch.Tensor:
+    """Σ over feet that land in this step of the time in the air beyond 0.1 s, up to 0.4 s, while told to move.
+
+    Short hops are worth nothing rather than less: a cost on them teaches a robot that has not yet taken a step to
+    keep its feet on the ground.
+    """
+    return ((air_time_s.clamp(max=0.4) - 0.1).clamp(min=0.0) * landed).sum(dim=1) * moving
+
+
+def trot(contact: torch.Tensor, moving: torch.Tensor) -> torch.Tensor:
+    """1 where the feet of one diagonal are on the ground and those of the other are in the air, while told to move.
+
+    contact (N, 4) bool, feet in the order front left, front right, rear left, rear right.
+    """
+    first, second = contact[:, 0], contact[:, 1]
+    return ((contact[:, 3] == first) & (contact[:, 2] == second) & (first != second) & moving).float()
+
+
+def swing_height(clearance: torch.Tensor, foot_vel_w: torch.Tensor, target: float) -> torch.Tensor:
+    """Σ over feet of (clearance − target)² · horizontal speed: moving feet should be `target` m above the ground.
+
+    clearance (N, F) m, foot_vel_w (N, F, 3) m/s; a foot at rest costs nothing, so stance is free (Ji et al. 2022,
+    arXiv 2202.05481).
+    """
+    return ((clearance - target).square() * foot_vel_w[..., :2].norm(dim=-1)).sum(dim=1)

@@ -1,0 +1,193 @@
+"""``IsaacVecEnv``: a TensorEnv as a Stable-Baselines3 ``VecEnv``, with a numpy door and a tensor door."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Dict, List, Optional, Sequence, Type, Union
+
+import gymnasium as gym
+import numpy as np
+import torch
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
+
+from sb3_isaac.errors import UserError
+from sb3_isaac.tasks import make_task
+from sb3_isaac.tensor_env import Obs, Step, TensorEnv
+
+
+class IsaacVecEnv(VecEnv):
+    """Thousands of simulated robots as one SB3 ``VecEnv``.
+
+    The numpy door is SB3's own: ``reset()``, ``step(actions)``. What it returns is a copy, so it may be kept; the
+    ``infos`` of finished episodes hold ``terminal_observation`` (the true last one), ``TimeLimit.truncated`` and
+    ``episode`` (``r``, ``l``, ``t``, as SB3's Monitor writes them).
+    The tensor door, ``reset_tensor()`` and ``step_tensor(actions)``, gives the task's own tensors on its device.
+
+    The observation space is a Box when the task has the group ``policy`` alone, else a Dict of groups.
+
+    :param env: an environment id, or any :class:`~sb3_isaac.tensor_env.TensorEnv`.
+    :param num_envs: number of robots; 4096 for an id unless given, a TensorEnv brings its own.
+    :param sim: ``auto``, ``mujoco`` or ``isaacgym``.
+    :param device: where the simulation's tensors live.
+    :param seed: of the first reset, as in ``seed(seed)``.
+    :param task_options: what the task's constructor takes: ``robot``, ``reward``, ``command``, ...
+    :raises UserError: for an unknown id, simulator or option, naming the nearest valid ones.
+    """
+
+    def __init__(self, env: Union[str, TensorEnv] = "IsaacQuadrupedFlat-v0", num_envs: Optional[int] = None,
+                 sim: str = "auto", device: str = "auto", seed: Optional[int] = None, **task_options: Any) -> None:
+        if isinstance(env, str):
+            if sim != "auto":
+                task_options["sim"] = sim
+            self.env = make_task(env, 4096 if num_envs is None else num_envs, device=device, **task_options)
+        elif task_options or num_envs not in (None, env.num_envs):
+            raise UserError("a TensorEnv instance brings its own options and number of environments: "
+                            f"leave out {', '.join(task_options) or 'num_envs'}.")
+        else:
+            self.env = env
+        groups = self.env.observation_space.spaces
+        self._only_policy = set(groups) == {"policy"}
+        observation_space = groups["policy"] if self._only_policy else self.env.observation_space
+        super().__init__(self.env.num_envs, observation_space, self.env.action_space)
+        self.device = self.env.device
+        self.step_s = 0.0
+        """Seconds spent in ``step`` since construction, physics included."""
+        self.last_step: Optional[Step] = None
+        """What the last step gave, as live tensors; callbacks read its ``log``."""
+        self._actions = torch.zeros(0)
+        self._start = time.time()
+        self._returns = torch.zeros(self.num_envs, device=self.device)
+        self._lengths = torch.zeros(self.num_envs, dtype=torch.long, device=self.device)
+        if seed is not None:
+            self.seed(seed)
+
+    # ---- the tensor door
+
+    def reset_tensor(self) -> Obs:
+        """Start all episodes; live tensors {group: (N, k)}. A seed given before acts now."""
+        seed = self._seeds[0]
+        self._reset_seeds()
+        self._reset_options()
+        self._returns.zero_()
+        self._lengths.zero_()
+        return self.env.reset(seed=seed)
+
+    def step_tensor(self, actions: torch.Tensor) -> Step:
+        """One control step with actions (N, ...) on ``device``; live tensors."""
+        start = time.perf_counter()
+        self.last_step = self.env.step(actions)
+        self.step_s += time.perf_counter() - start
+        return self.last_step
+
+    # ---- the numpy door
+
+    def reset(self) -> VecEnvObs:
+        """The first observations (N, k), or a dict of them."""
+        return self._numpy(self.reset_tensor())
+
+    def step_async(self, actions: np.ndarray) -> None:
+        """Keep the actions (N, ...) for ``step_wait``."""
+        if np.shape(actions)[:1] != (self.num_envs,):
+            raise UserError(f"actions have shape {np.shape(actions)}: give one action for each of the "
+                            f"{self.num_envs} environments, {(self.num_envs, *(self.action_space.shape or ()))}.")
+        self._actions = torch.as_tensor(np.asarray(actions), device=self.device)
+
+    def step_wait(self) -> VecEnvStepReturn:
+        """Observations, rewards, dones and infos of the step begun by ``step_async``."""
+        step = self.step_tensor(self._actions)
+        dones = step.terminated | step.truncated
+        self._returns += step.reward
+        self._lengths += 1
+        infos = self._infos(step, dones)
+        self._returns *= ~dones
+        self._lengths *= ~dones
+        return self._numpy(step.obs), step.reward.cpu().numpy().copy(), dones.cpu().numpy(), infos
+
+    def _infos(self, step: Step, dones: torch.Tensor) -> List[Dict[str, Any]]:
+        """A dict for each environment, filled for finished episodes only."""
+        infos: List[Dict[str, Any]] = [{} for _ in range(self.num_envs)]
+        ids = dones.nonzero().flatten()
+        if len(ids) == 0:
+            return infos
+        final = {name: group[ids].cpu().numpy() for name, group in step.final_obs.items()}
+        truncated = step.truncated[ids].tolist()
+        lost = step.log["bad_world"][ids].tolist() if "bad_world" in step.log else [False] * len(ids)
+        returns, lengths = self._returns[ids].tolist(), self._lengths[ids].tolist()
+        now = round(time.time() - self._start, 6)
+        for k, i in enumerate(ids.tolist()):
+            last = {name: group[k] for name, group in final.items()}
+            infos[i] = {"terminal_observation": last["policy"] if self._only_policy else last,
+                        "TimeLimit.truncated": truncated[k]}
+            if lost[k]:
+                infos[i]["bad_world"] = True
+            else:
+                infos[i]["episode"] = {"r": returns[k], "l": lengths[k], "t": now}
+        return infos
+
+    def _numpy(self, obs: Obs) -> VecEnvObs:
+        """Copies: SB3 keeps an observation over the next step, which writes the live tensors."""
+        arrays = {name: group.cpu().numpy().copy() for name, group in obs.items()}
+        return arrays["policy"] if self._only_policy else arrays
+
+    # ---- the rest of VecEnv's contract
+
+    def close(self) -> None:
+        """Release the simulation."""
+        self.env.close()
+
+    def get_images(self) -> Sequence[Optional[np.ndarray]]:
+        """One picture of the scene, (h, w, 3) uint8; needs ``render_mode="rgb_array"``."""
+        return [self.env.render()]
+
+    def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> List[Any]:
+        """The attribute for each of `indices`: its row where it is a tensor or array of one row an environment."""
+        value = getattr(self.env, attr_name)
+        rows = list(self._get_indices(indices))
+        table = self._per_env(value)
+        return [value for _ in rows] if table is None else [table[i] for i in rows]
+
+    def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
+        """Write rows of a per-environment tensor, or the attribute of all environments at once."""
+        current = self._per_env(getattr(self.env, attr_name, None))
+        rows = list(self._get_indices(indices))
+        if current is not None:
+            current[rows] = torch.as_tensor(value, dtype=current.dtype, device=current.device)
+        elif len(rows) == self.num_envs:
+            setattr(self.env, attr_name, value)
+        else:
+            raise UserError(f"attribute {attr_name!r} is shared by all environments: set it without indices.")
+
+    def _per_env(self, value: Any) -> Optional[torch.Tensor]:
+        """`value` if it is a tensor with a row for each environment."""
+        rows = isinstance(value, torch.Tensor) and value.dim() > 0 and value.shape[0] == self.num_envs
+        return value if rows else None
+
+    def env_method(self, method_name: str, *method_args: Any, indices: VecEnvIndices = None,
+                   **method_kwargs: Any) -> List[Any]:
+        """Call a method of the one object that all environments are; its result for each of `indices`."""
+        result = getattr(self.env, method_name)(*method_args, **method_kwargs)
+        return [result for _ in self._get_indices(indices)]
+
+    def env_is_wrapped(self, wrapper_class: Type[gym.Wrapper], indices: VecEnvIndices = None) -> List[bool]:
+        """True for SB3's Monitor alone, whose ``episode`` infos this VecEnv makes itself."""
+        return [issubclass(wrapper_class, Monitor) for _ in self._get_indices(indices)]
+
+    def state_dict(self) -> Dict[str, Any]:
+        """Environment, random state and running episodes, as tensors and builtins."""
+        return {"env": self.env.state_dict(), "returns": self._returns.clone(), "lengths": self._lengths.clone()}
+
+    def load_state_dict(self, state: Dict[str, Any]) -> None:
+        """Continue from ``state_dict()`` in place of a reset."""
+        self.env.load_state_dict(state["env"])
+        self._returns.copy_(state["returns"])
+        self._lengths.copy_(state["lengths"])
+
+
+def unwrap(env: VecEnv) -> IsaacVecEnv:
+    """The IsaacVecEnv below SB3's wrappers; raises UserError where there is none."""
+    inner = env.unwrapped
+    if not isinstance(inner, IsaacVecEnv):
+        raise UserError(f"this needs an IsaacVecEnv below its wrappers and was given a {type(inner).__name__}.")
+    return inner

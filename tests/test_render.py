@@ -1,0 +1,185 @@
+"""Offscreen pictures, videos and ``sb3-isaac play`` without a display."""
+
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+import pytest
+
+from sb3_isaac.errors import UserError
+
+pytest.importorskip("mujoco", reason="needs MuJoCo")
+
+from sb3_isaac.cli import play
+from sb3_isaac.sim.render import SceneRenderer, lanes, write_video
+from sb3_isaac.tasks import make_task
+
+WIDTH, HEIGHT = 320, 240
+
+
+@pytest.fixture(scope="module")
+def env():
+    env = make_task("IsaacQuadrupedFlat-v0", 3, seed=0, stagger=False, threads=1)
+    env.reset()
+    yield env
+    env.close()
+
+
+@pytest.fixture(scope="module")
+def sim(env):
+    try:
+        SceneRenderer(env.sim, WIDTH, HEIGHT).close()
+    except UserError as error:
+        pytest.skip(str(error))
+    return env.sim
+
+
+@pytest.fixture
+def draw(sim):
+    made = []
+
+    def make(**options):
+        made.append(SceneRenderer(sim, WIDTH, HEIGHT, **options))
+        return made[-1]
+
+    yield make
+    for renderer in made:
+        renderer.close()
+
+
+def test_frame(draw):
+    frame = draw().frame()
+    assert frame.shape == (HEIGHT, WIDTH, 3) and frame.dtype == np.uint8
+    assert frame.std() > 10
+    sky, floor = frame[:20].mean(axis=(0, 1)), frame[-20:].mean(axis=(0, 1))
+    assert sky[2] > floor[2] + 30, "rows go from the sky down to the floor"
+
+
+def test_robots_stand_side_by_side(draw):
+    """The robots' white shells are the only near-white pixels below the horizon."""
+    def robots(frame):
+        shells = (frame[HEIGHT // 3:] > 200).all(axis=2).any(axis=0)
+        return int((np.diff(np.flatnonzero(shells)) > 8).sum()) + 1
+
+    assert [robots(draw(num_robots=n, spacing_m=1.5).frame()) for n in (1, 2, 3)] == [1, 2, 3]
+
+
+def test_lanes_hold_one_robot_each():
+    offsets = lanes(5, 1.2)
+    assert offsets[0].tolist() == [0, 0]
+    np.testing.assert_allclose(np.sort(offsets[:, 1]), [-2.4, -1.2, 0, 1.2, 2.4])
+
+
+def test_drawing_leaves_the_simulation_alone(env, draw):
+    before = env.sim.state_dict()["state"].clone()
+    draw(num_robots=3).frame()
+    assert env.sim.state_dict()["state"].equal(before)
+
+
+def test_lines_are_written_at_the_top_left(draw):
+    renderer = draw()
+    plain, written = renderer.frame(), renderer.frame(["speed 1.00 m/s"])
+    changed = np.argwhere((plain != written).any(axis=2))
+    assert len(changed) > 200
+    assert changed[:, 0].max() < HEIGHT // 4 and changed[:, 1].min() < 10
+    assert (written[changed[:, 0], changed[:, 1]] > 240).all(axis=1).any(), "white letters"
+
+
+def test_a_renderer_closes_twice_and_leaves_others_working(draw):
+    first, second = draw(), draw()
+    first.close()
+    first.close()
+    assert second.frame().std() > 10
+
+
+@pytest.mark.parametrize("options", [{"num_robots": 4}, {"num_robots": 0}, {"follow": 3}])
+def test_robots_that_are_not_there(sim, options):
+    with pytest.raises(UserError, match=r"num_robots|follow"):
+        SceneRenderer(sim, WIDTH, HEIGHT, **options)
+
+
+def test_a_render_mode_draws(sim):
+    env = make_task("IsaacQuadrupedFlat-v0", 1, seed=0, threads=1, render_mode="rgb_array")
+    env.reset()
+    assert env.render().shape == (480, 640, 3)
+    env.close()
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "gif"])
+def test_video(tmp_path, suffix):
+    imageio = pytest.importorskip("imageio.v2", reason="needs the extra 'video'")
+    path = tmp_path / "new" / f"out.{suffix}"
+    shades = (0, 60, 120, 180, 240)
+    write_video((np.full((32, 48, 3), shade, np.uint8) for shade in shades), str(path), fps=25)
+    with imageio.get_reader(path) as reader:
+        frames = [frame[..., :3] for frame in reader]
+    assert [frame.shape for frame in frames] == [(32, 48, 3)] * 5
+    np.testing.assert_allclose([frame.mean() for frame in frames], shades, atol=6)
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_a_video_that_fails_leaves_no_file(tmp_path):
+    pytest.importorskip("imageio.v2", reason="needs the extra 'video'")
+
+    def frames():
+        yield np.zeros((32, 32, 3), np.uint8)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_video(frames(), str(tmp_path / "out.gif"), fps=25)
+    assert not list(tmp_path.iterdir())
+
+
+def test_unknown_video_format(tmp_path):
+    with pytest.raises(UserError, match=r"'\.avi'.*valid are \.gif, \.mp4"):
+        write_video([], str(tmp_path / "out.avi"), fps=25)
+
+
+def test_missing_imageio_names_the_extra(tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"pip install 'sb3_isaac\[video\]'"):
+        write_video([], str(tmp_path / "out.mp4"), fps=25)
+
+
+def test_no_opengl_library_is_one_sentence(env, monkeypatch):
+    for name in ("MUJOCO_GL", "PYOPENGL_PLATFORM", "DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setattr("ctypes.util.find_library", lambda name: None)
+    with pytest.raises(UserError, match=r"apt-get install libosmesa6.*MUJOCO_GL"):
+        SceneRenderer(env.sim, WIDTH, HEIGHT)
+
+
+class _StandStill:
+    def __call__(self, obs):
+        return obs.new_zeros(obs.shape[0], 12)
+
+
+def test_play_without_a_display_says_what_to_pass(env, monkeypatch):
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("sys.platform", "linux")
+    with pytest.raises(UserError, match=r"--video out\.mp4"):
+        play._watch(play.Play(env, _StandStill()))
+
+
+def test_play_sums_reward_time_and_speed(env):
+    shown = play.Play(env, _StandStill())
+    for _ in range(50):
+        shown.step()
+    lines = dict(line.split("  ") for line in shown.lines())
+    assert lines["time"] == "1.0 s"
+    assert abs(float(lines["speed"].split()[0])) < 0.3, "it stands"
+    assert 0.0 <= float(lines["reward"]) < 50 * 0.4
+
+
+def test_play_records_video_and_picture(env, sim, tmp_path, capsys):
+    imageio = pytest.importorskip("imageio.v2", reason="needs the extra 'video'")
+    picture, video = tmp_path / "out.png", tmp_path / "out.gif"
+    args = argparse.Namespace(size=(WIDTH, HEIGHT), robots=2, seconds=0.12, video=str(video), picture=str(picture))
+    play._record(play.Play(env, _StandStill()), args)
+    assert capsys.readouterr().out.split() == [str(video), str(picture)]
+    assert imageio.imread(picture).shape[:2] == (HEIGHT, WIDTH)
+    with imageio.get_reader(video) as reader:
+        assert len(list(reader)) == 3, "25 frames a second"

@@ -1,0 +1,316 @@
+"""Training runs: callbacks by arithmetic, the run folder, resuming, and the command line's sentences."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Dict, List
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from stable_baselines3 import PPO
+from stable_baselines3.common.vec_env import VecNormalize
+
+from sb3_isaac import AdaptiveLearningRate, IsaacVecEnv
+from sb3_isaac.cli.main import main
+from sb3_isaac.errors import UserError
+from sb3_isaac.rl.callbacks import Evaluation, TrainingLog
+from sb3_isaac.rl.evaluate import evaluate, walks
+from sb3_isaac.rl.run import CHECKPOINT_FILES, MetricsCsv, find_checkpoint, read_metrics
+from sb3_isaac.tasks import make_task
+
+PENDULUM = ["--env", "IsaacDoublePendulum-v0", "--num-envs", "16", "-params", "n_steps:8", "batch_size:64"]
+QUADRUPED = ["--num-envs", "8", "-params", "n_steps:4", "batch_size:16", "n_epochs:1",
+             "--env-kwargs", "threads:1", "episode_length_s:0.4"]
+
+
+def train(tmp_path: Path, *args: str) -> Path:
+    assert main(["train", *args, "-f", str(tmp_path), "--eval-episodes", "4"]) == 0
+    return max(tmp_path.glob("ppo/*"), key=lambda p: int(p.name.rsplit("_", 1)[1]))
+
+
+def test_run_folder_and_the_way_back(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    run = train(tmp_path, *QUADRUPED, "-n", "128", "--seed", "3", "--save-freq", "64")
+    names = {p.name for p in run.iterdir()}
+    assert set(CHECKPOINT_FILES) | {"metrics.csv", "tb", "checkpoints", "latest", "DONE"} <= names
+    assert sorted(p.name for p in (run / "checkpoints").iterdir()) == ["128", "64"]
+    assert {p.name for p in (run / "latest").iterdir()} == set(CHECKPOINT_FILES)
+    assert not [p for p in run.rglob("*") if ".tmp" in p.name or ".old" in p.name]
+    meta = json.loads((run / "meta.json").read_text())
+    assert (meta["num_timesteps"], meta["iteration"], meta["seed"]) == (128, 4, 3)
+    metrics = read_metrics(run / "metrics.csv")
+    assert metrics["step"].tolist()[:4] == [32, 64, 96, 128]
+    for key in ("rollout/ep_rew_mean", "rollout/forward_speed", "rollout/falls", "rollout/timeouts",
+                "rollout/bad_worlds", "reward/forward_velocity", "reward/energy", "time/physics_s", "time/task_s",
+                "time/inference_s", "time/update_s", "train/approx_kl", "eval/reward_mean"):
+        assert key in metrics, key
+    assert list((run / "tb").iterdir())
+    capsys.readouterr()
+    assert main(["eval", str(run), "--episodes", "4", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert set(report) >= set(
+        "episodes reward_mean reward_std length_mean forward_speed_mean forward_speed_std yaw_drift_rad "
+        "cost_of_transport falls_fraction min_trunk_height_m knee_contact_fraction foot_clearance_m duty_factor "
+        "command seed".split())
+    assert report["episodes"] == 4 and report["length_mean"] <= 20 and report["command"] == [1.0, 0.0]
+    assert main(["plot", str(run), "--out", str(tmp_path / "c.png")]) == 0
+    assert (tmp_path / "c.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_configured_values_are_the_effective_ones(tmp_path: Path) -> None:
+    """What the YAML says is what SB3's PPO runs with."""
+    from sb3_isaac.config import load_config
+    from sb3_isaac.rl import build
+    from sb3_isaac.tasks import task_options
+
+    config = load_config("IsaacQuadrupedFlat-v0", "ppo", algo_keys=build.algorithm_options("ppo"),
+                         env_keys=task_options("IsaacQuadrupedFlat-v0"), num_envs=8, seed=7,
+                         overrides={"batch_size": 96, "learning_rate": "lin_3e-4", "clip_range": 0.15},
+                         env_kwargs={"reward": {"energy": -0.002}, "threads": 1})
+    env = build.make_env(config)
+    model: Any = build.make_model(config, build.wrap_env(config, env))
+    said = {**config.algo_kwargs, "n_steps": 24, "n_epochs": 5}
+    for key in ("n_steps", "n_epochs", "batch_size", "gamma", "gae_lambda", "ent_coef", "vf_coef", "max_grad_norm"):
+        assert getattr(model, key) == said[key], key
+    assert model.lr_schedule(0.5) == pytest.approx(1.5e-4) and model.clip_range(1.0) == 0.15
+    assert model.seed == 7 and model.n_envs == 8
+    shapes = [tuple(p.shape) for n, p in model.policy.mlp_extractor.policy_net.named_parameters() if "weight" in n]
+    assert shapes == [(256, 44), (128, 256), (64, 128)]
+    assert isinstance(model.policy.mlp_extractor.policy_net[1], torch.nn.ELU)
+    assert float(model.policy.log_std.detach().mean()) == pytest.approx(said["policy_kwargs"]["log_std_init"])
+    normalizer = model.get_vec_normalize_env()
+    assert normalizer.gamma == model.gamma and normalizer.clip_obs == 10.0
+    assert env.env.weights["energy"] == -0.002  # type: ignore[attr-defined]
+    saved = yaml.safe_load(open(build.__file__.replace("rl/build.py", "config/ppo.yml")))["IsaacQuadrupedFlat-v0"]
+    assert saved["n_envs"] == 4096 and saved["n_steps"] == 24 and saved["n_epochs"] == 5
+    env.close()
+
+
+def test_resume_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
+    whole = train(tmp_path / "a", *PENDULUM, "-n", "2560", "--seed", "5", "--eval-freq", "-1", "--save-freq", "1280")
+    half = train(tmp_path / "b", *PENDULUM, "-n", "1280", "--seed", "5", "--eval-freq", "-1")
+    before = read_metrics(half / "metrics.csv")["step"].tolist()
+    assert main(["train", "-i", str(half), "-n", "2560", "--eval-freq", "-1", "--eval-episodes", "4"]) == 0
+    a, b = (torch.load(run / "policy.pth", weights_only=True)["state_dict"] for run in (whole, half))
+    for name in a:
+        torch.testing.assert_close(a[name], b[name], rtol=0, atol=1e-6)
+    steps = read_metrics(half / "metrics.csv")["step"].tolist()
+    assert before[0] == 128 and steps[:10] == [128 * i for i in range(1, 11)] and steps[-1] == 2560
+    assert len(set(steps)) >= 20
+
+
+def test_resume_falls_back_to_what_is_whole(tmp_path: Path) -> None:
+    run = train(tmp_path, *PENDULUM, "-n", "2560", "--seed", "1", "--eval-freq", "-1", "--save-freq", "1280")
+    for name in CHECKPOINT_FILES:
+        (run / name).unlink()
+    assert find_checkpoint(run).name in ("latest", "2560")
+    (run / "latest").rename(run / ".latest.old")  # killed between two renames
+    assert find_checkpoint(run).name in (".latest.old", "2560")
+    (run / ".latest.old" / "model.zip").unlink()
+    (run / "checkpoints" / "2560" / "task_state.pt").unlink()
+    assert find_checkpoint(run).name == "1280"
+    (run / "checkpoints" / "1280" / "meta.json").unlink()
+    with pytest.raises(UserError, match="no checkpoint"):
+        find_checkpoint(run)
+
+
+def test_adaptive_learning_rate_follows_the_divergence() -> None:
+    env = IsaacVecEnv("IsaacDoublePendulum-v0", num_envs=4, seed=0)
+    model = PPO("MlpPolicy", env, n_steps=4, batch_size=16, learning_rate=1e-3)
+    model._setup_learn(16)
+    callback = AdaptiveLearningRate(0.01, low=5e-4, high=1.2e-3)
+    callback.init_callback(model)
+    callback.on_training_start({}, {})
+    for kl, expected in ((None, 1e-3), (0.01, 1e-3), (0.021, 1e-3 / 1.5), (0.5, 5e-4), (0.004, 7.5e-4),
+                         (0.004, 1.125e-3), (0.004, 1.2e-3)):
+        if kl is not None:
+            model.logger.record("train/approx_kl", kl)
+        callback.on_rollout_start()
+        assert model.lr_schedule(1.0) == pytest.approx(expected), kl
+    with pytest.raises(UserError, match="above 0"):
+        AdaptiveLearningRate(-1.0)
+
+
+class Collect(TrainingLog):
+    """Keeps each rollout's values, and the episodes that the infos held."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rollouts: List[Dict[str, float]] = []
+        self.returns: List[List[float]] = []
+
+    def _on_rollout_end(self) -> None:
+        self.returns.append([e["r"] for e in self._episodes])
+        super()._on_rollout_end()
+        self.rollouts.append(dict(self.values))
+
+
+def test_the_log_is_of_all_episodes_not_of_the_last_hundred() -> None:
+    env = VecNormalize(IsaacVecEnv("IsaacDoublePendulum-v0", num_envs=300, seed=0, episode_length_s=0.1))
+    log = Collect()
+    model = PPO("MlpPolicy", env, n_steps=10, batch_size=1000, n_epochs=1)
+    model.learn(6000, callback=log)
+    for values, returns in zip(log.rollouts, log.returns):
+        assert len(returns) >= 300
+        assert values["rollout/ep_rew_mean"] == pytest.approx(np.mean(returns), rel=1e-5)
+    assert len(model.ep_info_buffer) == 1
+    assert log.totals["update"] > 0 and log.totals["inference"] > 0 and "update" in log.timing_table()
+
+
+def test_evaluation_counts_first_episodes_by_arithmetic() -> None:
+    env = make_task("IsaacDoublePendulum-v0", 6, seed=0, stagger=False)
+    rewards = torch.zeros(6)
+    obs, live = env.reset(seed=11)["policy"].clone(), torch.ones(6, dtype=torch.bool)
+    lengths, fell = torch.zeros(6), torch.zeros(6, dtype=torch.bool)
+    while bool(live.any()):
+        step = env.step(torch.zeros(6, 2))
+        rewards += step.reward * live
+        lengths += live
+        fell |= step.terminated & live
+        live &= ~(step.terminated | step.truncated)
+    report = evaluate(env, lambda obs: torch.zeros(6, 2), seed=11)
+    assert report["episodes"] == 6 and obs.shape[0] == 6
+    assert report["reward_mean"] == pytest.approx(float(rewards.mean()), rel=1e-5)
+    assert report["length_mean"] == pytest.approx(float(lengths.mean()))
+    assert report["falls_fraction"] == pytest.approx(float(fell.float().mean()))
+
+
+def test_a_lost_world_reaches_no_evaluation() -> None:
+    env = make_task("IsaacQuadrupedFlat-v0", 3, seed=0, stagger=False, threads=1, episode_length_s=0.4)
+    count = [0]
+
+    def policy(obs: torch.Tensor) -> torch.Tensor:
+        count[0] += 1
+        actions = torch.zeros(3, 12)
+        if count[0] == 5:
+            actions[1] = float("nan")
+        return actions
+
+    report = evaluate(env, policy, seed=0)
+    assert report["bad_worlds"] == 1 and report["episodes"] == 2
+    assert report["length_mean"] == 20 and report["falls_fraction"] == 0.0
+    assert all(np.isfinite(v) for v in report.values() if isinstance(v, float))
+
+
+def test_standing_still_does_not_pass_the_stop() -> None:
+    env = make_task("IsaacQuadrupedFlat-v0", 8, stagger=False, threads=1,
+                    command={"forward_m_s": 1.0, "yaw_rad_s": 0.0, "resample_s": 1e6})
+    report = evaluate(env, lambda obs: torch.zeros(8, 12), seed=0)
+    assert report["falls_fraction"] == 0.0 and report["length_mean"] == 1000
+    assert report["reward_mean"] < 100 and abs(report["forward_speed_mean"]) < 0.05
+    assert report["duty_factor"] > 0.95 and report["knee_contact_fraction"] < 0.01
+    assert not walks(report)
+    good = {"reward_mean": 301.0, "forward_speed_mean": 1.0, "falls_fraction": 0.01}
+    assert walks(good)
+    for key, value in (("reward_mean", 300.0), ("forward_speed_mean", 0.94), ("forward_speed_mean", 1.06),
+                       ("falls_fraction", 0.02)):
+        assert not walks({**good, key: value})
+    assert not walks({"reward_mean": 500.0, "falls_fraction": 0.0}), "an environment without a speed never walks"
+
+
+def test_the_stop_ends_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sb3_isaac.rl.callbacks.walks", lambda report: report["steps"] >= 256)
+    env = IsaacVecEnv("IsaacDoublePendulum-v0", num_envs=8, seed=0)
+    model = PPO("MlpPolicy", env, n_steps=8, batch_size=64, n_epochs=1)
+    evaluation = Evaluation(lambda: IsaacVecEnv("IsaacDoublePendulum-v0", num_envs=4, stagger=False,
+                                                episode_length_s=0.2), every=2, stop=True)
+    model.learn(10_000, callback=evaluation)
+    assert evaluation.stopped and evaluation.report is not None and evaluation.report["steps"] == 256
+    assert model.num_timesteps <= 256 + 8
+
+
+def test_metrics_csv_grows_columns_and_drops_what_is_run_again(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    metrics = MetricsCsv(path)
+    metrics.write({"a": 1.0}, {}, step=10)
+    metrics.write({"a": 2.0, "b": 5, "text": "no number"}, {}, step=20)
+    table = read_metrics(path)
+    assert table["a"].tolist() == [1.0, 2.0] and np.isnan(table["b"][0]) and table["b"][1] == 5
+    resumed = MetricsCsv(path, from_step=10)
+    resumed.write({"a": 3.0}, {}, step=20)
+    assert read_metrics(path)["a"].tolist() == [1.0, 3.0]
+
+
+def test_a_full_disk_loses_nothing_that_was_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sb3_isaac import files
+
+    path = tmp_path / "policy.pth"
+    files.write_text(path, "first")
+
+    def no_space(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files.os, "fsync", no_space)
+    with pytest.raises(UserError, match="No space left"):
+        files.write_text(path, "second")
+    with pytest.raises(UserError, match="No space left"), files.whole_folder(tmp_path / "latest") as folder:
+        (folder / "x").write_text("x")
+    assert path.read_text() == "first" and [p.name for p in tmp_path.iterdir()] == ["policy.pth"]
+
+
+@pytest.mark.parametrize(("argv", "words"), [
+    (["trian"], ["'trian'", "did you mean 'train'"]),
+    (["train", "--env", "IsaacQuadrupedFlat-v1"], ["'IsaacQuadrupedFlat-v1'", "did you mean 'IsaacQuadrupedFlat-v0'"]),
+    (["train", "--algo", "poo"], ["'poo'", "ppo"]),
+    (["train", "--num-envs", "0"], ["'0'", "at least 1"]),
+    (["train", "--num-envs", "many"], ["'many'", "at least 1"]),
+    (["train", "--env-kwargs", "sim:bullet", "--num-envs", "2"], ["'bullet'", "mujoco"]),
+    (["train", "--env-kwargs", "reward.enrgy:1.0", "--num-envs", "2"], ["'enrgy'", "energy"]),
+    (["train", "--env-kwargs", "device:cuda", "--num-envs", "2"], ["'cuda'", "cpu"]),
+    (["train", "--env-kwargs", "robbot:anymal"], ["'robbot'", "did you mean 'robot'"]),
+    (["train", "-params", "gama:0.9"], ["'gama'", "did you mean 'gamma'"]),
+    (["train", "-params", "gamma"], ["gamma", "key:value"]),
+    (["train", "-conf", "/nowhere.yml"], ["/nowhere.yml", "does not exist"]),
+    (["train", "--device", "gpu0", "--num-envs", "2"], ["gpu0"]),
+    (["train", "-i", "/nowhere"], ["/nowhere", "no run folder"]),
+    (["train", "--sedd", "1"], ["--sedd"]),
+    (["eval", "/nowhere"], ["/nowhere", "no run folder"]),
+    (["eval", "/nowhere", "--command", "fast"], ["fast", "two numbers"]),
+    (["plot", "/nowhere"], ["/nowhere", "metrics.csv"]),
+])
+def test_mistakes_are_one_sentence_and_exit_code_2(argv: List[str], words: List[str], tmp_path: Path,
+                                                   capsys: pytest.CaptureFixture) -> None:
+    extra = ["-f", str(tmp_path)] if argv[0] == "train" else []
+    assert main(argv + extra) == 2
+    captured = capsys.readouterr()
+    lines = captured.err.strip().splitlines()
+    assert len(lines) == 1 and "Traceback" not in captured.err
+    assert all(word in lines[0] for word in words), lines[0]
+    assert not list(tmp_path.glob("ppo/*")), "nothing was saved, so nothing is left"
+
+
+@pytest.mark.parametrize("text", [
+    "[1, 2]", "IsaacQuadrupedFlat-v0: {polcy: MlpPolicy}",
+    "IsaacQuadrupedFlat-v0: {policy: MlpPolicy, normalize: \"__import__('os')\"}"])
+def test_a_bad_yaml_is_one_sentence(text: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "bad.yml").write_text(text)
+    assert main(["train", "-conf", str(tmp_path / "bad.yml"), "-f", str(tmp_path)]) == 2
+    assert str(tmp_path / "bad.yml") in capsys.readouterr().err
+
+
+def test_a_policy_on_another_environment_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    run = train(tmp_path, *PENDULUM, "-n", "128", "--eval-freq", "-1")
+    assert main(["eval", str(run), "--env", "IsaacQuadrupedFlat-v0", "--episodes", "2"]) == 2
+    assert "was trained on IsaacDoublePendulum-v0" in capsys.readouterr().err
+
+
+def test_many_minibatches_are_warned_of(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="minibatches"):
+        train(tmp_path, "--env", "IsaacDoublePendulum-v0", "--num-envs", "16", "-n", "128", "--eval-freq", "-1",
+              "-params", "n_steps:128", "batch_size:16", "n_epochs:1")
+
+
+@pytest.mark.parametrize(("script", "argument", "word"), [
+    ("bring_your_own_env.py", "2048", "episodes lasted"), ("another_robot.py", None, "64 of 64 feet"),
+    ("walk_one_robot.py", None, "still up after 20.0 s"),
+])
+def test_examples_run_as_they_stand(script: str, argument: str, word: str, tmp_path: Path) -> None:
+    file = Path(__file__).resolve().parents[1] / "examples" / script
+    out = subprocess.run([sys.executable, str(file), *([argument] if argument else [])], capture_output=True, text=True,
+                         cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert out.returncode == 0 and word in out.stdout, out.stdout + out.stderr
