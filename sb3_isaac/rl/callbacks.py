@@ -6,6 +6,7 @@ iterations, so that "every 100" means every 100 × n_steps × num_envs transitio
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import Any, Callable, Dict, List, Optional
 
@@ -23,6 +24,16 @@ PHASES = ("physics", "task", "inference", "update")
 def iteration_of(model: Any) -> int:
     """Iterations behind `model`: its transitions over those of one rollout."""
     return int(model.num_timesteps // (model.n_steps * model.n_envs))
+
+
+def peak_memory_mb() -> float:
+    """The process's largest resident memory so far, MB; NaN where the system does not tell (Windows)."""
+    try:
+        import resource
+    except ImportError:
+        return float("nan")
+    unit = 1.0 if sys.platform == "darwin" else 1024.0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
 class AdaptiveLearningRate(BaseCallback):
@@ -159,7 +170,8 @@ class TrainingLog(BaseCallback):
         whole = sum(self.totals.values()) or 1.0
         rows = [f"{phase:<10} {self.totals[phase]:>9.1f} s {100 * self.totals[phase] / whole:>5.1f} %"
                 for phase in PHASES]
-        return "\n".join(["where the time went", *rows, f"{'in all':<10} {whole:>9.1f} s"])
+        memory = f"{'memory':<10} {peak_memory_mb():>9.0f} MB at its peak"
+        return "\n".join(["where the time went", *rows, f"{'in all':<10} {whole:>9.1f} s", memory])
 
 
 class Evaluation(BaseCallback):

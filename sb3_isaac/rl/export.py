@@ -57,7 +57,9 @@ def _mlp(state_dict: Mapping[str, torch.Tensor], activation: str) -> nn.Sequenti
     weights = [name for name in state_dict if name.endswith(".weight")]
     for i, name in enumerate(weights):
         rows, columns = state_dict[name].shape
-        layers += [nn.Linear(columns, rows)] + ([ACTIVATIONS[activation]()] if i < len(weights) - 1 else [])
+        # Not initialised, so that an evaluation in mid-training draws nothing from the global random stream.
+        layers.append(nn.utils.skip_init(nn.Linear, columns, rows))
+        layers += [ACTIVATIONS[activation]()] if i < len(weights) - 1 else []
     net = nn.Sequential(*layers)
     net.load_state_dict(dict(state_dict))
     return net.eval()

@@ -12,7 +12,7 @@ import sys
 import time
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, Union
 
 import numpy as np
 import torch
@@ -157,15 +157,21 @@ class RunCheckpoints(BaseCallback):
 
     At the end the run folder itself gets the files too, and ``DONE``. A checkpoint is taken after an update and before
     the next rollout, where nothing is under way.
+
+    :param stops: says at such a moment whether training is about to stop, so that its last state is taken there: SB3
+        takes one more step before it does.
     """
 
-    def __init__(self, run: Path, config: TrainConfig, every: int = 100, latest_every: int = 10) -> None:
+    def __init__(self, run: Path, config: TrainConfig, every: int = 100, latest_every: int = 10,
+                 stops: Callable[[], bool] = lambda: False) -> None:
         super().__init__()
         self.run_folder, self.config, self.every, self.latest_every = run, config, every, latest_every
-        self._saved_at = -1
+        self._stops, self._saved_at, self._finished = stops, -1, False
 
     def _on_rollout_start(self) -> None:
         iteration = iteration_of(self.model)
+        if self._stops():
+            self._finish()
         if iteration == 0 or self.model.num_timesteps == self._saved_at:
             return
         if iteration % self.every == 0:
@@ -182,6 +188,11 @@ class RunCheckpoints(BaseCallback):
         return True
 
     def _on_training_end(self) -> None:
+        if not self._finished:
+            self._finish()
+
+    def _finish(self) -> None:
+        self._finished = True
         final = self.run_folder / "checkpoints" / str(self.model.num_timesteps)
         self._save(final)
         self._save(self.run_folder / "latest")
@@ -208,10 +219,13 @@ class MetricsCsv(KVWriter):
                 self._rows = [row for row in reader if int(row["step"]) <= from_step]
 
     def write(self, key_values: Dict[str, Any], key_excluded: Dict[str, Tuple[str, ...]], step: int = 0) -> None:
-        """Add a row; called by SB3's logger."""
+        """Add a row, or what the last one lacks if it is of the same step; called by SB3's logger."""
         row = {k: v for k, v in key_values.items() if isinstance(v, (int, float, np.number))}
         self._columns += [k for k in sorted(row) if k not in self._columns]
-        self._rows.append({"step": step, **row})
+        if self._rows and int(self._rows[-1]["step"]) == step:
+            self._rows[-1] = {**row, **self._rows[-1]}
+        else:
+            self._rows.append({"step": step, **row})
         text = io.StringIO()
         writer = csv.DictWriter(text, self._columns, restval="", lineterminator="\n")
         writer.writeheader()

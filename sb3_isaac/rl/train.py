@@ -17,7 +17,7 @@ from sb3_isaac.config import TrainConfig
 from sb3_isaac.errors import UserError
 from sb3_isaac.files import write_text
 from sb3_isaac.rl import build
-from sb3_isaac.rl.callbacks import AdaptiveLearningRate, Evaluation, TrainingLog
+from sb3_isaac.rl.callbacks import AdaptiveLearningRate, Evaluation, TrainingLog, iteration_of
 from sb3_isaac.rl.evaluate import eval_options
 from sb3_isaac.rl.progress import Progress
 from sb3_isaac.rl.run import MetricsCsv, RunCheckpoints, restore_task_state
@@ -69,7 +69,7 @@ def train(config: TrainConfig, run: Path, settings: Settings, resume_from: Optio
 
 def _log_the_end(model: Any) -> None:
     """SB3 writes its log before an update: what the last update and evaluation recorded is written here."""
-    model.logger.dump(step=model.num_timesteps)
+    model.logger.dump(step=iteration_of(model) * model.n_steps * model.n_envs)
     model.logger.close()
 
 
@@ -86,7 +86,8 @@ def _callbacks(config: TrainConfig, run: Path,
     if config.desired_kl is not None:
         callbacks.append(AdaptiveLearningRate(config.desired_kl))
     callbacks += [build.yaml_callback(path, kwargs) for path, kwargs in config.callback]
-    callbacks += [RunCheckpoints(run, config, settings.save_every, settings.latest_every), evaluation,
+    callbacks += [evaluation,
+                  RunCheckpoints(run, config, settings.save_every, settings.latest_every, lambda: evaluation.stopped),
                   Progress(total, log, evaluation, bar=settings.progress_bar, every=settings.log_interval)]
     return callbacks, log, evaluation
 
