@@ -358,7 +358,6 @@ def test_a_saved_state_of_another_size_is_refused() -> None:
         make_engine(2).load_state_dict(make_engine(3).state_dict())
 
 
-@pytest.mark.xfail(strict=True, reason="model fields that the saved state does not name keep their values")
 def test_loading_undoes_later_randomisation() -> None:
     engine, controls = make_engine(), random_controls(5, 3)
     saved = engine.state_dict()
@@ -368,7 +367,6 @@ def test_loading_undoes_later_randomisation() -> None:
     assert same(expected, rollout(engine, controls))
 
 
-@pytest.mark.xfail(strict=True, reason="forward replaces the forces of the last substep in fields handed out before")
 def test_asking_for_a_field_leaves_the_others_alone() -> None:
     engine = make_engine()
     engine.reset(torch.ones(3, dtype=torch.bool), *states(3, BOX_HALF_M + 0.002))
@@ -379,7 +377,6 @@ def test_asking_for_a_field_leaves_the_others_alone() -> None:
     assert all(torch.equal(engine.field(name)[::2], value[::2]) for name, value in before.items())
 
 
-@pytest.mark.xfail(strict=True, reason="forward counts the warning of the old controls, which the next step reports")
 def test_asking_for_a_field_marks_no_world() -> None:
     engine = make_engine()
     lose_by_controls(engine)
@@ -388,7 +385,6 @@ def test_asking_for_a_field_marks_no_world() -> None:
     assert not engine.bad.any()
 
 
-@pytest.mark.xfail(strict=True, reason="MuJoCo's errors are caught in step only", raises=RuntimeError)
 def test_a_reset_in_which_mujoco_raises_marks_its_world() -> None:
     engine = make_engine(size=CRAMPED)
     engine.reset(torch.tensor(LOST), *states(3, BOX_HALF_M - 0.01))

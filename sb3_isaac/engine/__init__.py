@@ -34,8 +34,11 @@ class Engine(Protocol):
     def step(self, ctrl: torch.Tensor, nstep: int) -> None:
         """Apply controls (N, nu) and advance every world by `nstep` physics steps."""
 
-    def reset(self, mask: torch.Tensor, qpos: torch.Tensor, qvel: torch.Tensor) -> None:
-        """Put the worlds of `mask` (N,) bool into the states qpos (N, nq), qvel (N, nv); other rows are ignored."""
+    def reset(self, mask: torch.Tensor, qpos: torch.Tensor, qvel: torch.Tensor,
+              ctrl: Optional[torch.Tensor] = None) -> None:
+        """Put the worlds of `mask` (N,) bool into the states qpos (N, nq), qvel (N, nv); other rows are ignored.
+
+        Their controls become ctrl (N, nu), by default 0."""
 
     def model_field(self, name: str) -> torch.Tensor:
         """A copy of the ``MjModel`` field `name` as it stands in every world, (N, ...) float32."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from typing import Any, Dict, Iterator, Mapping, Optional, Tuple
+from typing import Any, Dict, Iterator, Mapping, Optional, Tuple, Union
 
 import mujoco
 import numpy as np
@@ -68,12 +68,21 @@ class CpuEngine:
             raise unknown("MuJoCo data field", name, batch.DATA_FIELDS)
         if name not in self._fields:
             source = self._batch.bind(name)
-            tensor = torch.zeros(source.shape, dtype=torch.float32)
+            self._forward()
+            # Of the new field alone: those handed out before keep the forces of the last substep.
+            tensor = torch.from_numpy(source.astype(np.float32))
             self._fields[name] = (source, tensor.numpy(), tensor)
-            with _quiet():
-                self._batch.forward()
-            self._refresh()
         return self._fields[name][2]
+
+    def _forward(self) -> None:
+        """All fields at the present state.
+
+        MuJoCo resets bad worlds here too: state and counters are put back, so that the next step reports those worlds.
+        """
+        state, counters = self._batch.state.copy(), self._batch.warning.copy()
+        with _quiet(), contextlib.suppress(batch.SimulationError):
+            self._batch.forward()
+        self._batch.state[...], self._batch.warning[...] = state, counters
 
     def step(self, ctrl: torch.Tensor, nstep: int) -> None:
         """See :meth:`Engine.step`."""
@@ -103,24 +112,33 @@ class CpuEngine:
             self._batch.warning[bad] = 0
         self.bad.copy_(torch.from_numpy(bad))
 
-    def reset(self, mask: torch.Tensor, qpos: torch.Tensor, qvel: torch.Tensor) -> None:
+    def reset(self, mask: torch.Tensor, qpos: torch.Tensor, qvel: torch.Tensor,
+              ctrl: Optional[torch.Tensor] = None) -> None:
         """See :meth:`Engine.reset`. All fields, forces included, are current for the worlds that were reset."""
         rows = mask.numpy()
         if not rows.any():
             return
+        failed = None
         start = time.perf_counter()
         with _quiet():
             self._batch.reset(rows, stage=mujoco.mjtStage.mjSTAGE_NONE.value)
             self._qpos[rows] = qpos.numpy()[rows]
             self._qvel[rows] = qvel.numpy()[rows]
-            self._batch.forward(rows)
+            if ctrl is not None:
+                self._ctrl[rows] = ctrl.numpy()[rows]
+            try:
+                self._batch.forward(rows)
+            except batch.SimulationError as error:
+                failed = error.ids
         self.physics_s += time.perf_counter() - start
         self.bad &= ~mask
-        self._refresh()
+        if failed is not None:
+            self.bad[torch.from_numpy(failed).long()] = True
+        self._refresh(rows)
 
-    def _refresh(self) -> None:
+    def _refresh(self, rows: Union[slice, np.ndarray] = slice(None)) -> None:
         for source, target, _ in self._fields.values():
-            np.copyto(target, source, casting="same_kind")
+            target[rows] = source[rows]
 
     def model_field(self, name: str) -> torch.Tensor:
         """See :meth:`Engine.model_field`."""
@@ -128,10 +146,17 @@ class CpuEngine:
             raise unknown("MuJoCo model field", name, batch.MODEL_FIELDS)
         own = self._batch.expanded(name)
         if own is None:
-            shared = np.asarray(getattr(self.model.opt, name[4:]) if name.startswith("opt.") else
-                                getattr(self.model, name))
+            shared = self._shared(name)
             own = np.broadcast_to(shared, (self.num_worlds, *shared.shape))
         return torch.from_numpy(own.astype(np.float32))
+
+    def _shared(self, name: str) -> np.ndarray:
+        """The compiled model's field `name`, which holds in worlds that have none of their own."""
+        return np.asarray(getattr(self.model.opt, name[4:]) if name.startswith("opt.") else getattr(self.model, name))
+
+    def _expanded(self) -> Dict[str, np.ndarray]:
+        """The model fields of which each world has its own."""
+        return {n: v for n in sorted(batch.MODEL_FIELDS) if (v := self._batch.expanded(n)) is not None}
 
     def set_model_field(self, name: str, values: torch.Tensor, mask: Optional[torch.Tensor] = None) -> None:
         """See :meth:`Engine.set_model_field`. Constants that MuJoCo derives from the field follow."""
@@ -147,12 +172,11 @@ class CpuEngine:
 
     def state_dict(self) -> Dict[str, Any]:
         """See :meth:`Engine.state_dict`."""
-        expanded = {n: v for n in sorted(batch.MODEL_FIELDS) if (v := self._batch.expanded(n)) is not None}
         return {
             "state": torch.from_numpy(self._batch.state.copy()),
             "warning": torch.from_numpy(self._batch.warning.copy()),
             "bad": self.bad.clone(),
-            "model": {name: torch.from_numpy(values.copy()) for name, values in expanded.items()},
+            "model": {name: torch.from_numpy(values.copy()) for name, values in self._expanded().items()},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -162,12 +186,12 @@ class CpuEngine:
                 f"the saved simulation has state {tuple(state['state'].shape)} and this one {self._batch.state.shape}: "
                 "continue with the same robot and number of environments."
             )
+        for name in self._expanded().keys() - state["model"].keys():
+            self._batch.expand(name)[...] = self._shared(name)
         for name, values in state["model"].items():
             self._batch.expand(name)[...] = values.numpy()
         self._batch.state[...] = state["state"].numpy()
-        with _quiet():
-            self._batch.forward()
-        self._batch.state[...] = state["state"].numpy()
+        self._forward()
         self._batch.warning[...] = state["warning"].numpy()
         self.bad.copy_(state["bad"])
         self._refresh()

@@ -20,7 +20,10 @@ def compose_scene(robot: Robot, physics_dt: float) -> mujoco.MjModel:
     Actuators follow ``Robot.joints``; each contact sensor reports the net world force on its body. MuJoCo combines
     the friction of two geoms by their maximum: the floor's 0.8 (dry rubber on concrete) is meant to be the larger.
     """
-    spec = mujoco.MjSpec.from_file(robot.mjcf)
+    try:
+        spec = mujoco.MjSpec.from_file(robot.mjcf)
+    except ValueError as error:
+        raise _unreadable(robot, error) from error
     option = spec.option
     option.timestep = physics_dt
     option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
@@ -41,9 +44,20 @@ def compose_scene(robot: Robot, physics_dt: float) -> mujoco.MjModel:
             reftype=mujoco.mjtObj.mjOBJ_BODY, refname=body.name,
         )
     _add_surroundings(spec)
-    model = spec.compile()
+    try:
+        model = spec.compile()
+    except ValueError as error:
+        raise _unreadable(robot, error) from error
     _check(model, robot)
+    # Of the compiled joints, for only these are in radians whatever the file's unit.
+    joints = model.actuator_trnid[:, 0]
+    model.actuator_ctrllimited[:], model.actuator_ctrlrange[:] = model.jnt_limited[joints], model.jnt_range[joints]
     return model
+
+
+def _unreadable(robot: Robot, error: ValueError) -> UserError:
+    return UserError(f"robot {robot.name!r} has mjcf={robot.mjcf!r}: give a file that MuJoCo can load, which says "
+                     f"{' '.join(str(error).split())!r}.")
 
 
 def _add_drives(spec: mujoco.MjSpec, robot: Robot) -> None:
@@ -56,7 +70,6 @@ def _add_drives(spec: mujoco.MjSpec, robot: Robot) -> None:
         drive = spec.add_actuator(name=name, target=name, trntype=mujoco.mjtTrn.mjTRN_JOINT)
         drive.set_to_position(kp=robot.kp, kv=robot.kd)
         drive.forcelimited, drive.forcerange = mujoco.mjtLimited.mjLIMITED_TRUE, [-limit, limit]
-        drive.ctrllimited, drive.ctrlrange = mujoco.mjtLimited.mjLIMITED_TRUE, joint.range
 
 
 def _add_surroundings(spec: mujoco.MjSpec) -> None:
@@ -88,7 +101,8 @@ def _check(model: mujoco.MjModel, robot: Robot) -> None:
         if body not in names:
             raise UserError(f"robot {robot.name!r} names body {body!r}, which {robot.mjcf} does not have: "
                             f"it has {', '.join(sorted(names - {'world'}))}.")
-    if model.jnt_type[0] != mujoco.mjtJoint.mjJNT_FREE or model.nq != 7 + len(robot.joints):
+    on_trunk = model.jnt_bodyid[0] == model.body(robot.trunk).id
+    if model.jnt_type[0] != mujoco.mjtJoint.mjJNT_FREE or not on_trunk or model.nq != 7 + len(robot.joints):
         raise UserError(f"{robot.mjcf} must hold one free joint on the trunk and the {len(robot.joints)} joints that "
                         f"robot {robot.name!r} names: it has {model.njnt} joints.")
 
@@ -148,6 +162,10 @@ class MujocoSimulator:
 
     def step(self, targets: torch.Tensor) -> None:
         """See :meth:`Simulator.step`."""
+        shape = (self.num_envs, len(self.robot.joints))
+        if tuple(targets.shape) not in (shape, (self.substeps, *shape)):
+            raise UserError(f"targets have shape {tuple(targets.shape)}: give {shape}, or {(self.substeps, *shape)} "
+                            "with one for each physics step.")
         if targets.dim() == 2:
             self.engine.step(targets, self.substeps)
         else:
@@ -166,7 +184,7 @@ class MujocoSimulator:
         qpos[:, :3], qpos[:, 3:7] = root_pos_w, root_quat_w
         qvel[:, :3], qvel[:, 3:6] = root_lin_vel_w, rotate_inverse(root_quat_w, root_ang_vel_w)
         qpos[:, self._qpos_columns], qvel[:, self._qvel_columns] = joint_pos, joint_vel
-        self.engine.reset(mask, qpos, qvel)
+        self.engine.reset(mask, qpos, qvel, joint_pos)
         self._refresh()
 
     def camera(self, name: str, width: int, height: int) -> torch.Tensor:
