@@ -8,13 +8,13 @@ import torch
 def track_velocity(lin_vel_b: torch.Tensor, yaw_rate: torch.Tensor, command: torch.Tensor) -> torch.Tensor:
     """In (0, 1]: how well the commanded forward velocity and yaw rate are held.
 
-    exp(−((v_x − c_x)² + v_y²) / 0.4) · (0.5 + 0.5 exp(−(ω_z − c_ω)² / 0.25)), the kernels of legged_gym (Rudin et
+    exp(−((v_x − c_x)² + v_y²) / 0.3) · (0.5 + 0.5 exp(−(ω_z − c_ω)² / 0.25)), the kernels of legged_gym (Rudin et
     al. 2021, arXiv 2109.11978). They are multiplied, not added: a robot that stands still while told to walk would
     otherwise earn all of the yaw part.
     """
     miss = (lin_vel_b[:, 0] - command[:, 0]).square() + lin_vel_b[:, 1].square()
     turn = (yaw_rate - command[:, 1]).square()
-    return torch.exp(-2.5 * miss) * (0.5 + 0.5 * torch.exp(-4.0 * turn))
+    return torch.exp(-miss / 0.3) * (0.5 + 0.5 * torch.exp(-turn / 0.25))
 
 
 def mechanical_power(torque: torch.Tensor, joint_vel: torch.Tensor) -> torch.Tensor:
