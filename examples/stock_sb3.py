@@ -1,6 +1,4 @@
-"""4096 robots, stock Stable-Baselines3: `python examples/stock_sb3.py` (about 20 minutes on two cores)."""
-
-import sys
+"""4096 robots and stock Stable-Baselines3: `python examples/stock_sb3.py` (about 20 minutes on two cores)."""
 
 import torch
 from stable_baselines3 import PPO
@@ -10,8 +8,7 @@ from sb3_isaac import AdaptiveLearningRate, IsaacVecEnv
 
 env = VecNormalize(IsaacVecEnv("IsaacQuadrupedFlat-v0", num_envs=4096))
 nets = {"net_arch": [256, 128, 64], "activation_fn": torch.nn.ELU, "log_std_init": -1.4}
-model = PPO("MlpPolicy", env, n_steps=24, n_epochs=5, batch_size=8192, learning_rate=1e-3, ent_coef=0.005,
-            vf_coef=1.0, max_grad_norm=1.0, policy_kwargs=nets, verbose=1)
-model.learn(int(float(sys.argv[1])) if len(sys.argv) > 1 else 10_000_000, callback=AdaptiveLearningRate(0.02))
-model.save("quadruped")
+model = PPO("MlpPolicy", env, n_steps=24, n_epochs=5, batch_size=8192, learning_rate=1e-3, ent_coef=1e-3, vf_coef=1.0,
+            max_grad_norm=1.0, policy_kwargs=nets, verbose=1)
+model.learn(10_000_000, callback=AdaptiveLearningRate(desired_kl=0.02)).save("quadruped")
 env.save("quadruped_vecnormalize.pkl")

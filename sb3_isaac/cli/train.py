@@ -7,16 +7,23 @@ import contextlib
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Optional, Tuple
 
 from sb3_isaac.cli.main import positive
 from sb3_isaac.errors import UserError
+
+if TYPE_CHECKING:
+    from sb3_isaac.config import TrainConfig
+    from sb3_isaac.rl.train import Settings
+
+DEFAULT_ENV, DEFAULT_ALGO = "IsaacQuadrupedFlat-v0", "ppo"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """rl-zoo's names and meanings; frequencies are in timesteps, as there."""
     add = parser.add_argument
-    add("--env", default="IsaacQuadrupedFlat-v0", help="environment id (default: %(default)s)")
-    add("--algo", default="ppo", help="algorithm (default: %(default)s)")
+    add("--env", help=f"environment id (default: {DEFAULT_ENV})")
+    add("--algo", help=f"algorithm (default: {DEFAULT_ALGO})")
     add("--num-envs", type=positive, help="number of robots; beats --env-kwargs num_envs:N and the YAML's n_envs")
     add("-n", "--n-timesteps", type=positive, help="transitions in all")
     add("-conf", "--conf-file", help="YAML file, or the name of a shipped one (ppo, ppo-course)")
@@ -40,7 +47,12 @@ def run(args: argparse.Namespace) -> int:
     """Train; the run folder is printed first and last."""
     from sb3_isaac.rl.run import new_run_folder
 
-    config, folder, resume_from = _resume(args) if args.trained_agent else (_config(args), None, None)
+    folder: Optional[Path] = None
+    resume_from: Optional[Path] = None
+    if args.trained_agent:
+        config, folder, resume_from = _resume(args)
+    else:
+        config = _config(args)
     settings = _settings(args, config)
     if folder is None:
         folder = new_run_folder(Path(args.log_folder), config.algo, config.env)
@@ -58,52 +70,49 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _config(args: argparse.Namespace):  # type: ignore[no-untyped-def]
+def _config(args: argparse.Namespace) -> TrainConfig:
     from sb3_isaac.config import load_config, parse_key_values
     from sb3_isaac.rl.build import algorithm_options
     from sb3_isaac.tasks import task_options
 
-    config = load_config(
-        args.env, args.algo, path=args.conf_file, algo_keys=algorithm_options(args.algo),
-        env_keys=[name for name in task_options(args.env) if name not in ("seed", "render_mode")],
+    env, algo = args.env or DEFAULT_ENV, args.algo or DEFAULT_ALGO
+    return load_config(
+        env, algo, path=args.conf_file, algo_keys=algorithm_options(algo),
+        env_keys=[name for name in task_options(env) if name not in ("seed", "render_mode")],
         overrides=parse_key_values(args.hyperparams, "-params"),
         env_kwargs=parse_key_values(args.env_kwargs, "--env-kwargs"),
         num_envs=args.num_envs, n_timesteps=args.n_timesteps, seed=args.seed, device=args.device)
-    return config
 
 
-def _resume(args: argparse.Namespace):  # type: ignore[no-untyped-def]
+def _resume(args: argparse.Namespace) -> Tuple[TrainConfig, Path, Path]:
     """Configuration, run folder and checkpoint folder of ``-i``; a checkpoint's run is the folder above it."""
     from sb3_isaac.config import load_config
     from sb3_isaac.rl.build import algorithm_options
     from sb3_isaac.rl.run import find_checkpoint, read_meta
     from sb3_isaac.tasks import task_options
 
-    for flag in ("num_envs", "conf_file", "seed"):
-        if getattr(args, flag) is not None:
-            raise UserError(f"--{flag.replace('_', '-')} cannot change on a resumed run: leave it out, "
-                            "or start a new one.")
-    if args.hyperparams or args.env_kwargs:
-        raise UserError("-params and --env-kwargs cannot change on a resumed run: leave them out, or start a new one.")
     given = Path(args.trained_agent)
+    given = given.parent if given.is_file() else given
     checkpoint = find_checkpoint(given)
     meta = read_meta(checkpoint)
+    fixed = {"--env": (args.env, meta["env"]), "--algo": (args.algo, meta["algo"]), "--seed": (args.seed, meta["seed"]),
+             "--num-envs": (args.num_envs, None), "-conf": (args.conf_file, None),
+             "-params": (args.hyperparams or None, None), "--env-kwargs": (args.env_kwargs or None, None)}
+    for flag, (value, saved) in fixed.items():
+        if value is not None and value != saved:
+            raise UserError(f"{flag} cannot change on a resumed run: leave it out, or start a new run.")
     config = load_config(meta["env"], meta["algo"], path=checkpoint / "config.yml",
                          algo_keys=algorithm_options(meta["algo"]), env_keys=task_options(meta["env"]),
                          n_timesteps=args.n_timesteps, device=args.device)
     if given.parent.name == "checkpoints":
-        folder = given.parent.parent
-    elif given.name in ("latest", ".latest.old"):
-        folder = given.parent
-    else:
-        folder = given
-    return config, folder, checkpoint
+        return config, given.parent.parent, checkpoint
+    return config, given.parent if given.name in ("latest", ".latest.old") else given, checkpoint
 
 
-def _settings(args: argparse.Namespace, config):  # type: ignore[no-untyped-def]
+def _settings(args: argparse.Namespace, config: TrainConfig) -> Settings:
     from sb3_isaac.rl.train import Settings
 
-    per_iteration = config.n_envs * config.algo_kwargs.get("n_steps", 2048)
+    per_iteration = config.n_envs * int(config.algo_kwargs.get("n_steps", 2048))  # type: ignore[call-overload]
     settings = Settings(eval_episodes=args.eval_episodes, early_stop=not args.no_early_stop,
                         progress_bar=args.progress, log_interval=args.log_interval,
                         tensorboard_log=args.tensorboard_log)

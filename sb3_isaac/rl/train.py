@@ -98,7 +98,7 @@ def _resumed(config: TrainConfig, env: IsaacVecEnv, folder: Path) -> Tuple[Any, 
         wrapped = VecNormalize.load(str(folder / "vecnormalize.pkl"), env) if config.normalize is not None else env
         model = build.algorithm(config.algo).load(folder / "model.zip", env=wrapped, device=config.device)
         state = torch.load(folder / "task_state.pt", weights_only=True)
-    except (OSError, ValueError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
+    except (OSError, ValueError, RuntimeError, EOFError, KeyError, AttributeError, pickle.UnpicklingError) as error:
         raise UserError(f"the checkpoint {folder} cannot be continued ({error}): "
                         "choose another one below checkpoints/.") from error
     restore_task_state(model, state)
