@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from typing import Iterable
+import math
+from typing import Any, Iterable, Mapping
 
 
 class UserError(ValueError):
@@ -20,3 +21,38 @@ def unknown(what: str, given: object, allowed: Iterable[object], where: str = ""
     hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
     place = f" in {where}" if where else ""
     return UserError(f"unknown {what} {str(given)!r}{place}: {hint}valid are {', '.join(valid) or 'none'}.")
+
+
+def is_number(value: object) -> bool:
+    """A finite number; a bool is none."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def number_above_zero(name: str, value: object) -> float:
+    """`value` as a float, or a sentence."""
+    if not is_number(value) or not value > 0:  # type: ignore[operator]
+        raise UserError(f"{name} is {value!r}: give a finite number above 0.")
+    return float(value)  # type: ignore[arg-type]
+
+
+def whole_number(name: str, value: object, least: int = 1) -> int:
+    """`value` as an int of at least `least`, or a sentence."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise UserError(f"{name} is {value!r}: give a whole number of at least {least}.")
+    return value
+
+
+def truth(name: str, value: object) -> bool:
+    """`value` as a bool, or a sentence."""
+    if not isinstance(value, bool):
+        raise UserError(f"{name} is {value!r}: give true or false.")
+    return value
+
+
+def mapping(name: str, value: object) -> Mapping[str, Any]:
+    """`value` as a mapping, empty for None, or a sentence."""
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise UserError(f"{name} is {value!r}: give a mapping of names to values.")
+    return value

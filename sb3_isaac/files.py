@@ -35,10 +35,15 @@ def whole_file(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_text(path: Path, text: str) -> None:
-    """`text` as the whole content of `path`, UTF-8."""
+def write_bytes(path: Path, content: bytes) -> None:
+    """`content` as the whole of `path`."""
     with whole_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(content)
+
+
+def write_text(path: Path, text: str) -> None:
+    """`text` as the whole of `path`, UTF-8."""
+    write_bytes(path, text.encode("utf-8"))
 
 
 @contextlib.contextmanager
@@ -50,7 +55,8 @@ def whole_folder(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
+    for left_by_a_kill in path.parent.glob(f".{path.name}.*.tmp"):
+        shutil.rmtree(left_by_a_kill, ignore_errors=True)
     temporary.mkdir()
     old = path.with_name(f".{path.name}.old")
     try:

@@ -60,8 +60,9 @@ class IsaacEnv(gymnasium.Env[Array, np.ndarray]):
         step = self.env.step(_tensor(action, self.action_space, self.env.device)[None])
         info = {name: value[0].item() if value.dim() == 1 else value[0].cpu().numpy().copy()
                 for name, value in step.log.items()}
-        return (_row(step.final_obs, 0), float(step.reward[0]), bool(step.terminated[0]), bool(step.truncated[0]),
-                info)
+        terminated, truncated = bool(step.terminated[0]), bool(step.truncated[0])
+        obs = step.final_obs if terminated or truncated else step.obs
+        return _row(obs, 0), float(step.reward[0]), terminated, truncated, info
 
     def render(self) -> Any:
         """An image (h, w, 3) uint8, or None without a render mode."""

@@ -20,8 +20,8 @@ class Step(NamedTuple):
     reward       (N,) f32
     terminated   (N,) bool              the episode ended in a state of no return (a fall)
     truncated    (N,) bool              the episode ran out of time; never true together with terminated
-    final_obs    {group: (N, k)} f32    the observation this step led to; it differs from ``obs`` where
-                                        an episode ended, and is its true last observation there
+    final_obs    {group: (N, k)} f32    the observation this step led to: where an episode ended, its true
+                                        last one; elsewhere ``obs``, but for a command drawn anew
     log          {name: (N, ...)}       measures of this step before any reset: ``reward/<term>``, ...
     ============ ====================== ===============================================================
 

@@ -42,11 +42,10 @@ class IsaacVecEnv(VecEnv):
             if sim != "auto":
                 task_options["sim"] = sim
             self.env = make_task(env, 4096 if num_envs is None else num_envs, device=device, **task_options)
-        elif task_options or num_envs not in (None, env.num_envs):
-            raise UserError("a TensorEnv instance brings its own options and number of environments: "
-                            f"leave out {', '.join(task_options) or 'num_envs'}.")
         else:
-            self.env = env
+            same_size = num_envs in (None, getattr(env, "num_envs", None))
+            asked = {"num_envs": not same_size, "sim": sim != "auto", "device": device != "auto"}
+            self.env = _check_instance(env, [*(name for name, given in asked.items() if given), *task_options])
         groups = self.env.observation_space.spaces
         self._only_policy = set(groups) == {"policy"}
         observation_space = groups["policy"] if self._only_policy else self.env.observation_space
@@ -89,9 +88,10 @@ class IsaacVecEnv(VecEnv):
 
     def step_async(self, actions: np.ndarray) -> None:
         """Keep the actions (N, ...) for ``step_wait``."""
-        if np.shape(actions)[:1] != (self.num_envs,):
+        shape = (self.num_envs, *(self.action_space.shape or ()))
+        if np.shape(actions) != shape:
             raise UserError(f"actions have shape {np.shape(actions)}: give one action for each of the "
-                            f"{self.num_envs} environments, {(self.num_envs, *(self.action_space.shape or ()))}.")
+                            f"{self.num_envs} environments, {shape}.")
         self._actions = torch.as_tensor(np.asarray(actions), device=self.device)
 
     def step_wait(self) -> VecEnvStepReturn:
@@ -101,8 +101,8 @@ class IsaacVecEnv(VecEnv):
         self._returns += step.reward
         self._lengths += 1
         infos = self._infos(step, dones)
-        self._returns *= ~dones
-        self._lengths *= ~dones
+        self._returns.masked_fill_(dones, 0.0)
+        self._lengths.masked_fill_(dones, 0)
         return self._numpy(step.obs), step.reward.cpu().numpy().copy(), dones.cpu().numpy(), infos
 
     def _infos(self, step: Step, dones: torch.Tensor) -> List[Dict[str, Any]]:
@@ -183,6 +183,17 @@ class IsaacVecEnv(VecEnv):
         self.env.load_state_dict(state["env"])
         self._returns.copy_(state["returns"])
         self._lengths.copy_(state["lengths"])
+
+
+def _check_instance(env: TensorEnv, asked: Sequence[str]) -> TensorEnv:
+    """`env`, if it is a TensorEnv and nothing was asked of it that it settled when it was made."""
+    if not isinstance(env, TensorEnv):
+        raise UserError(f"env is a {type(env).__name__}: give an environment id, or an object with the methods of "
+                        "TensorEnv.")
+    if asked:
+        raise UserError("a TensorEnv instance brings its own options and number of environments: leave out "
+                        f"{', '.join(asked)}.")
+    return env
 
 
 def unwrap(env: VecEnv) -> IsaacVecEnv:

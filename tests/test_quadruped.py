@@ -77,6 +77,9 @@ def test_a_seed_fixes_everything_and_no_seed_goes_on() -> None:
     env = make()
     action = torch.linspace(-1, 1, 12).expand(4, 12)
     runs = []
+    env.reset()
+    fresh = make(seed=5).reset()["policy"].clone()
+    assert torch.equal(fresh, env.reset(seed=5)["policy"]), "the constructor's seed is that of the first reset"
     for seed in (5, 5, None):
         first = env.reset(seed=seed)["policy"].clone()
         runs.append((first, *(env.step(action).obs["policy"].clone() for _ in range(5))))
@@ -121,6 +124,10 @@ def test_nan_actions_lose_their_own_world_only() -> None:
     actions = torch.zeros(4, 12)
     actions[1, 3] = math.nan
     assert env.step(actions).log["bad_world"].tolist() == [False, True, False, False]
+    for _ in range(3):
+        step = env.step(torch.zeros(4, 12))
+        assert torch.isfinite(step.obs["policy"]).all() and torch.isfinite(step.reward).all()
+        assert not step.log["bad_world"].any()
 
 
 def test_tilt_and_trunk_contact_are_falls() -> None:
@@ -168,6 +175,15 @@ def test_configured_values_are_the_effective_ones() -> None:
     ({"render_mode": "human"}, ("'human'", "rgb_array")),
     ({"episode_lenght_s": 1.0}, ("'episode_lenght_s'", "did you mean 'episode_length_s'")),
     ({"physics_dt": 0.0}, ("physics_dt", "above 0")),
+    ({"physics_dt": "a"}, ("physics_dt", "above 0")),
+    ({"substeps": 2.5}, ("substeps", "whole number")),
+    ({"threads": "x"}, ("threads", "whole number")),
+    ({"episode_length_s": "abc"}, ("episode_length_s", "above 0")),
+    ({"episode_length_s": math.inf}, ("episode_length_s", "finite")),
+    ({"stagger": "maybe"}, ("stagger", "true or false")),
+    ({"reward": 5}, ("reward", "mapping")),
+    ({"command": 5}, ("command", "mapping")),
+    ({"seed": "q"}, ("seed", "whole number")),
 ])
 def test_mistakes_are_one_sentence(options: Dict[str, Any], words: Tuple[str, ...]) -> None:
     with pytest.raises(UserError) as error:
@@ -180,6 +196,14 @@ def test_mistakes_are_one_sentence(options: Dict[str, Any], words: Tuple[str, ..
 def test_a_number_of_robots_is_at_least_one(count: Any) -> None:
     with pytest.raises(UserError, match="at least 1"):
         make_task(ENV, count)
+
+
+def test_wrong_shapes_of_actions_are_refused() -> None:
+    env = make()
+    env.reset()
+    for shape in ((4, 1), (4, 11), (12,)):
+        with pytest.raises(UserError, match=r"give \(4, 12\)"):
+            env.step(torch.zeros(shape))
 
 
 def test_a_second_robot_with_another_leg_arrangement() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any, Dict, List
 
@@ -13,7 +14,7 @@ import yaml
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecNormalize
 
-from sb3_isaac import AdaptiveLearningRate, IsaacVecEnv
+from sb3_isaac import AdaptiveLearningRate, IsaacVecEnv, RunCheckpoints, load_policy
 from sb3_isaac.cli.main import main
 from sb3_isaac.errors import UserError
 from sb3_isaac.rl.callbacks import Evaluation, TrainingLog
@@ -90,10 +91,14 @@ def test_configured_values_are_the_effective_ones(tmp_path: Path) -> None:
 
 def test_resume_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
     """Neither the stop and resume in the middle nor the evaluations of the one run change what is learnt."""
-    whole = train(tmp_path / "a", *PENDULUM, "-n", "2560", "--seed", "5", "--eval-freq", "256", "--save-freq", "1280")
-    half = train(tmp_path / "b", *PENDULUM, "-n", "1280", "--seed", "5", "--eval-freq", "-1")
+    flags = [*PENDULUM, "desired_kl:0.01"]
+    whole = train(tmp_path / "a", *flags, "-n", "2560", "--seed", "5", "--eval-freq", "256", "--save-freq", "1280")
+    half = train(tmp_path / "b", *flags, "-n", "1280", "--seed", "5", "--eval-freq", "-1")
     before = read_metrics(half / "metrics.csv")["step"].tolist()
-    assert main(["train", "-i", str(half), "-n", "2560", "--eval-freq", "-1", "--eval-episodes", "4"]) == 0
+    assert main(["train", "-i", str(half), "-n", "2560"]) == 0
+    rates = [read_metrics(run / "metrics.csv")["train/learning_rate"] for run in (whole, half)]
+    # A row shows the update before it, which the first row of a resumed run has none of.
+    assert len(set(rates[0][1:])) > 1 and rates[0][11:].tolist() == rates[1][11:].tolist()
     a, b = (torch.load(run / "policy.pth", weights_only=True)["state_dict"] for run in (whole, half))
     for name in a:
         torch.testing.assert_close(a[name], b[name], rtol=0, atol=1e-6)
@@ -109,8 +114,13 @@ def test_a_resumed_run_keeps_what_it_was(tmp_path: Path, capsys: pytest.CaptureF
     assert main(["train", "-i", str(run)]) == 2, "it has its 128 steps"
     capsys.readouterr()
     given = str(run / "checkpoints" / "128" / "model.zip")
-    assert main(["train", "-i", given, "-n", "256", "--eval-freq", "-1", "--eval-episodes", "2"]) == 0
-    assert json.loads((run / "meta.json").read_text())["num_timesteps"] == 256
+    assert main(["train", "-i", given, "-n", "256"]) == 0
+    meta = json.loads((run / "meta.json").read_text())
+    assert meta["num_timesteps"] == 256 and meta["settings"]["eval_episodes"] == 4, "settings come along"
+    assert main(["train", "-i", given, "-n", "384"]) == 0
+    branch = max(tmp_path.glob("ppo/*"), key=lambda p: int(p.name.rsplit("_", 1)[1]))
+    assert branch != run and json.loads((branch / "meta.json").read_text())["num_timesteps"] == 384
+    assert json.loads((run / "meta.json").read_text())["num_timesteps"] == 256, "the run it came from stays"
 
 
 def test_resume_falls_back_to_what_is_whole(tmp_path: Path) -> None:
@@ -135,8 +145,9 @@ def test_adaptive_learning_rate_follows_the_divergence() -> None:
     callback = AdaptiveLearningRate(0.01, low=5e-4, high=1.2e-3)
     callback.init_callback(model)
     callback.on_training_start({}, {})
-    for kl, expected in ((None, 1e-3), (0.01, 1e-3), (0.021, 1e-3 / 1.5), (0.5, 5e-4), (0.004, 7.5e-4),
-                         (0.004, 1.125e-3), (0.004, 1.2e-3)):
+    for i, (kl, expected) in enumerate(((None, 1e-3), (0.01, 1e-3), (0.021, 1e-3 / 1.5), (0.5, 5e-4), (0.004, 7.5e-4),
+                         (0.004, 1.125e-3), (0.004, 1.2e-3))):
+        model._n_updates = i
         if kl is not None:
             model.logger.record("train/approx_kl", kl)
         callback.on_rollout_start()
@@ -203,6 +214,7 @@ def test_a_lost_world_reaches_no_evaluation() -> None:
     report = evaluate(env, policy, seed=0)
     assert report["bad_worlds"] == 1 and report["episodes"] == 2
     assert report["length_mean"] == 20 and report["falls_fraction"] == 0.0
+    assert report["duty_factor"] > 0.85 and report["min_trunk_height_m"] > 0.2, "as of robots that stand"
     assert all(np.isfinite(v) for v in report.values() if isinstance(v, float))
 
 
@@ -255,6 +267,34 @@ def test_metrics_csv_grows_columns_and_drops_what_is_run_again(tmp_path: Path) -
     assert read_metrics(path)["a"].tolist() == [1.0, 3.0]
 
 
+def test_phases_add_up_and_evaluation_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    env = IsaacVecEnv("IsaacDoublePendulum-v0", num_envs=64, seed=0)
+    model = PPO("MlpPolicy", env, n_steps=16, batch_size=256, n_epochs=2)
+    evaluation = Evaluation(lambda: IsaacVecEnv("IsaacDoublePendulum-v0", num_envs=4, stagger=False), every=1)
+
+    def slow(*_: Any, **__: Any) -> Dict[str, Any]:
+        time.sleep(0.2)
+        return {"reward_mean": 0.0, "falls_fraction": 0.0}
+
+    monkeypatch.setattr("sb3_isaac.rl.callbacks.evaluate", slow)
+    log = TrainingLog(asides=(evaluation,))
+    start = time.perf_counter()
+    model.learn(64 * 16 * 5, callback=[log, evaluation])
+    wall = time.perf_counter() - start
+    assert 0.8 <= log.totals["aside"] < wall
+    # The evaluation at the end comes after the log's own.
+    assert sum(log.totals.values()) == pytest.approx(wall - 0.2, rel=0.15)
+
+
+def test_checkpoints_of_ones_own_training_script(tmp_path: Path) -> None:
+    env = VecNormalize(IsaacVecEnv("IsaacDoublePendulum-v0", num_envs=8, seed=0))
+    model = PPO("MlpPolicy", env, n_steps=8, batch_size=64, n_epochs=1)
+    model.learn(256, callback=RunCheckpoints(tmp_path, every=2, latest_every=1))
+    assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["128", "256"]
+    assert PPO.load(tmp_path / "latest" / "model.zip").num_timesteps == 256
+    assert load_policy(tmp_path)(torch.zeros(1, 6)).shape == (1, 2)
+
+
 def test_a_full_disk_loses_nothing_that_was_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from sb3_isaac import files
 
@@ -284,6 +324,10 @@ def test_a_full_disk_loses_nothing_that_was_saved(tmp_path: Path, monkeypatch: p
     (["train", "--env-kwargs", "robbot:anymal"], ["'robbot'", "did you mean 'robot'"]),
     (["train", "-params", "gama:0.9"], ["'gama'", "did you mean 'gamma'"]),
     (["train", "-params", "gamma"], ["gamma", "key:value"]),
+    (["train", "-params", "policy:MlpPolcy", "--num-envs", "2"], ["MlpPolcy"]),
+    (["train", "-params", "policy_kwargs.foo:1", "--num-envs", "2"], ["foo"]),
+    (["train", "-params", "batch_size:1", "--num-envs", "2"], ["batch_size"]),
+    (["train", "--env-kwargs", "substeps:2.5", "--num-envs", "2"], ["substeps", "whole number"]),
     (["train", "-conf", "/nowhere.yml"], ["/nowhere.yml", "does not exist"]),
     (["train", "--device", "gpu0", "--num-envs", "2"], ["gpu0"]),
     (["train", "-i", "/nowhere"], ["/nowhere", "no run folder"]),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from sb3_isaac.errors import UserError
+
 PANELS = (
     ("rollout/ep_rew_mean", "reward of an episode\n(training commands)"),
     ("eval/reward_mean", "reward at 1 m/s\n(evaluation)"),
@@ -21,8 +23,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Draw."""
-    from sb3_isaac.errors import UserError
-
     folders = [Path(name) for name in args.runs]
     for folder in folders:
         if not (folder / "metrics.csv").is_file():
@@ -49,12 +49,15 @@ def draw(folders: "list[Path]", labels: "list[str]", out: Path) -> None:
 
     runs = [read_metrics(folder / "metrics.csv") for folder in folders]
     panels = [panel for panel in PANELS if any(panel[0] in metrics for metrics in runs)]
+    if not panels:
+        raise UserError(f"{folders[0]} has logged no finished episode yet: train longer.")
     figure, axes = plt.subplots(1, len(panels), figsize=(4.2 * len(panels), 3.4), squeeze=False)
     for axis, (key, title) in zip(axes[0], panels):
         for metrics, label in zip(runs, labels):
             if key in metrics:
                 known = np.isfinite(metrics[key])
-                axis.plot(metrics["step"][known] / 1e6, metrics[key][known], label=label, linewidth=1.6)
+                steps = metrics["eval/steps" if key.startswith("eval/") else "step"]
+                axis.plot(steps[known] / 1e6, metrics[key][known], label=label, linewidth=1.6)
         axis.set_title(title, fontsize=10)
         axis.set_xlabel("environment steps, millions")
         axis.grid(alpha=0.3)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import contextlib
 import math
+import secrets
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
 
 from sb3_isaac.cli.main import positive
 from sb3_isaac.errors import UserError
@@ -35,17 +36,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("-tb", "--tensorboard-log", help="another folder for TensorBoard than RUN/tb")
     add("-i", "--trained-agent", metavar="RUN", help="resume this run folder or checkpoint folder")
     add("-P", "--progress", action="store_true", help="a progress bar in place of lines")
-    add("--eval-freq", type=int, default=None, help="timesteps between evaluations; -1 for at the end only "
-                                                    "(default: 10 iterations)")
-    add("--eval-episodes", type=positive, default=128, help="episodes of an evaluation (default: %(default)s)")
+    add("--eval-freq", type=int, help="timesteps between evaluations; -1 for at the end only (default: 10 iterations)")
+    add("--eval-episodes", type=positive, help="episodes of an evaluation (default: 128)")
     add("--save-freq", type=positive, help="timesteps between numbered checkpoints (default: 100 iterations)")
-    add("--log-interval", type=positive, default=1, help="iterations between progress lines (default: %(default)s)")
+    add("--log-interval", type=positive, help="iterations between progress lines (default: 1)")
     add("--no-early-stop", action="store_true", help="train to the end even when it walks already")
 
 
 def run(args: argparse.Namespace) -> int:
     """Train; the run folder is printed first and last."""
-    from sb3_isaac.rl.run import new_run_folder
+    from sb3_isaac.rl.run import new_run_folder, read_meta
 
     folder: Optional[Path] = None
     resume_from: Optional[Path] = None
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
         config, folder, resume_from = _resume(args)
     else:
         config = _config(args)
-    settings = _settings(args, config)
+    settings = _settings(args, config, read_meta(resume_from).get("settings", {}) if resume_from else {})
     if folder is None:
         folder = new_run_folder(Path(args.log_folder), config.algo, config.env)
     what = "resuming" if resume_from else "training"
@@ -62,10 +62,9 @@ def run(args: argparse.Namespace) -> int:
 
     try:
         train(config, folder, settings, resume_from)
-    except UserError:
+    finally:
         with contextlib.suppress(OSError):
-            folder.rmdir()  # a mistake found before anything was saved leaves no empty folder; others are not empty
-        raise
+            folder.rmdir()  # succeeds on an empty folder alone: a mistake found before anything was saved
     print(f"done: sb3-isaac eval {folder}   sb3-isaac play {folder} --video walk.mp4   sb3-isaac plot {folder}")
     return 0
 
@@ -76,19 +75,20 @@ def _config(args: argparse.Namespace) -> TrainConfig:
     from sb3_isaac.tasks import task_options
 
     env, algo = args.env or DEFAULT_ENV, args.algo or DEFAULT_ALGO
-    return load_config(
+    config = load_config(
         env, algo, path=args.conf_file, algo_keys=algorithm_options(algo),
         env_keys=[name for name in task_options(env) if name not in ("seed", "render_mode")],
         overrides=parse_key_values(args.hyperparams, "-params"),
         env_kwargs=parse_key_values(args.env_kwargs, "--env-kwargs"),
         num_envs=args.num_envs, n_timesteps=args.n_timesteps, seed=args.seed, device=args.device)
+    return replace(config, seed=secrets.randbelow(2**31)) if config.seed is None else config
 
 
 def _resume(args: argparse.Namespace) -> Tuple[TrainConfig, Path, Path]:
     """Configuration, run folder and checkpoint folder of ``-i``; a checkpoint's run is the folder above it."""
     from sb3_isaac.config import load_config
     from sb3_isaac.rl.build import algorithm_options
-    from sb3_isaac.rl.run import find_checkpoint, read_meta
+    from sb3_isaac.rl.run import find_checkpoint, new_run_folder, read_meta
     from sb3_isaac.tasks import task_options
 
     given = Path(args.trained_agent)
@@ -104,18 +104,22 @@ def _resume(args: argparse.Namespace) -> Tuple[TrainConfig, Path, Path]:
     config = load_config(meta["env"], meta["algo"], path=checkpoint / "config.yml",
                          algo_keys=algorithm_options(meta["algo"]), env_keys=task_options(meta["env"]),
                          n_timesteps=args.n_timesteps, device=args.device)
-    if given.parent.name == "checkpoints":
-        return config, given.parent.parent, checkpoint
-    return config, given.parent if given.name in ("latest", ".latest.old") else given, checkpoint
+    numbered = given.parent.name == "checkpoints"
+    run = given.parent.parent if numbered else given.parent if given.name in ("latest", ".latest.old") else given
+    if find_checkpoint(run) != checkpoint and read_meta(find_checkpoint(run))["num_timesteps"] > meta["num_timesteps"]:
+        # Going on from an older state is another run: what came after it in this one stays.
+        return config, new_run_folder(run.parent.parent, meta["algo"], meta["env"]), checkpoint
+    return config, run, checkpoint
 
 
-def _settings(args: argparse.Namespace, config: TrainConfig) -> Settings:
+def _settings(args: argparse.Namespace, config: TrainConfig, saved: Dict[str, Any]) -> Settings:
+    """The flags over what a resumed run was started with, over the defaults."""
     from sb3_isaac.rl.train import Settings
 
     per_iteration = config.n_envs * int(config.algo_kwargs.get("n_steps", 2048))  # type: ignore[call-overload]
-    settings = Settings(eval_episodes=args.eval_episodes, early_stop=not args.no_early_stop,
-                        progress_bar=args.progress, log_interval=args.log_interval,
-                        tensorboard_log=args.tensorboard_log)
+    given = {"eval_episodes": args.eval_episodes, "early_stop": False if args.no_early_stop else None,
+             "progress_bar": args.progress, "log_interval": args.log_interval, "tensorboard_log": args.tensorboard_log}
+    settings = Settings(**{**saved, **{name: value for name, value in given.items() if value is not None}})
     if args.eval_freq is not None:
         never = args.eval_freq < 1
         settings = replace(settings, eval_every=10**9 if never else max(1, round(args.eval_freq / per_iteration)))

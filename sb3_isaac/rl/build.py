@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import warnings
-from typing import Any, Dict, Mapping, Optional, Tuple
+from typing import Any, Dict, Mapping, Tuple
 
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -66,7 +66,7 @@ def check_supported(config: TrainConfig) -> None:
         if getattr(config, key) is not None:
             raise UserError(f"{key} in {config.source} is not supported: all robots are one environment, so write what "
                             "it does into a task of your own, and remove the key.")
-    n_steps, batch_size = config.algo_kwargs.get("n_steps"), config.algo_kwargs.get("batch_size", 64)
+    n_steps, batch_size = config.algo_kwargs.get("n_steps", 2048), config.algo_kwargs.get("batch_size", 64)
     if isinstance(n_steps, int) and isinstance(batch_size, int):
         minibatches = -(-config.n_envs * n_steps // batch_size)
         if minibatches > MANY_MINIBATCHES:
@@ -87,11 +87,14 @@ def wrap_env(config: TrainConfig, env: IsaacVecEnv) -> VecEnv:
     return VecNormalize(env, **kwargs)
 
 
-def make_model(config: TrainConfig, env: VecEnv, tensorboard_log: Optional[str] = None) -> BaseAlgorithm:
-    """A fresh model."""
-    model: BaseAlgorithm = algorithm(config.algo)(
-        config.policy, env, seed=config.seed, device=config.device, tensorboard_log=tensorboard_log,
-        **algorithm_kwargs(config))
+def make_model(config: TrainConfig, env: VecEnv) -> BaseAlgorithm:
+    """A fresh model; raises UserError with SB3's own words where it refuses a value."""
+    try:
+        model: BaseAlgorithm = algorithm(config.algo)(
+            config.policy, env, seed=config.seed, device=config.device, **algorithm_kwargs(config))
+    except (TypeError, ValueError, AssertionError) as error:
+        raise UserError(f"{config.algo} cannot be made from {config.source} ({' '.join(str(error).split())}): "
+                        "correct that value.") from error
     return model
 
 
@@ -102,7 +105,10 @@ def yaml_callback(path: str, kwargs: Mapping[str, object]) -> BaseCallback:
         cls = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise UserError(f"callback {path!r} cannot be imported ({error}): give package.module.Class.") from error
-    callback = cls(**kwargs)
+    try:
+        callback = cls(**kwargs)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"callback {path!r} refuses {dict(kwargs)} ({error}): correct its arguments.") from error
     if not isinstance(callback, BaseCallback):
         raise UserError(f"callback {path!r} is no stable_baselines3 BaseCallback: give one.")
     return callback

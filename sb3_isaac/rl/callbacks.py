@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Sequence
 
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
@@ -18,7 +18,7 @@ from sb3_isaac.rl.evaluate import evaluate, walks
 from sb3_isaac.rl.export import ExportedPolicy, policy_content
 from sb3_isaac.vec_env import IsaacVecEnv, unwrap
 
-PHASES = ("physics", "task", "inference", "update")
+PHASES = ("physics", "task", "inference", "update", "aside")
 
 
 def iteration_of(model: Any) -> int:
@@ -52,15 +52,25 @@ class AdaptiveLearningRate(BaseCallback):
         if not desired_kl > 0 or not 0 < low <= high:
             raise UserError(f"desired_kl {desired_kl}, low {low} and high {high} must be above 0 with low <= high.")
         self.desired_kl, self.low, self.high = desired_kl, low, high
+        self._answered: Optional[int] = None
 
     def _on_training_start(self) -> None:
         if not isinstance(self.model.learning_rate, (int, float)):
             raise UserError("AdaptiveLearningRate needs a number as learning_rate to start from: drop the schedule.")
 
     def _on_rollout_start(self) -> None:
+        self._adapt()
+
+    def _on_training_end(self) -> None:
+        self._adapt()
+
+    def _adapt(self) -> None:
+        """Answer the last update, once."""
         kl = self.logger.name_to_value.get("train/approx_kl")
-        if kl is None:
+        updates = getattr(self.model, "_n_updates", None)
+        if kl is None or updates == self._answered:
             return
+        self._answered = updates
         rate = float(self.model.learning_rate)  # type: ignore[arg-type]
         if kl > 2.0 * self.desired_kl:
             rate = max(self.low, rate / 1.5)
@@ -79,12 +89,16 @@ class TrainingLog(BaseCallback):
     ``rollout/ep_rew_mean`` and ``rollout/ep_len_mean`` become means over all episodes that finished in the iteration
     (SB3 keeps the last 100, which at 4096 environments are those with the highest index);
     ``rollout/{forward_speed,falls,timeouts,bad_worlds}``; ``reward/<term>``;
-    ``time/{physics,task,inference,update}_s``.
-    Falls, time-outs and bad worlds are counts.
+    ``time/{physics,task,inference,update,aside}_s``, aside being evaluation and saving.
+    Falls, time-outs and bad worlds are counts. As in SB3, a row's ``train/*`` and ``time/update_s`` are those of the
+    update before its rollout.
+
+    :param asides: callbacks with a ``spent_s``, whose time is neither inference nor update.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, asides: Sequence[Any] = ()) -> None:
         super().__init__()
+        self._asides = asides
         self.totals = dict.fromkeys(PHASES, 0.0)
         """Seconds spent in each phase since training began."""
         self.values: Dict[str, float] = {}
@@ -106,7 +120,8 @@ class TrainingLog(BaseCallback):
         now = time.perf_counter()
         if self._rollout_end:
             self._record_time("update", now - self._rollout_end)
-        self._rollout_start = now
+            self._rollout_end = 0.0
+        self._rollout_start, self._aside_start = now, self._aside_s()
         self._env_start, self._physics_start = self._env.step_s, self._env.env.physics_s
         self._clear()
 
@@ -124,8 +139,11 @@ class TrainingLog(BaseCallback):
                 self._timeouts += bool(info.get("TimeLimit.truncated"))
         return True
 
+    def _aside_s(self) -> float:
+        return float(sum(callback.spent_s for callback in self._asides))
+
     def _on_rollout_end(self) -> None:
-        count = self._steps * self._env.num_envs
+        count = self._steps * self._env.num_envs - float(self._sums.get("bad_world", 0.0))
         self.values = {}
         for name, total in self._sums.items():
             if name.startswith("reward/"):
@@ -144,7 +162,9 @@ class TrainingLog(BaseCallback):
         physics_s = self._env.env.physics_s - self._physics_start
         self._record_time("physics", physics_s)
         self._record_time("task", step_s - physics_s)
-        self._record_time("inference", self._rollout_end - self._rollout_start - step_s)
+        aside_s = self._aside_s() - self._aside_start
+        self._record_time("aside", aside_s)
+        self._record_time("inference", self._rollout_end - self._rollout_start - step_s - aside_s)
 
     def _share_episodes(self) -> None:
         """SB3 logs the mean of its buffer of episodes: put the mean over all of this rollout's there."""
@@ -168,16 +188,18 @@ class TrainingLog(BaseCallback):
     def timing_table(self) -> str:
         """The timing breakdown as lines of text."""
         whole = sum(self.totals.values()) or 1.0
-        rows = [f"{phase:<10} {self.totals[phase]:>9.1f} s {100 * self.totals[phase] / whole:>5.1f} %"
+        names = {**{phase: phase for phase in PHASES}, "aside": "evaluation and saving"}
+        rows = [f"{names[phase]:<22} {self.totals[phase]:>9.1f} s {100 * self.totals[phase] / whole:>5.1f} %"
                 for phase in PHASES]
-        memory = f"{'memory':<10} {peak_memory_mb():>9.0f} MB at its peak"
-        return "\n".join(["where the time went", *rows, f"{'in all':<10} {whole:>9.1f} s", memory])
+        memory = f"{'memory':<22} {peak_memory_mb():>9.0f} MB at its peak"
+        return "\n".join(["where the time went", *rows, f"{'in all':<22} {whole:>9.1f} s", memory])
 
 
 class Evaluation(BaseCallback):
     """Evaluate the deterministic policy every `every` iterations on an environment of its own.
 
-    Each key of :func:`~sb3_isaac.rl.evaluate.evaluate` is logged as ``eval/<key>``.
+    Each key of :func:`~sb3_isaac.rl.evaluate.evaluate` is logged as ``eval/<key>``, in the row of the next iteration;
+    ``eval/steps`` is where the policy stood. The state that training starts from is not evaluated.
 
     :param make_env: makes the small evaluation IsaacVecEnv; it is called once, at the first evaluation.
     :param every: iterations between evaluations; there is one at the end as well.
@@ -191,14 +213,16 @@ class Evaluation(BaseCallback):
         self._env: Optional[IsaacVecEnv] = None
         self.report: Optional[Dict[str, Any]] = None
         """The last evaluation, with ``steps``."""
-        self.stopped = False
+        self.stopped, self.spent_s = False, 0.0
+        self._first_steps = 0
+
+    def _on_training_start(self) -> None:
+        self.stopped, self._first_steps = False, self.model.num_timesteps
 
     def _on_rollout_start(self) -> None:
         iteration = iteration_of(self.model)
-        if iteration > 0 and iteration % self.every == 0:
-            self.evaluate()
-            assert self.report is not None
-            self.stopped = self.stop and walks(self.report)
+        if self.model.num_timesteps > self._first_steps and iteration % self.every == 0:
+            self.stopped = walks(self.evaluate()) and self.stop
 
     def _on_step(self) -> bool:
         return not self.stopped
@@ -207,14 +231,16 @@ class Evaluation(BaseCallback):
         """Evaluate now; one report for one state of the policy."""
         steps = self.model.num_timesteps
         if self.report is None or self.report["steps"] != steps:
+            start = time.perf_counter()
             if self._env is None:
                 self._env = self._make_env()
             content = policy_content(self.model, self.model.get_vec_normalize_env(),  # type: ignore[arg-type]
                                      self._env.env.metadata())
             self.report = {**evaluate(self._env.env, ExportedPolicy(content), seed=self.seed), "steps": steps}
             for key, value in self.report.items():
-                if isinstance(value, (int, float)) and key not in ("seed", "steps"):
+                if isinstance(value, (int, float)) and key != "seed":
                     self.logger.record(f"eval/{key}", value)
+            self.spent_s += time.perf_counter() - start
         return self.report
 
     def _on_training_end(self) -> None:

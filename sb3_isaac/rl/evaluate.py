@@ -16,7 +16,7 @@ Policy = Callable[[torch.Tensor], torch.Tensor]
 
 def eval_options(env_id: str, env_kwargs: Dict[str, Any], command: Optional[Sequence[float]]) -> Dict[str, Any]:
     """Task options for evaluation: as trained, but full first episodes and one command that stays."""
-    options = {k: v for k, v in env_kwargs.items() if k not in ("num_envs", "threads", "render_mode")}
+    options = {k: v for k, v in env_kwargs.items() if k not in ("num_envs", "render_mode")}
     options["stagger"] = False
     if "command" in task_options(env_id):
         forward, yaw = command or (1.0, 0.0)
@@ -69,19 +69,22 @@ class _Gait:
         self.swings += ended
         self._peak = torch.where(contact, 0.0, torch.maximum(self._peak, log["foot_clearance_m"]))
 
-    def report(self, length: torch.Tensor, command: torch.Tensor, weight_n: float) -> Dict[str, float]:
-        speed = self.speed / length
-        distance = (self.speed * self._dt).abs().clamp(min=1e-6)
-        drift = self.yaw - command[:, 1] * length * self._dt
+    def report(self, good: torch.Tensor, length: torch.Tensor, command: torch.Tensor,
+               weight_n: float) -> Dict[str, float]:
+        """Means over the robots of `good` (N,) bool."""
+        length = length[good]
+        speed = self.speed[good] / length
+        distance = (self.speed[good] * self._dt).abs().clamp(min=1e-6)
+        drift = self.yaw[good] - command[good, 1] * length * self._dt
         return {
             "forward_speed_mean": float(speed.mean()),
             "forward_speed_std": float(speed.std(correction=0)),
             "yaw_drift_rad": float(drift.abs().mean()),
-            "cost_of_transport": float((self.energy / (weight_n * distance)).median()),
-            "min_trunk_height_m": float(self.min_height.min()),
-            "knee_contact_fraction": float((self.knee / length).mean()),
-            "foot_clearance_m": float(self.clearance.sum() / self.swings.sum().clamp(min=1)),
-            "duty_factor": float((self.duty / length[:, None]).mean()),
+            "cost_of_transport": float((self.energy[good] / (weight_n * distance)).median()),
+            "min_trunk_height_m": float(self.min_height[good].min()),
+            "knee_contact_fraction": float((self.knee[good] / length).mean()),
+            "foot_clearance_m": float(self.clearance[good].sum() / self.swings[good].sum().clamp(min=1)),
+            "duty_factor": float((self.duty[good] / length[:, None]).mean()),
         }
 
 
@@ -123,13 +126,16 @@ def evaluate(env: TensorEnv, policy: Policy, seed: Optional[int] = None,
         if on_step is not None:
             on_step(n - int(live.sum()), n)
     good = ~lost
+    if not bool(good.any()):
+        raise UserError(f"the simulator lost all {n} worlds of the evaluation: the policy's actions or the physics "
+                        "step make it diverge, so try a smaller physics_dt.")
     report: Dict[str, Any] = {
         "episodes": int(good.sum()), "reward_mean": float(reward[good].mean()),
         "reward_std": float(reward[good].std(correction=0)), "length_mean": float(length[good].mean()),
         "falls_fraction": float(fell[good].float().mean()), "bad_worlds": int(lost.sum()), "seed": seed,
     }
     if gait is not None:
-        report.update(gait.report(length, command, metadata["weight_n"]))
+        report.update(gait.report(good, length, command, metadata["weight_n"]))
         report["command"] = command[0].tolist()
     return report
 

@@ -5,6 +5,7 @@ Unlike a zip or a pickle it executes nothing when it is loaded: it is the file t
 
 from __future__ import annotations
 
+import io
 import pickle
 import zipfile
 from pathlib import Path
@@ -13,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Union
 import torch
 from torch import nn
 
-from sb3_isaac.errors import UserError
-from sb3_isaac.files import standing_folder, whole_file
+from sb3_isaac.errors import UserError, unknown
+from sb3_isaac.files import standing_folder, write_bytes
 
 if TYPE_CHECKING:
     from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
@@ -26,7 +27,7 @@ ACTIVATIONS = {f"nn.{cls.__name__}": cls
 
 
 class ExportedPolicy:
-    """Observation (N, k) of the ``policy`` group -> action (N, J) in [−1, 1], deterministic.
+    """Observation (N, k) of the ``policy`` group -> action (N, J) within the action space's bounds, deterministic.
 
     ``info`` holds what the file says besides the network: ``obs_table`` (name -> width, in order), ``action_scale``
     rad, ``default_joint_pos`` rad, ``kp``, ``kd``, ``joint_names``, ``control_dt`` s, ``env`` and ``env_kwargs``.
@@ -38,6 +39,7 @@ class ExportedPolicy:
         self._mean = content["obs_mean"]
         self._scale = (content["obs_var"] + content["epsilon"]).rsqrt()
         self._clip = float(content["clip_obs"])
+        self._low, self._high = torch.tensor(content["action_low"]), torch.tensor(content["action_high"])
         self.obs_width = int(self._mean.numel())
 
     @torch.no_grad()
@@ -47,7 +49,7 @@ class ExportedPolicy:
             raise UserError(f"the policy takes observations of width {self.obs_width} and was given "
                             f"{obs.shape[-1]}: use the environment it was trained on, {self.info.get('env')}.")
         normal = ((obs - self._mean) * self._scale).clamp(-self._clip, self._clip)
-        action: torch.Tensor = self._net(normal).clamp(-1.0, 1.0)
+        action: torch.Tensor = self._net(normal).clamp(self._low, self._high)
         return action
 
 
@@ -79,6 +81,9 @@ def policy_content(model: "OnPolicyAlgorithm", normalizer: Optional["VecNormaliz
             or getattr(policy, "squash_output", False):
         raise UserError(f"policy.pth holds an MlpPolicy with Gaussian actions, not {type(policy).__name__}: "
                         "use model.zip for this one.")
+    activation = f"nn.{type(actor[1]).__name__}" if len(actor) > 1 else "nn.Tanh"
+    if activation not in ACTIVATIONS:
+        raise unknown("activation in a policy.pth", activation, ACTIVATIONS)
     linear = [layer for layer in actor if isinstance(layer, nn.Linear)] + [action_net]
     state_dict = {f"{2 * i}.{name}": value.detach().cpu().clone()
                   for i, layer in enumerate(linear) for name, value in layer.state_dict().items()}
@@ -88,7 +93,9 @@ def policy_content(model: "OnPolicyAlgorithm", normalizer: Optional["VecNormaliz
         torch.as_tensor(rms.mean, dtype=torch.float32), torch.as_tensor(rms.var, dtype=torch.float32))
     return {
         "format_version": FORMAT_VERSION, "state_dict": state_dict,
-        "activation": f"nn.{type(actor[1]).__name__}" if len(actor) > 1 else "nn.Tanh",
+        "activation": activation,
+        "action_low": model.action_space.low.tolist(),  # type: ignore[attr-defined]
+        "action_high": model.action_space.high.tolist(),  # type: ignore[attr-defined]
         "obs_mean": mean, "obs_var": var,
         "epsilon": float(normalizer.epsilon) if rms is not None and normalizer is not None else 0.0,
         "clip_obs": float(normalizer.clip_obs) if rms is not None and normalizer is not None else float("inf"),
@@ -96,10 +103,16 @@ def policy_content(model: "OnPolicyAlgorithm", normalizer: Optional["VecNormaliz
     }
 
 
+def torch_bytes(content: Any) -> bytes:
+    """What ``torch.save`` writes; on a full disk its own writer raises no OSError, and ours does."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    return buffer.getvalue()
+
+
 def save_policy(path: Path, content: Mapping[str, Any]) -> None:
     """Write ``policy_content(...)`` as a file that is whole or not there."""
-    with whole_file(Path(path)) as temporary:
-        torch.save(dict(content), temporary)
+    write_bytes(Path(path), torch_bytes(dict(content)))
 
 
 def load_policy(path: Union[str, Path]) -> ExportedPolicy:
@@ -111,12 +124,12 @@ def load_policy(path: Union[str, Path]) -> ExportedPolicy:
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
         version = content["format_version"]
-    except (RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+        if version == FORMAT_VERSION:
+            return ExportedPolicy(content)
+    except (RuntimeError, EOFError, KeyError, IndexError, TypeError, AttributeError, pickle.UnpicklingError,
+            zipfile.BadZipFile) as error:
         raise UserError(f"{file} is not a policy file of sb3_isaac: give a run folder or its policy.pth.") from error
-    if version != FORMAT_VERSION:
-        raise UserError(f"{file} has policy format {version} and this version reads {FORMAT_VERSION}: "
-                        "upgrade sb3_isaac.")
-    return ExportedPolicy(content)
+    raise UserError(f"{file} has policy format {version} and this version reads {FORMAT_VERSION}: upgrade sb3_isaac.")
 
 
 def find_policy(path: Union[str, Path]) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -23,9 +24,9 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize, unwrap_vec_no
 
 from sb3_isaac.config import TrainConfig, dump_config
 from sb3_isaac.errors import UserError
-from sb3_isaac.files import standing_folder, whole_file, whole_folder, write_text
+from sb3_isaac.files import standing_folder, whole_file, whole_folder, write_bytes, write_text
 from sb3_isaac.rl.callbacks import iteration_of
-from sb3_isaac.rl.export import policy_content, save_policy
+from sb3_isaac.rl.export import policy_content, save_policy, torch_bytes
 from sb3_isaac.vec_env import unwrap
 
 CHECKPOINT_FILES = ("model.zip", "vecnormalize.pkl", "config.yml", "meta.json", "task_state.pt", "policy.pth")
@@ -39,10 +40,9 @@ def new_run_folder(root: Path, algo: str, env: str) -> Path:
     try:
         parent.mkdir(parents=True, exist_ok=True)
         for k in range(1, 100_000):
-            folder = parent / f"{env}_{k}"
-            if not folder.exists():
-                folder.mkdir()
-                return folder
+            with contextlib.suppress(FileExistsError):
+                (parent / f"{env}_{k}").mkdir()
+                return parent / f"{env}_{k}"
     except OSError as error:
         raise UserError(f"cannot make a run folder in {parent} ({error.strerror}): choose another one with -f.") \
             from error
@@ -54,7 +54,8 @@ def find_checkpoint(path: Path) -> Path:
     if not path.is_dir():
         raise UserError(f"there is no run folder {str(path)!r}: give one that 'sb3-isaac train' made.")
     numbered = [p for p in (path / "checkpoints").glob("[0-9]*") if p.name.isdigit()]
-    found = [p for p in (path, standing_folder(path / "latest"), *numbered) if _is_whole(p)]
+    # The run folder's own files come last: they are copied one by one, and a kill may leave them mixed.
+    found = [p for p in (*numbered, standing_folder(path / "latest"), path) if _is_whole(p)]
     if not found:
         raise UserError(f"{str(path)!r} holds no checkpoint yet: start the training anew.")
     return max(found, key=lambda p: int(read_meta(p)["num_timesteps"]))
@@ -74,7 +75,7 @@ def read_meta(folder: Path) -> Dict[str, Any]:
             from error
 
 
-def _meta(model: BaseAlgorithm, config: TrainConfig) -> Dict[str, Any]:
+def _meta(model: BaseAlgorithm) -> Dict[str, Any]:
     versions = {}
     for name in ("sb3_isaac", "stable-baselines3", "gymnasium", "torch", "numpy", "mujoco"):
         try:
@@ -82,7 +83,7 @@ def _meta(model: BaseAlgorithm, config: TrainConfig) -> Dict[str, Any]:
         except metadata.PackageNotFoundError:
             versions[name] = "absent"
     return {
-        "env": config.env, "algo": config.algo, "seed": config.seed, "num_timesteps": model.num_timesteps,
+        "seed": model.seed, "num_timesteps": model.num_timesteps,
         "iteration": iteration_of(model), "command_line": sys.argv, "python": platform.python_version(),
         "platform": platform.platform(), "versions": versions, "saved_at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
@@ -99,6 +100,7 @@ def task_state(model: Any) -> Dict[str, Any]:
         "last_episode_starts": torch.as_tensor(model._last_episode_starts),
         "env": unwrap(env).state_dict(),
         "random": {"torch": torch.get_rng_state(), "python": _plain(random.getstate()),
+                   "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
                    "numpy": [str(kind), torch.as_tensor(np.asarray(keys, dtype=np.int64)), int(position),
                              int(has_gauss), float(gauss)]},
     }
@@ -117,6 +119,8 @@ def restore_task_state(model: Any, state: Mapping[str, Any]) -> None:
     model._last_obs = _arrays(state["last_obs"])
     model._last_episode_starts = state["last_episode_starts"].numpy().copy()
     torch.set_rng_state(state["random"]["torch"])
+    if len(state["random"]["cuda"]) == torch.cuda.device_count() > 0:
+        torch.cuda.set_rng_state_all(state["random"]["cuda"])
     kind, keys, *rest = state["random"]["numpy"]
     np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))
     version, internal, gauss = state["random"]["python"]
@@ -135,21 +139,27 @@ def _arrays(obs: Any) -> Any:
     return {k: v.numpy().copy() for k, v in obs.items()} if isinstance(obs, dict) else obs.numpy().copy()
 
 
-def write_state(model: Any, config: TrainConfig, folder: Path) -> None:
-    """The six files of a checkpoint into an existing `folder`, each whole or not there."""
+def write_state(model: Any, folder: Path, config: Optional[TrainConfig] = None,
+                about: Optional[Mapping[str, Any]] = None) -> None:
+    """The six files of a checkpoint into an existing `folder`, each whole or not there.
+
+    Without a `config` there is no config.yml, and the checkpoint is for SB3's ``load`` and for ``load_policy``.
+    `about` is added to meta.json.
+    """
     normalizer: Optional[VecNormalize] = model.get_vec_normalize_env()
     with whole_file(folder / "model.zip") as path:
         model.save(path, exclude=NOT_IN_ZIP)
     if normalizer is not None:
         with whole_file(folder / "vecnormalize.pkl") as path:
             normalizer.save(str(path))
-    with whole_file(folder / "task_state.pt") as path:
-        torch.save(task_state(model), path)
-    env = unwrap(model.get_env())
-    about = {**env.env.metadata(), "env": config.env, "env_kwargs": dict(config.env_kwargs)}
-    save_policy(folder / "policy.pth", policy_content(model, normalizer, about))
-    write_text(folder / "config.yml", dump_config(config))
-    write_text(folder / "meta.json", json.dumps(_meta(model, config), indent=2) + "\n")
+    write_bytes(folder / "task_state.pt", torch_bytes(task_state(model)))
+    facts, meta = unwrap(model.get_env()).env.metadata(), {**(about or {}), **_meta(model)}
+    if config is not None:
+        facts.update(env=config.env, env_kwargs=dict(config.env_kwargs))
+        meta.update(env=config.env, algo=config.algo)
+        write_text(folder / "config.yml", dump_config(config))
+    save_policy(folder / "policy.pth", policy_content(model, normalizer, facts))
+    write_text(folder / "meta.json", json.dumps(meta, indent=2) + "\n")
 
 
 class RunCheckpoints(BaseCallback):
@@ -158,31 +168,38 @@ class RunCheckpoints(BaseCallback):
     At the end the run folder itself gets the files too, and ``DONE``. A checkpoint is taken after an update and before
     the next rollout, where nothing is under way.
 
+    :param config: written as config.yml, so that ``sb3-isaac train -i`` can go on; None where there is none.
+    :param about: added to meta.json.
     :param stops: says at such a moment whether training is about to stop, so that its last state is taken there: SB3
         takes one more step before it does.
     """
 
-    def __init__(self, run: Path, config: TrainConfig, every: int = 100, latest_every: int = 10,
+    def __init__(self, run: Union[str, Path], config: Optional[TrainConfig] = None, every: int = 100,
+                 latest_every: int = 10, about: Optional[Mapping[str, Any]] = None,
                  stops: Callable[[], bool] = lambda: False) -> None:
         super().__init__()
-        self.run_folder, self.config, self.every, self.latest_every = run, config, every, latest_every
-        self._stops, self._saved_at, self._finished = stops, -1, False
+        self.run_folder, self.config, self.every, self.latest_every = Path(run), config, every, latest_every
+        self.spent_s = 0.0
+        self._about, self._stops, self._finished = about, stops, False
+
+    def _on_training_start(self) -> None:
+        self._finished, self._first_steps = False, self.model.num_timesteps
 
     def _on_rollout_start(self) -> None:
         iteration = iteration_of(self.model)
         if self._stops():
             self._finish()
-        if iteration == 0 or self.model.num_timesteps == self._saved_at:
-            return
-        if iteration % self.every == 0:
-            self._save(self.run_folder / "checkpoints" / str(self.model.num_timesteps))
-        if iteration % self.latest_every == 0:
-            self._save(self.run_folder / "latest")
+        elif self.model.num_timesteps > self._first_steps:
+            if iteration % self.every == 0:
+                self._save(self.run_folder / "checkpoints" / str(self.model.num_timesteps))
+            if iteration % self.latest_every == 0:
+                self._save(self.run_folder / "latest")
 
     def _save(self, folder: Path) -> None:
+        start = time.perf_counter()
         with whole_folder(folder) as temporary:
-            write_state(self.model, self.config, temporary)
-        self._saved_at = self.model.num_timesteps
+            write_state(self.model, temporary, self.config, self._about)
+        self.spent_s += time.perf_counter() - start
 
     def _on_step(self) -> bool:
         return True
@@ -219,11 +236,11 @@ class MetricsCsv(KVWriter):
                 self._rows = [row for row in reader if int(row["step"]) <= from_step]
 
     def write(self, key_values: Dict[str, Any], key_excluded: Dict[str, Tuple[str, ...]], step: int = 0) -> None:
-        """Add a row, or what the last one lacks if it is of the same step; called by SB3's logger."""
+        """Add a row, or to the last one if it is of the same step; called by SB3's logger."""
         row = {k: v for k, v in key_values.items() if isinstance(v, (int, float, np.number))}
         self._columns += [k for k in sorted(row) if k not in self._columns]
         if self._rows and int(self._rows[-1]["step"]) == step:
-            self._rows[-1] = {**row, **self._rows[-1]}
+            self._rows[-1].update(row)
         else:
             self._rows.append({"step": step, **row})
         text = io.StringIO()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, List, Optional, Tuple
 
@@ -19,6 +19,7 @@ from sb3_isaac.files import write_text
 from sb3_isaac.rl import build
 from sb3_isaac.rl.callbacks import AdaptiveLearningRate, Evaluation, TrainingLog, iteration_of
 from sb3_isaac.rl.evaluate import eval_options
+from sb3_isaac.rl.export import policy_content
 from sb3_isaac.rl.progress import Progress
 from sb3_isaac.rl.run import MetricsCsv, RunCheckpoints, restore_task_state
 from sb3_isaac.vec_env import IsaacVecEnv
@@ -26,7 +27,10 @@ from sb3_isaac.vec_env import IsaacVecEnv
 
 @dataclass(frozen=True)
 class Settings:
-    """How a run is watched and saved; frequencies are in iterations (one rollout and one update)."""
+    """How a run is watched and saved; frequencies are in iterations (one rollout and one update).
+
+    ``log_interval`` is of progress lines; metrics.csv and TensorBoard have every iteration.
+    """
 
     save_every: int = 100
     latest_every: int = 10
@@ -46,17 +50,19 @@ def train(config: TrainConfig, run: Path, settings: Settings, resume_from: Optio
     """
     build.check_supported(config)
     env = build.make_env(config)
+    model: Any
     model, done = (_resumed(config, env, resume_from) if resume_from is not None
                    else (build.make_model(config, build.wrap_env(config, env)), 0))
     if done >= config.n_timesteps:
         env.close()
         raise UserError(f"{resume_from} has {done} steps of the {config.n_timesteps} asked for: give a larger -n.")
+    policy_content(model, model.get_vec_normalize_env(), {})  # says now, not at the first checkpoint, what it cannot
     (run / "DONE").unlink(missing_ok=True)
     metrics = MetricsCsv(run / "metrics.csv", from_step=done)
     tensorboard = TensorBoardOutputFormat(settings.tensorboard_log or str(run / "tb"))
     model.set_logger(Logger(str(run), [metrics, tensorboard]))
     callbacks, log, evaluation = _callbacks(config, run, settings)
-    model.learn(config.n_timesteps - done, callback=CallbackList(callbacks), log_interval=settings.log_interval,
+    model.learn(config.n_timesteps - done, callback=CallbackList(callbacks), log_interval=1,
                 reset_num_timesteps=resume_from is None)
     _log_the_end(model)
     write_text(run / "timing.txt", log.timing_table() + "\n")
@@ -79,15 +85,16 @@ def _callbacks(config: TrainConfig, run: Path,
     options = eval_options(config.env, dict(config.env_kwargs), None)
     evaluation = Evaluation(lambda: IsaacVecEnv(config.env, num_envs=settings.eval_episodes, **options),
                             every=settings.eval_every, stop=settings.early_stop)
-    log = TrainingLog()
+    checkpoints = RunCheckpoints(run, config, settings.save_every, settings.latest_every,
+                                 about={"settings": asdict(settings)}, stops=lambda: evaluation.stopped)
+    log = TrainingLog(asides=(evaluation, checkpoints))
     per_rollout = config.n_envs * int(config.algo_kwargs.get("n_steps", 2048))  # type: ignore[call-overload]
     total = math.ceil(config.n_timesteps / per_rollout) * per_rollout
     callbacks: List[BaseCallback] = [log]
     if config.desired_kl is not None:
         callbacks.append(AdaptiveLearningRate(config.desired_kl))
     callbacks += [build.yaml_callback(path, kwargs) for path, kwargs in config.callback]
-    callbacks += [evaluation,
-                  RunCheckpoints(run, config, settings.save_every, settings.latest_every, lambda: evaluation.stopped),
+    callbacks += [evaluation, checkpoints,
                   Progress(total, log, evaluation, bar=settings.progress_bar, every=settings.log_interval)]
     return callbacks, log, evaluation
 

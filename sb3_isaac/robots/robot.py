@@ -32,7 +32,7 @@ class Robot:
     | kd                 |       | N·m·s/rad | derivative gain, all joints                                            |
     | torque_limit_nm    | (J,)  | N·m       | largest torque either way                                              |
     | trunk              |       |           | body with the free joint                                               |
-    | feet               | (F,)  |           | bodies meant to touch the ground                                       |
+    | feet               | (F,)  |           | bodies meant to touch the ground: front left, front right, rear left, … |
     | penalised_bodies   | (P,)  |           | bodies whose contact is a "knee contact": costly, not fatal            |
     | terminal_bodies    | (T,)  |           | bodies whose contact is a fall                                         |
     | action_scale_rad   |       | rad       | joint displacement of an action of 1                                   |

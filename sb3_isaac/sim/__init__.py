@@ -14,7 +14,7 @@ from typing import Any, Dict, Mapping, Optional, Protocol, Tuple, Union
 
 import torch
 
-from sb3_isaac.errors import UserError, unknown
+from sb3_isaac.errors import UserError, number_above_zero, unknown, whole_number
 from sb3_isaac.robots import Robot
 
 SIMULATORS = ("auto", "mujoco", "isaacgym")
@@ -100,6 +100,10 @@ def make_simulator(sim: str, robot: Robot, num_envs: int, *, device: Union[str, 
     :param physics_dt: seconds of a physics step; a control step takes ``substeps`` of them.
     :param threads: physics threads on the CPU, by default one for each available core.
     """
+    number_above_zero("physics_dt", physics_dt)
+    whole_number("substeps", substeps)
+    if threads is not None:
+        whole_number("threads", threads)
     if sim not in SIMULATORS:
         raise unknown("sim", sim, SIMULATORS)
     if sim == "isaacgym" or (sim == "auto" and "isaacgym" in sys.modules):

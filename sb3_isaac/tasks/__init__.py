@@ -6,7 +6,7 @@ import importlib
 import inspect
 from typing import Any, Tuple
 
-from sb3_isaac.errors import UserError, unknown
+from sb3_isaac.errors import unknown, whole_number
 from sb3_isaac.ids import TASKS
 from sb3_isaac.tensor_env import TensorEnv
 
@@ -26,8 +26,7 @@ def task_options(env_id: str) -> Tuple[str, ...]:
 
 def make_task(env_id: str, num_envs: int = 1, **options: Any) -> TensorEnv:
     """A task with `num_envs` environments; raises UserError for unknown ids and options."""
-    if isinstance(num_envs, bool) or not isinstance(num_envs, int) or num_envs < 1:
-        raise UserError(f"num_envs is {num_envs!r}: give a whole number of environments, at least 1.")
+    whole_number("num_envs", num_envs)
     valid = task_options(env_id)
     for name in options:
         if name not in valid:

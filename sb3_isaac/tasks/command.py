@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, Dict, Mapping, Optional, Tuple
 
-from sb3_isaac.errors import UserError, unknown
+from sb3_isaac.errors import UserError, is_number, mapping, unknown
 
 
 @dataclass(frozen=True)
@@ -22,7 +21,7 @@ class Command:
         """From a mapping of any of the fields; a single number is a range of that one value."""
         names = tuple(cls.__dataclass_fields__)
         fields: Dict[str, Any] = {}
-        for name, value in (given or {}).items():
+        for name, value in mapping("command", given).items():
             if name not in names:
                 raise unknown("command option", name, names)
             if name == "resample_s":
@@ -36,8 +35,3 @@ class Command:
                 raise UserError(f"command {name} is {value!r}: give a number, or [low, high] with low <= high.")
             fields[name] = (float(pair[0]), float(pair[1]))
         return cls(**fields)
-
-
-def is_number(value: object) -> bool:
-    """A finite number; a bool is none."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from gymnasium import spaces
 
-from sb3_isaac.errors import UserError, unknown
+from sb3_isaac.errors import UserError, is_number, mapping, number_above_zero, truth, unknown, whole_number
 from sb3_isaac.robots import Robot, get_robot
 from sb3_isaac.sim import Simulator, make_simulator
 from sb3_isaac.sim.rotations import from_yaw, rotate_inverse
 from sb3_isaac.tasks import rewards
-from sb3_isaac.tasks.command import Command, is_number
+from sb3_isaac.tasks.command import Command
 from sb3_isaac.tensor_env import Obs, Step
 
 CONTACT_N = 1.0
@@ -87,8 +87,8 @@ REWARD: Dict[str, Term] = {
     "bounce": Term(-0.025, lambda f: f.lin_vel_b[:, 2].square()),
     "tilt": Term(-1.0, lambda f: rewards.sum_square(f.gravity_b[:, :2])),
     "pose": Term(-0.005, lambda f: rewards.sum_square(f.joint_pos)),
-    "trot": Term(0.2, lambda f: f.tracking * rewards.trot(f.foot_contact, f.command[:, 0] > 0.1)),
-    "air_time": Term(2.0, lambda f: f.tracking * rewards.air_time(f.foot_air_time, f.foot_landed,
+    "trot": Term(0.15, lambda f: f.tracking * rewards.trot(f.foot_contact, f.command[:, 0] > 0.1)),
+    "air_time": Term(1.0, lambda f: f.tracking * rewards.air_time(f.foot_air_time, f.foot_landed,
                                                                   f.command[:, 0] > 0.1)),
     "swing_height": Term(-0.6, lambda f: rewards.swing_height(f.foot_clearance, f.foot_vel_w, SWING_HEIGHT_M)),
     "knee_contact": Term(-0.05, lambda f: f.knee_contact.float()),
@@ -101,12 +101,13 @@ above 300, and standing still, falling forward or running backward less than 100
 
 def reward_weights(given: Optional[Mapping[str, float]]) -> Dict[str, float]:
     """The weights of ``REWARD`` with those of `given` in their place."""
-    for name, value in (given or {}).items():
+    given = mapping("reward", given)
+    for name, value in given.items():
         if name not in REWARD:
             raise unknown("reward term", name, REWARD)
         if not is_number(value):
             raise UserError(f"reward weight {name!r} is {value!r}: give a finite number.")
-    return {name: float((given or {}).get(name, term.weight)) for name, term in REWARD.items()}
+    return {name: float(given.get(name, term.weight)) for name, term in REWARD.items()}
 
 
 class QuadrupedFlat:
@@ -157,20 +158,20 @@ class QuadrupedFlat:
         self.sim, self.robot, self.device, self.num_envs = sim, sim.robot, sim.device, sim.num_envs
         self.render_mode = render_mode
         self.control_dt = self.sim.control_dt
-        self.max_steps = round(episode_length_s / self.control_dt)
+        self.max_steps = round(number_above_zero("episode_length_s", episode_length_s) / self.control_dt)
         if self.max_steps < 1:
             raise UserError(f"episode_length_s is {episode_length_s}: give at least one control step, "
                             f"{self.control_dt} s.")
-        self.stagger = stagger
+        self.stagger = truth("stagger", stagger)
         self._resample_steps = max(1, round(self.command_ranges.resample_s / self.control_dt))
         self._generator = torch.Generator(device=self.device)
-        if seed is None:
-            self._generator.seed()
-        else:
-            self._generator.manual_seed(seed)
         self._started = False
         self._renderer: Any = None
         self._allocate()
+        if seed is None:
+            self._generator.seed()
+        else:
+            self._generator.manual_seed(whole_number("seed", seed, least=0))
 
     def _allocate(self) -> None:
         n, joints, feet = self.num_envs, len(self.robot.joints), len(self.robot.feet)
@@ -182,7 +183,8 @@ class QuadrupedFlat:
         self.observation_space = spaces.Dict({"policy": spaces.Box(-np.inf, np.inf, (width,), np.float32)})
         self.action_space = spaces.Box(-1.0, 1.0, (joints,), np.float32)
         self.command = torch.zeros(n, 2, **kw)
-        """Forward velocity m/s and yaw rate rad/s that each robot is told to hold; another task may write it."""
+        """Forward velocity m/s and yaw rate rad/s that each robot is told to hold. Another task may write it, with a
+        ``resample_s`` that leaves it alone."""
         self.steps = torch.zeros(n, dtype=torch.long, **kw)
         """Control steps since the episode began (a staggered first episode begins in its midst)."""
         self._action, self._last_action = torch.zeros(n, joints, **kw), torch.zeros(n, joints, **kw)
@@ -191,6 +193,9 @@ class QuadrupedFlat:
         self._obs, self._final_obs = torch.zeros(n, width, **kw), torch.zeros(n, width, **kw)
         self._default_joint_pos = torch.tensor(self.robot.default_joint_pos, **kw)
         self._gravity_w = torch.tensor([0.0, 0.0, -1.0], **kw).expand(n, 3)
+        if feet != 4 and self.weights["trot"] != 0.0:
+            raise UserError(f"robot {self.robot.name!r} has {feet} feet, and a trot is for four: pass reward="
+                            "{'trot': 0.0}.")
         index = {name: i for i, name in enumerate(self.sim.body_names)}
         self._feet, self._knees, self._terminal = (
             torch.tensor([index[name] for name in names], **kw)
@@ -214,8 +219,10 @@ class QuadrupedFlat:
 
     def step(self, actions: torch.Tensor) -> Step:
         """See :meth:`TensorEnv.step`."""
+        if actions.shape != self._action.shape:
+            raise UserError(f"actions have shape {tuple(actions.shape)}: give {tuple(self._action.shape)}.")
         self._last_action.copy_(self._action)
-        torch.clamp(actions, -1.0, 1.0, out=self._action)
+        self._action.copy_(actions).clamp_(-1.0, 1.0)
         self.sim.step(self._default_joint_pos + self.robot.action_scale_rad * self._action)
         self.steps += 1
         bad = self.sim.bad.clone()
@@ -280,10 +287,10 @@ class QuadrupedFlat:
             "forward_speed": torch.where(ok, f.lin_vel_b[:, 0], 0.0),
             "yaw_rate": torch.where(ok, f.ang_vel_b[:, 2], 0.0),
             "power_w": torch.where(ok, rewards.mechanical_power(f.torque, f.joint_vel), 0.0),
-            "trunk_height_m": f.trunk_height.clone(),
+            "trunk_height_m": torch.where(ok, f.trunk_height, 0.0),
             "knee_contact": f.knee_contact & ok,
-            "foot_contact": f.foot_contact,
-            "foot_clearance_m": f.foot_clearance,
+            "foot_contact": f.foot_contact & ok[:, None],
+            "foot_clearance_m": torch.where(ok[:, None], f.foot_clearance, 0.0),
             "command": f.command.clone(),
         }
 
@@ -300,15 +307,14 @@ class QuadrupedFlat:
 
     def _begin(self, mask: torch.Tensor) -> None:
         """Start a new episode for the robots of `mask`."""
-        keep = ~mask
         self._place(mask, noise=1.0)
-        self.steps *= keep
+        self.steps.masked_fill_(mask, 0)
         if not self._started and self.stagger:
             self.steps.copy_(torch.randint(0, self.max_steps, (self.num_envs,), generator=self._generator,
                                            device=self.device))
         self._started = True
-        self._action *= keep[:, None]
-        self._air_time *= keep[:, None]
+        self._action.masked_fill_(mask[:, None], 0.0)  # filled, not multiplied: it may hold NaN
+        self._air_time.masked_fill_(mask[:, None], 0.0)
         self._draw_command(mask)
         torch.where(mask[:, None, None], self._feet_pos_w(), self._foot_pos_w, out=self._foot_pos_w)
 

@@ -8,13 +8,15 @@ import torch
 def track_velocity(lin_vel_b: torch.Tensor, yaw_rate: torch.Tensor, command: torch.Tensor) -> torch.Tensor:
     """In (0, 1]: how well the commanded forward velocity and yaw rate are held.
 
-    exp(−((v_x − c_x)² + v_y²) / 0.3) · (0.5 + 0.5 exp(−(ω_z − c_ω)² / 0.25)), the kernels of legged_gym (Rudin et
-    al. 2021, arXiv 2109.11978). They are multiplied, not added: a robot that stands still while told to walk would
-    otherwise earn all of the yaw part.
+    (0.7 exp(−e² / 0.4) + 0.3 exp(−e² / 0.05)) · (0.5 + 0.5 exp(−(ω_z − c_ω)² / 0.25)), where e² is
+    (v_x − c_x)² + v_y²: the kernels of legged_gym (Rudin et al. 2021, arXiv 2109.11978), a wide one to find the way to
+    the command and a narrow one to hold it. The yaw kernel is multiplied, not added: a robot that stands still while
+    told to walk would otherwise earn all of the yaw part.
     """
     miss = (lin_vel_b[:, 0] - command[:, 0]).square() + lin_vel_b[:, 1].square()
     turn = (yaw_rate - command[:, 1]).square()
-    return torch.exp(-miss / 0.3) * (0.5 + 0.5 * torch.exp(-turn / 0.25))
+    held = 0.7 * torch.exp(-miss / 0.4) + 0.3 * torch.exp(-miss / 0.05)
+    return held * (0.5 + 0.5 * torch.exp(-turn / 0.25))
 
 
 def mechanical_power(torque: torch.Tensor, joint_vel: torch.Tensor) -> torch.Tensor:
@@ -28,12 +30,12 @@ def sum_square(x: torch.Tensor) -> torch.Tensor:
 
 
 def air_time(air_time_s: torch.Tensor, landed: torch.Tensor, moving: torch.Tensor) -> torch.Tensor:
-    """Σ over feet that land in this step of the time in the air beyond 0.1 s, up to 0.4 s, while told to move.
+    """Σ over feet that land in this step of the time in the air beyond 0.1 s, up to 0.3 s, while told to move.
 
     Short hops are worth nothing rather than less: a cost on them teaches a robot that has not yet taken a step to
     keep its feet on the ground.
     """
-    return ((air_time_s.clamp(max=0.4) - 0.1).clamp(min=0.0) * landed).sum(dim=1) * moving
+    return ((air_time_s.clamp(max=0.3) - 0.1).clamp(min=0.0) * landed).sum(dim=1) * moving
 
 
 def trot(contact: torch.Tensor, moving: torch.Tensor) -> torch.Tensor:
