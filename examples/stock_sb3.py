@@ -9,5 +9,5 @@ from sb3_isaac import AdaptiveLearningRate, IsaacVecEnv
 env = VecNormalize(IsaacVecEnv("IsaacQuadrupedFlat-v0", num_envs=4096))
 nets = {"net_arch": [256, 128, 64], "activation_fn": torch.nn.ELU, "log_std_init": -1.4}
 model = PPO("MlpPolicy", env, 1e-3, n_steps=24, n_epochs=5, batch_size=8192, policy_kwargs=nets, verbose=1)
-model.learn(10_000_000, callback=AdaptiveLearningRate(desired_kl=0.02)).save("quadruped")
+model.learn(10_000_000, callback=AdaptiveLearningRate(desired_kl=0.03)).save("quadruped")
 env.save("quadruped_vecnormalize.pkl")

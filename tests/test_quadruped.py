@@ -319,7 +319,7 @@ def episode_reward(script: Callable[[float], Dict[str, Any]], length_s: float = 
 def test_the_scale_of_the_reward() -> None:
     """Above 300 an episode walks; standing, falling forward and running backward are below 100."""
     reward, length = episode_reward(walk(1.0))
-    assert length == 1000 and 300 < reward < 640
+    assert length == 1000 and 300 < reward < 720
     standing, length = episode_reward(lambda t: {})
     assert length == 1000 and standing < 100
     falling, length = episode_reward(fall)
