@@ -49,5 +49,5 @@ def test_the_stock_example_on_few_robots(tmp_path: Path) -> None:
     assert small.count("16") and "800" in small and small != source
     (tmp_path / "small.py").write_text(small)
     out = subprocess.run([sys.executable, "small.py"], capture_output=True, text=True, cwd=tmp_path, env=ENV)
-    assert out.returncode == 0 and "ep_rew_mean" in out.stdout, out.stdout + out.stderr
+    assert out.returncode == 0 and "approx_kl" in out.stdout, out.stdout + out.stderr
     assert {"quadruped.zip", "quadruped_vecnormalize.pkl"} <= {p.name for p in tmp_path.iterdir()}

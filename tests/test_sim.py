@@ -339,7 +339,8 @@ def test_unknown_simulators_and_devices_are_refused() -> None:
     assert "no backend in this version: use sim='mujoco'" in refusal("isaacgym", robot, 1)
     for device in ("cuda", torch.device("cuda:0")):
         assert "use device='cpu' or 'auto'" in refusal("mujoco", robot, 1, device=device)
-    assert "physics_dt -0.1 and substeps 0 must" in refusal("mujoco", robot, 1, physics_dt=-0.1, substeps=0)
+    assert "physics_dt is -0.1" in refusal("mujoco", robot, 1, physics_dt=-0.1)
+    assert "substeps is 0" in refusal("mujoco", robot, 1, substeps=0)
 
 
 def test_names_that_the_file_does_not_have_are_refused(any_robot: Robot) -> None:
