@@ -15,24 +15,28 @@ from sb3_isaac.registration import register_all
 if TYPE_CHECKING:
     from sb3_isaac.rl.callbacks import AdaptiveLearningRate, Evaluation, TrainingLog
     from sb3_isaac.rl.export import load_policy
+    from sb3_isaac.rl.ppo import PPO
     from sb3_isaac.rl.run import RunCheckpoints
     from sb3_isaac.robots import Robot
     from sb3_isaac.tensor_env import Step, TensorEnv
     from sb3_isaac.vec_env import IsaacVecEnv
+    from sb3_isaac.vec_normalize import VecNormalize
 
 __version__ = "0.1.0"
-__all__ = ["AdaptiveLearningRate", "Evaluation", "IsaacVecEnv", "Robot", "RunCheckpoints", "Step", "TensorEnv",
-           "TrainingLog", "UserError", "load_policy"]
+__all__ = ["AdaptiveLearningRate", "Evaluation", "IsaacVecEnv", "PPO", "Robot", "RunCheckpoints", "Step", "TensorEnv",
+           "TrainingLog", "UserError", "VecNormalize", "load_policy"]
 
 _LAZY = {
     "AdaptiveLearningRate": "sb3_isaac.rl.callbacks",
     "Evaluation": "sb3_isaac.rl.callbacks",
     "IsaacVecEnv": "sb3_isaac.vec_env",
+    "PPO": "sb3_isaac.rl.ppo",
     "Robot": "sb3_isaac.robots",
     "RunCheckpoints": "sb3_isaac.rl.run",
     "Step": "sb3_isaac.tensor_env",
     "TensorEnv": "sb3_isaac.tensor_env",
     "TrainingLog": "sb3_isaac.rl.callbacks",
+    "VecNormalize": "sb3_isaac.vec_normalize",
     "load_policy": "sb3_isaac.rl.export",
 }
 

@@ -13,6 +13,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
 from sb3_isaac.errors import UserError
+from sb3_isaac.statistics import RolloutStatistics
 from sb3_isaac.tasks import make_task
 from sb3_isaac.tensor_env import Obs, Step, TensorEnv
 
@@ -57,8 +58,8 @@ class IsaacVecEnv(VecEnv):
         """What the last step gave, as live tensors; callbacks read its ``log``."""
         self._actions = torch.zeros(0)
         self._start = time.time()
-        self._returns = torch.zeros(self.num_envs, device=self.device)
-        self._lengths = torch.zeros(self.num_envs, dtype=torch.long, device=self.device)
+        self.statistics = RolloutStatistics(self.num_envs, self.device)
+        """Means over all environments, steps and finished episodes; both doors fill it."""
         if seed is not None:
             self.seed(seed)
 
@@ -69,8 +70,7 @@ class IsaacVecEnv(VecEnv):
         seed = self._seeds[0]
         self._reset_seeds()
         self._reset_options()
-        self._returns.zero_()
-        self._lengths.zero_()
+        self.statistics.begin()
         return self.env.reset(seed=seed)
 
     def step_tensor(self, actions: torch.Tensor) -> Step:
@@ -78,6 +78,7 @@ class IsaacVecEnv(VecEnv):
         start = time.perf_counter()
         self.last_step = self.env.step(actions)
         self.step_s += time.perf_counter() - start
+        self.statistics.add(self.last_step)
         return self.last_step
 
     # ---- the numpy door
@@ -98,15 +99,11 @@ class IsaacVecEnv(VecEnv):
         """Observations, rewards, dones and infos of the step begun by ``step_async``."""
         step = self.step_tensor(self._actions)
         dones = step.terminated | step.truncated
-        self._returns += step.reward
-        self._lengths += 1
-        infos = self._infos(step, dones)
-        self._returns.masked_fill_(dones, 0.0)
-        self._lengths.masked_fill_(dones, 0)
-        return self._numpy(step.obs), step.reward.cpu().numpy().copy(), dones.cpu().numpy(), infos
+        return self._numpy(step.obs), step.reward.cpu().numpy().copy(), dones.cpu().numpy(), self.infos(step)
 
-    def _infos(self, step: Step, dones: torch.Tensor) -> List[Dict[str, Any]]:
-        """A dict for each environment, filled for finished episodes only."""
+    def infos(self, step: Step) -> List[Dict[str, Any]]:
+        """A dict for each environment, as SB3 wants them of the last `step`; filled for finished episodes only."""
+        dones = step.terminated | step.truncated
         infos: List[Dict[str, Any]] = [{} for _ in range(self.num_envs)]
         ids = dones.nonzero().flatten()
         if len(ids) == 0:
@@ -114,7 +111,8 @@ class IsaacVecEnv(VecEnv):
         final = {name: group[ids].cpu().numpy() for name, group in step.final_obs.items()}
         truncated = step.truncated[ids].tolist()
         lost = step.log["bad_world"][ids].tolist() if "bad_world" in step.log else [False] * len(ids)
-        returns, lengths = self._returns[ids].tolist(), self._lengths[ids].tolist()
+        returns = self.statistics.episode_return[ids].tolist()
+        lengths = self.statistics.episode_length[ids].tolist()
         now = round(time.time() - self._start, 6)
         for k, i in enumerate(ids.tolist()):
             last = {name: group[k] for name, group in final.items()}
@@ -176,13 +174,12 @@ class IsaacVecEnv(VecEnv):
 
     def state_dict(self) -> Dict[str, Any]:
         """Environment, random state and running episodes, as tensors and builtins."""
-        return {"env": self.env.state_dict(), "returns": self._returns.clone(), "lengths": self._lengths.clone()}
+        return {"env": self.env.state_dict(), **self.statistics.state_dict()}
 
     def load_state_dict(self, state: Dict[str, Any]) -> None:
         """Continue from ``state_dict()`` in place of a reset."""
         self.env.load_state_dict(state["env"])
-        self._returns.copy_(state["returns"])
-        self._lengths.copy_(state["lengths"])
+        self.statistics.load_state_dict(state)
 
 
 def _check_instance(env: TensorEnv, asked: Sequence[str]) -> TensorEnv:

@@ -164,8 +164,15 @@ class Collect(TrainingLog):
         self.rollouts: List[Dict[str, float]] = []
         self.returns: List[List[float]] = []
 
+    def _on_rollout_start(self) -> None:
+        self.returns.append([])
+        super()._on_rollout_start()
+
+    def _on_step(self) -> bool:
+        self.returns[-1] += [info["episode"]["r"] for info in self.locals["infos"] if "episode" in info]
+        return super()._on_step()
+
     def _on_rollout_end(self) -> None:
-        self.returns.append([e["r"] for e in self._episodes])
         super()._on_rollout_end()
         self.rollouts.append(dict(self.values))
 

@@ -53,9 +53,10 @@ def find_file(algo: str, path: str | os.PathLike[str] | None) -> Path:
     """The file `path`, or the shipped one with that stem; without a `path` the shipped file of `algo`."""
     files = shipped()
     if path is None:
-        if algo not in files:
+        stem = algo[len("sb3-"):] if algo.startswith("sb3-") and algo not in files else algo
+        if stem not in files:
             raise unknown("algorithm", algo, files, "the shipped configurations, so give a file with -conf")
-        return files[algo]
+        return files[stem]
     if Path(path).is_file():
         return Path(path)
     if str(path) in files:

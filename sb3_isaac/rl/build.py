@@ -5,20 +5,23 @@ from __future__ import annotations
 import importlib
 import inspect
 import warnings
-from typing import Any, Dict, Mapping, Tuple
+from typing import Any, Dict, Mapping, Tuple, Type
 
 import torch
+from stable_baselines3.common import vec_env as sb3
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_isaac.config import TrainConfig, is_schedule, parse_schedule
 from sb3_isaac.errors import UserError, unknown
 from sb3_isaac.rl.export import ACTIVATIONS
 from sb3_isaac.vec_env import IsaacVecEnv
+from sb3_isaac.vec_normalize import VecNormalize
 
-ALGORITHMS: Dict[str, str] = {"ppo": "stable_baselines3:PPO"}
-"""``--algo`` -> ``module:class``; on-policy algorithms whose model is an actor-critic."""
+ALGORITHMS: Dict[str, str] = {"ppo": "sb3_isaac.rl.ppo:PPO", "sb3-ppo": "stable_baselines3:PPO"}
+"""``--algo`` -> ``module:class``; on-policy algorithms whose model is an actor-critic. ``sb3-`` is stock SB3."""
 MANY_MINIBATCHES = 64
 
 
@@ -32,8 +35,10 @@ def algorithm(name: str) -> Any:
 
 def algorithm_options(name: str) -> Tuple[str, ...]:
     """Keywords that the algorithm takes and a configuration may set."""
-    ours = ("self", "policy", "env", "tensorboard_log", "verbose", "seed", "device", "_init_setup_model")
-    return tuple(p for p in inspect.signature(algorithm(name).__init__).parameters if p not in ours)
+    ours = ("self", "policy", "env", "tensorboard_log", "verbose", "seed", "device", "_init_setup_model", "args",
+            "kwargs")
+    made_by = [cls.__init__ for cls in algorithm(name).__mro__ if issubclass(cls, OnPolicyAlgorithm)]
+    return tuple(dict.fromkeys(p for init in made_by for p in inspect.signature(init).parameters if p not in ours))
 
 
 def _schedule(text: str) -> Any:
@@ -80,11 +85,16 @@ def make_env(config: TrainConfig) -> IsaacVecEnv:
 
 
 def wrap_env(config: TrainConfig, env: IsaacVecEnv) -> VecEnv:
-    """`env` behind SB3's VecNormalize, where the configuration asks for it; its gamma is the algorithm's."""
+    """`env` behind a VecNormalize, where the configuration asks for it; its gamma is the algorithm's."""
     if config.normalize is None:
         return env
     kwargs: Dict[str, Any] = {"gamma": config.algo_kwargs.get("gamma", 0.99), **config.normalize}
-    return VecNormalize(env, **kwargs)
+    return normalizer(config.algo)(env, **kwargs)
+
+
+def normalizer(algo: str) -> Type[sb3.VecNormalize]:
+    """The class that normalises for ``--algo``: SB3's own for SB3's own algorithms."""
+    return sb3.VecNormalize if algo.startswith("sb3-") else VecNormalize
 
 
 def make_model(config: TrainConfig, env: VecEnv) -> BaseAlgorithm:

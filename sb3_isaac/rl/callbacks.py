@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Any, Callable, Dict, List, Optional, Sequence
+from typing import Any, Callable, Dict, Mapping, Optional, Sequence
 
-import torch
 from stable_baselines3.common.callbacks import BaseCallback
 
 from sb3_isaac.errors import UserError
@@ -36,12 +35,28 @@ def peak_memory_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
-class AdaptiveLearningRate(BaseCallback):
-    """Steer the learning rate so that an update moves the policy by about `desired_kl` nat.
+def share_episodes(model: Any, values: Mapping[str, float]) -> None:
+    """SB3 logs the mean of its buffer of episodes: put the mean over all of this rollout's there."""
+    if "rollout/ep_rew_mean" in values and model.ep_info_buffer is not None:
+        model.ep_info_buffer.clear()
+        model.ep_info_buffer.append({"r": values["rollout/ep_rew_mean"], "l": values["rollout/ep_len_mean"]})
 
-    After an update whose ``train/approx_kl`` is above twice `desired_kl` the rate is divided by 1.5, after one below
-    half of it multiplied by 1.5 (the rule of rsl_rl and of Schulman's adaptive-KL PPO, arXiv 1707.06347, applied once
-    an iteration). The rate is the model's ``learning_rate``, so a saved model carries it.
+
+def adapted_rate(rate: float, kl: float, desired_kl: float, low: float = 1e-5, high: float = 1e-2) -> float:
+    """The learning rate after an update that moved the policy by `kl` nat, within [low, high].
+
+    Above twice `desired_kl` it is divided by 1.5, below half of it multiplied by 1.5: the rule of rsl_rl and of
+    Schulman's adaptive-KL PPO (arXiv 1707.06347), applied once an iteration.
+    """
+    if kl > 2.0 * desired_kl:
+        return max(low, rate / 1.5)
+    return min(high, rate * 1.5) if kl < 0.5 * desired_kl else rate
+
+
+class AdaptiveLearningRate(BaseCallback):
+    """Steer the learning rate so that an update moves the policy by about `desired_kl` nat: :func:`adapted_rate`.
+
+    The rate is the model's ``learning_rate``, so a saved model carries it.
 
     :param desired_kl: above 0; locomotion commonly uses 0.01.
     :param low, high: bounds of the rate.
@@ -72,11 +87,7 @@ class AdaptiveLearningRate(BaseCallback):
             return
         self._answered = updates
         rate = float(self.model.learning_rate)  # type: ignore[arg-type]
-        if kl > 2.0 * self.desired_kl:
-            rate = max(self.low, rate / 1.5)
-        elif kl < 0.5 * self.desired_kl:
-            rate = min(self.high, rate * 1.5)
-        self.model.learning_rate = rate
+        self.model.learning_rate = adapted_rate(rate, kl, self.desired_kl, self.low, self.high)
         self.model._setup_lr_schedule()
 
     def _on_step(self) -> bool:
@@ -104,13 +115,6 @@ class TrainingLog(BaseCallback):
         self.values: Dict[str, float] = {}
         """What was recorded of the last rollout."""
         self._rollout_start = self._rollout_end = 0.0
-        self._clear()
-
-    def _clear(self) -> None:
-        self._steps = 0
-        self._sums: Dict[str, torch.Tensor] = {}
-        self._episodes: List[Dict[str, float]] = []
-        self._timeouts = 0
 
     def _on_training_start(self) -> None:
         self._env: IsaacVecEnv = unwrap(self.training_env)
@@ -123,40 +127,19 @@ class TrainingLog(BaseCallback):
             self._rollout_end = 0.0
         self._rollout_start, self._aside_start = now, self._aside_s()
         self._env_start, self._physics_start = self._env.step_s, self._env.env.physics_s
-        self._clear()
+        self._env.statistics.clear()
 
     def _on_step(self) -> bool:
-        step = self._env.last_step
-        assert step is not None
-        self._steps += 1
-        for name, value in step.log.items():
-            if value.dim() == 1 and (name.startswith("reward/") or name in ("forward_speed", "fall", "bad_world")):
-                total = value.sum(dtype=torch.float32)
-                self._sums[name] = self._sums[name] + total if name in self._sums else total
-        for info in self.locals["infos"]:
-            if "episode" in info:
-                self._episodes.append(info["episode"])
-                self._timeouts += bool(info.get("TimeLimit.truncated"))
         return True
 
     def _aside_s(self) -> float:
         return float(sum(callback.spent_s for callback in self._asides))
 
     def _on_rollout_end(self) -> None:
-        count = self._steps * self._env.num_envs - float(self._sums.get("bad_world", 0.0))
-        self.values = {}
-        for name, total in self._sums.items():
-            if name.startswith("reward/"):
-                self.values[name] = float(total) / count
-        if "forward_speed" in self._sums:
-            self.values["rollout/forward_speed"] = float(self._sums["forward_speed"]) / count
-        for name, key in (("fall", "rollout/falls"), ("bad_world", "rollout/bad_worlds")):
-            if name in self._sums:
-                self.values[key] = float(self._sums[name])
-        self.values["rollout/timeouts"] = float(self._timeouts)
+        self.values = self._env.statistics.read()
         for key, value in self.values.items():
             self.logger.record(key, value)
-        self._share_episodes()
+        share_episodes(self.model, self.values)
         self._rollout_end = time.perf_counter()
         step_s = self._env.step_s - self._env_start
         physics_s = self._env.env.physics_s - self._physics_start
@@ -165,17 +148,6 @@ class TrainingLog(BaseCallback):
         aside_s = self._aside_s() - self._aside_start
         self._record_time("aside", aside_s)
         self._record_time("inference", self._rollout_end - self._rollout_start - step_s - aside_s)
-
-    def _share_episodes(self) -> None:
-        """SB3 logs the mean of its buffer of episodes: put the mean over all of this rollout's there."""
-        buffer = self.model.ep_info_buffer
-        if not self._episodes or buffer is None:
-            return
-        count = len(self._episodes)
-        means = {key: sum(float(e[key]) for e in self._episodes) / count for key in ("r", "l", "t")}
-        buffer.clear()
-        buffer.append(means)
-        self.values["rollout/ep_rew_mean"], self.values["rollout/ep_len_mean"] = means["r"], means["l"]
 
     def _record_time(self, phase: str, seconds: float) -> None:
         self.totals[phase] += seconds

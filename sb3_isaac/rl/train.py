@@ -11,7 +11,7 @@ from typing import Any, List, Optional, Tuple
 import torch
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
-from stable_baselines3.common.vec_env import VecNormalize
+from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_isaac.config import TrainConfig
 from sb3_isaac.errors import UserError
@@ -102,7 +102,9 @@ def _callbacks(config: TrainConfig, run: Path,
 def _resumed(config: TrainConfig, env: IsaacVecEnv, folder: Path) -> Tuple[Any, int]:
     """The model of a checkpoint, its normaliser and environment where they stood."""
     try:
-        wrapped = VecNormalize.load(str(folder / "vecnormalize.pkl"), env) if config.normalize is not None else env
+        wrapped: VecEnv = env
+        if config.normalize is not None:
+            wrapped = build.normalizer(config.algo).load(str(folder / "vecnormalize.pkl"), env)
         model = build.algorithm(config.algo).load(folder / "model.zip", env=wrapped, device=config.device)
         state = torch.load(folder / "task_state.pt", weights_only=True)
     except (OSError, ValueError, RuntimeError, EOFError, KeyError, AttributeError, pickle.UnpicklingError) as error:
