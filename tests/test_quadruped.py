@@ -12,7 +12,8 @@ from sb3_isaac.errors import UserError
 from sb3_isaac.robots import Robot, get_robot
 from sb3_isaac.sim import SimState
 from sb3_isaac.tasks import make_task
-from sb3_isaac.tasks.quadruped import REWARD, QuadrupedFlat
+from sb3_isaac.tasks.quadruped import QuadrupedFlat
+from sb3_isaac.tasks.quadruped_reward import REWARD
 
 ENV = "IsaacQuadrupedFlat-v0"
 
@@ -225,7 +226,7 @@ class ScriptedSim:
         self.robot: Robot = get_robot("quadruped")
         self.body_names = ("trunk", *self.robot.feet, *self.robot.penalised_bodies)
         self.bad = torch.zeros(1, dtype=torch.bool)
-        self.physics_s, self.weight_n = 0.0, 147.0
+        self.physics_s, self.weight_n, self.friction = 0.0, 147.0, torch.full((1,), 0.8)
         bodies = len(self.body_names)
         shapes = {"root_pos_w": (1, 3), "root_quat_w": (1, 4), "root_lin_vel_w": (1, 3), "root_ang_vel_w": (1, 3),
                   "joint_pos": (1, 12), "joint_vel": (1, 12), "joint_torque": (1, 12), "body_pos_w": (1, bodies, 3),

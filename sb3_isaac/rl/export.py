@@ -76,7 +76,8 @@ def policy_content(model: "OnPolicyAlgorithm", normalizer: Optional["VecNormaliz
     policy: Any = model.policy
     actor = getattr(getattr(policy, "mlp_extractor", None), "policy_net", None)
     action_net = getattr(policy, "action_net", None)
-    flat = type(getattr(policy, "features_extractor", None)).__name__ == "FlattenExtractor"
+    features = getattr(policy, "pi_features_extractor", None)
+    flat = type(features).__name__ == "FlattenExtractor" or getattr(features, "groups", None) == ("policy",)
     if not isinstance(actor, nn.Sequential) or not isinstance(action_net, nn.Linear) or not flat \
             or getattr(policy, "squash_output", False):
         raise UserError(f"policy.pth holds an MlpPolicy with Gaussian actions, not {type(policy).__name__}: "
@@ -89,6 +90,7 @@ def policy_content(model: "OnPolicyAlgorithm", normalizer: Optional["VecNormaliz
                   for i, layer in enumerate(linear) for name, value in layer.state_dict().items()}
     width = linear[0].in_features
     rms: Any = normalizer.obs_rms if normalizer is not None and normalizer.norm_obs else None
+    rms = rms["policy"] if isinstance(rms, dict) else rms
     mean, var = (torch.zeros(width), torch.ones(width)) if rms is None else (
         torch.as_tensor(rms.mean, dtype=torch.float32), torch.as_tensor(rms.var, dtype=torch.float32))
     return {

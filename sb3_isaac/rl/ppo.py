@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, Dict, List, Optional, Tuple, Union
+from typing import Any, ClassVar, Dict, List, Optional, Tuple, Union
 
 import stable_baselines3
 import torch
@@ -14,6 +14,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch.nn import functional as F
 
 from sb3_isaac.errors import UserError
+from sb3_isaac.rl.asymmetric import AsymmetricPolicy
 from sb3_isaac.rl.callbacks import adapted_rate, share_episodes
 from sb3_isaac.rl.gaussian import act, evaluate
 from sb3_isaac.rl.on_host import OnHost
@@ -48,6 +49,9 @@ class PPO(stable_baselines3.PPO):
         :class:`~sb3_isaac.rl.callbacks.AdaptiveLearningRate` does; None leaves ``learning_rate`` alone.
     :param compile_loss: run the loss through ``torch.compile``.
     """
+
+    policy_aliases: ClassVar[Dict[str, Any]] = {**stable_baselines3.PPO.policy_aliases,
+                                                "AsymmetricPolicy": AsymmetricPolicy}
 
     def __init__(self, policy: Any, env: Any, *args: Any, desired_kl: Optional[float] = None,
                  compile_loss: bool = False, **kwargs: Any) -> None:

@@ -63,6 +63,8 @@ class Simulator(Protocol):
     state: SimState
     bad: torch.Tensor
     """(N,) bool: worlds that the last step lost; only ``reset`` brings them back."""
+    friction: torch.Tensor
+    """(N,) sliding friction between ground and feet, as the physics uses it."""
     physics_s: float
     """Seconds spent in physics since construction."""
     weight_n: float

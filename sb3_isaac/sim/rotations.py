@@ -19,6 +19,12 @@ def rotate_inverse(quat: torch.Tensor, vec: torch.Tensor) -> torch.Tensor:
     return vec - w * t + torch.linalg.cross(u, t)
 
 
+def down(quat: torch.Tensor) -> torch.Tensor:
+    """The world's downward direction (N, 3) in body coordinates: minus the third row of the rotation matrix."""
+    w, x, y, z = quat.unbind(dim=1)
+    return torch.stack((2.0 * (w * y - x * z), -2.0 * (w * x + y * z), 2.0 * (x * x + y * y) - 1.0), dim=1)
+
+
 def from_yaw(yaw: torch.Tensor) -> torch.Tensor:
     """Quaternions (N, 4) of a turn by yaw (N,) rad about the world's z axis."""
     zero = torch.zeros_like(yaw)

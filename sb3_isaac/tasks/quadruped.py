@@ -2,112 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional, Tuple, Union
+from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
 
 import numpy as np
 import torch
 from gymnasium import spaces
 
-from sb3_isaac.errors import UserError, is_number, mapping, number_above_zero, truth, unknown, whole_number
+from sb3_isaac.errors import UserError, number_above_zero, truth, unknown, whole_number
 from sb3_isaac.robots import Robot, get_robot
 from sb3_isaac.sim import Simulator, make_simulator
-from sb3_isaac.sim.rotations import from_yaw, rotate_inverse
+from sb3_isaac.sim.rotations import down, from_yaw, rotate_inverse
 from sb3_isaac.tasks import rewards
 from sb3_isaac.tasks.command import Command
+from sb3_isaac.tasks.quadruped_reward import Features, paid, reward_weights
 from sb3_isaac.tensor_env import Obs, Step
 
 CONTACT_N = 1.0
 """A body counts as touching above this net force, N."""
 MAX_TILT_COS = 0.5
 """A robot has fallen when its trunk leans further than 60° (the cosine of the angle to upright)."""
-SWING_HEIGHT_M = 0.08
 
 
-@dataclass(frozen=True)
-class Features:
-    """What the reward and the measures are made of, after a control step and before any reset.
-
-    ================ ========== ==================================================================
-    field            shape      unit, frame
-    ================ ========== ==================================================================
-    lin_vel_b        (N, 3)     m/s, body
-    ang_vel_b        (N, 3)     rad/s, body
-    gravity_b        (N, 3)     unit vector, body; (0, 0, −1) upright
-    trunk_height     (N,)       m
-    joint_pos        (N, J)     rad, minus the default pose
-    joint_vel        (N, J)     rad/s
-    torque           (N, J)     N·m
-    action           (N, J)     in [−1, 1], as applied
-    last_action      (N, J)     the one before
-    command          (N, 2)     forward m/s, yaw rad/s, body
-    tracking         (N,)       in (0, 1]: how well the command is held
-    foot_contact     (N, F)     bool
-    foot_landed      (N, F)     bool: touched down in this step
-    foot_air_time    (N, F)     s since the foot left the ground, its landing step included
-    foot_clearance   (N, F)     m above its height in stance
-    foot_vel_w       (N, F, 3)  m/s, mean over the control step
-    knee_contact     (N,)       bool: a penalised body touches
-    trunk_contact    (N,)       bool: a terminal body touches
-    ================ ========== ==================================================================
-    """
-
-    lin_vel_b: torch.Tensor
-    ang_vel_b: torch.Tensor
-    gravity_b: torch.Tensor
-    trunk_height: torch.Tensor
-    joint_pos: torch.Tensor
-    joint_vel: torch.Tensor
-    torque: torch.Tensor
-    action: torch.Tensor
-    last_action: torch.Tensor
-    command: torch.Tensor
-    tracking: torch.Tensor
-    foot_contact: torch.Tensor
-    foot_landed: torch.Tensor
-    foot_air_time: torch.Tensor
-    foot_clearance: torch.Tensor
-    foot_vel_w: torch.Tensor
-    knee_contact: torch.Tensor
-    trunk_contact: torch.Tensor
-
-
-class Term(NamedTuple):
-    """A reward term: its weight for one control step, and the function of the features that it weighs."""
-
-    weight: float
-    value: Callable[[Features], torch.Tensor]
-
-
-REWARD: Dict[str, Term] = {
-    "forward_velocity": Term(0.5, lambda f: f.tracking),
-    "energy": Term(-1e-4, lambda f: rewards.mechanical_power(f.torque, f.joint_vel)),
-    "torque": Term(-2e-6, lambda f: rewards.sum_square(f.torque)),
-    "action_rate": Term(-0.008, lambda f: rewards.sum_square(f.action - f.last_action)),
-    "bounce": Term(-0.025, lambda f: f.lin_vel_b[:, 2].square()),
-    "tilt": Term(-0.5, lambda f: rewards.sum_square(f.gravity_b[:, :2])),
-    "pose": Term(-0.005, lambda f: rewards.sum_square(f.joint_pos)),
-    "trot": Term(0.2, lambda f: f.tracking * rewards.trot(f.foot_contact, f.command[:, 0] > 0.1)),
-    "air_time": Term(1.5, lambda f: f.tracking * rewards.air_time(f.foot_air_time, f.foot_landed,
-                                                                  f.command[:, 0] > 0.1)),
-    "swing_height": Term(-0.6, lambda f: rewards.swing_height(f.foot_clearance, f.foot_vel_w, SWING_HEIGHT_M)),
-    "knee_contact": Term(-0.05, lambda f: f.knee_contact.float()),
-}
-"""Forward velocity − energy, and what shapes the gait. Gait terms are paid as far as the command is held, so that
-stepping in place is worth little. A step's reward is the sum, and not below 0: a robot that would be paid less than
-nothing learns to fall soon. At the command (1, 0) an episode of 1000 steps earns at most about 700, a trot at 1 m/s
-above 300, and standing still, falling forward or running backward less than 100."""
-
-
-def reward_weights(given: Optional[Mapping[str, float]]) -> Dict[str, float]:
-    """The weights of ``REWARD`` with those of `given` in their place."""
-    given = mapping("reward", given)
-    for name, value in given.items():
-        if name not in REWARD:
-            raise unknown("reward term", name, REWARD)
-        if not is_number(value):
-            raise UserError(f"reward weight {name!r} is {value!r}: give a finite number.")
-    return {name: float(given.get(name, term.weight)) for name, term in REWARD.items()}
+def _touches(contact_force_w: torch.Tensor, bodies: List[int]) -> torch.Tensor:
+    """Which of `bodies` touch, (N, len(bodies)) bool, by the net forces (N, B, 3)."""
+    if not bodies:
+        return torch.zeros_like(contact_force_w[:, :0, 0], dtype=torch.bool)
+    x, y, z = torch.stack([contact_force_w[:, i] for i in bodies], dim=1).unbind(dim=2)
+    return x * x + y * y + z * z > CONTACT_N**2
 
 
 class QuadrupedFlat:
@@ -126,6 +47,10 @@ class QuadrupedFlat:
     command       2     forward velocity, yaw rate     body, m/s and rad/s
     ============= ===== ============================== ==========================
 
+    With ``privileged=True`` there is a group ``critic`` of what only a simulator knows, for a critic of its own
+    (:class:`~sb3_isaac.rl.asymmetric.AsymmetricPolicy`): ``lin_vel_b`` 3 m/s, body; ``foot_contact`` 4, 0 or 1;
+    ``friction`` 1, of the ground.
+
     Action (12,) in [−1, 1]: joint target = default pose + ``Robot.action_scale_rad`` · action, clipped to the joint's
     range. An episode ends in a fall when a terminal body touches the ground or the trunk leans beyond 60°, and runs
     out after ``episode_length_s``.
@@ -138,6 +63,7 @@ class QuadrupedFlat:
     :param reward: weights by term, in place of those in ``REWARD``.
     :param command: ranges of :class:`Command` by name.
     :param stagger: give each robot's first episode a random length, so that time-outs do not come all at once.
+    :param privileged: add the observation group ``critic``.
     :param render_mode: ``rgb_array`` or None.
     """
 
@@ -146,7 +72,7 @@ class QuadrupedFlat:
         seed: Optional[int] = None, robot: Union[str, Robot] = "quadruped",
         reward: Optional[Mapping[str, float]] = None, command: Optional[Mapping[str, Any]] = None,
         episode_length_s: float = 20.0, stagger: bool = True, physics_dt: float = 0.01, substeps: int = 2,
-        threads: Optional[int] = None, render_mode: Optional[str] = None,
+        threads: Optional[int] = None, privileged: bool = False, render_mode: Optional[str] = None,
     ) -> None:
         self.weights = reward_weights(reward)
         self.command_ranges = Command.parse(command)
@@ -162,7 +88,7 @@ class QuadrupedFlat:
         if self.max_steps < 1:
             raise UserError(f"episode_length_s is {episode_length_s}: give at least one control step, "
                             f"{self.control_dt} s.")
-        self.stagger = truth("stagger", stagger)
+        self.stagger, self.privileged = truth("stagger", stagger), truth("privileged", privileged)
         self._resample_steps = max(1, round(self.command_ranges.resample_s / self.control_dt))
         self._generator = torch.Generator(device=self.device)
         self._started = False
@@ -180,7 +106,9 @@ class QuadrupedFlat:
                           "imu_ang_vel_b": 3, "imu_gravity_b": 3, "command": 2}
         width = sum(self.obs_table.values())
         assert joints != 12 or width == 44
-        self.observation_space = spaces.Dict({"policy": spaces.Box(-np.inf, np.inf, (width,), np.float32)})
+        widths = {"policy": width, **({"critic": 3 + feet + 1} if self.privileged else {})}
+        self.observation_space = spaces.Dict({group: spaces.Box(-np.inf, np.inf, (k,), np.float32)
+                                              for group, k in widths.items()})
         self.action_space = spaces.Box(-1.0, 1.0, (joints,), np.float32)
         self.command = torch.zeros(n, 2, **kw)
         """Forward velocity m/s and yaw rate rad/s that each robot is told to hold. Another task may write it, with a
@@ -190,16 +118,16 @@ class QuadrupedFlat:
         self._action, self._last_action = torch.zeros(n, joints, **kw), torch.zeros(n, joints, **kw)
         self._air_time = torch.zeros(n, feet, **kw)
         self._foot_pos_w = torch.zeros(n, feet, 3, **kw)
-        self._obs, self._final_obs = torch.zeros(n, width, **kw), torch.zeros(n, width, **kw)
+        self._obs, self._final_obs = ({group: torch.zeros(n, k, **kw) for group, k in widths.items()}
+                                      for _ in range(2))
+        self._wobble, self._turn = torch.zeros(n, 6 + 2 * joints, **kw), 0
         self._default_joint_pos = torch.tensor(self.robot.default_joint_pos, **kw)
-        self._gravity_w = torch.tensor([0.0, 0.0, -1.0], **kw).expand(n, 3)
         if feet != 4 and self.weights["trot"] != 0.0:
             raise UserError(f"robot {self.robot.name!r} has {feet} feet, and a trot is for four: pass reward="
                             "{'trot': 0.0}.")
         index = {name: i for i, name in enumerate(self.sim.body_names)}
-        self._feet, self._knees, self._terminal = (
-            torch.tensor([index[name] for name in names], **kw)
-            for names in (self.robot.feet, self.robot.penalised_bodies, self.robot.terminal_bodies))
+        groups = (self.robot.feet, self.robot.penalised_bodies, self.robot.terminal_bodies)
+        self._touching = [[index[name] for name in names] for names in groups]
         self._stance_height = self._measure_stance()
 
     def _measure_stance(self) -> torch.Tensor:
@@ -214,8 +142,8 @@ class QuadrupedFlat:
             self._generator.manual_seed(seed)
         self._started = False
         self._begin(torch.ones(self.num_envs, dtype=torch.bool, device=self.device))
-        self._observe(self._obs)
-        return {"policy": self._obs}
+        self._observe_now()
+        return self._obs
 
     def step(self, actions: torch.Tensor) -> Step:
         """See :meth:`TensorEnv.step`."""
@@ -229,28 +157,21 @@ class QuadrupedFlat:
         features = self._features()
         terminated = bad | features.trunk_contact | (features.gravity_b[:, 2] > -MAX_TILT_COS)
         truncated = (self.steps >= self.max_steps) & ~terminated
-        terms, reward = self._reward(features, bad)
+        terms, reward = paid(features, self.weights, bad)
         log = self._measures(features, terms, terminated, bad)
-        self._observe(self._final_obs)
-        torch.where(bad[:, None], self._obs, self._final_obs, out=self._final_obs)
+        self._observe(self._final_obs, features.ang_vel_b, features.gravity_b)
+        for group, last in self._obs.items():
+            torch.where(bad[:, None], last, self._final_obs[group], out=self._final_obs[group])
         self._air_time *= ~features.foot_contact
         self._foot_pos_w.copy_(self._feet_pos_w())
         self._draw_command((self.steps % self._resample_steps) == 0)
         self._begin(terminated | truncated)
-        self._observe(self._obs)
-        return Step({"policy": self._obs}, reward, terminated, truncated, {"policy": self._final_obs}, log)
-
-    def _reward(self, features: Features, bad: torch.Tensor) -> Tuple[Dict[str, torch.Tensor], torch.Tensor]:
-        zero = torch.zeros(self.num_envs, device=self.device)
-        terms = {f"reward/{name}": torch.where(bad, zero, weight * REWARD[name].value(features))
-                 for name, weight in self.weights.items() if weight != 0.0}
-        total = sum(terms.values(), zero)
-        return terms, total.clamp(min=0.0)
+        self._observe_now()
+        return Step(self._obs, reward, terminated, truncated, self._final_obs, log)
 
     def _features(self) -> Features:
         state = self.sim.state
-        contact = state.contact_force_w.norm(dim=-1) > CONTACT_N
-        foot_contact = contact[:, self._feet]
+        foot_contact, knee_contact, trunk_contact = (_touches(state.contact_force_w, ids) for ids in self._touching)
         self._air_time += self.control_dt
         feet_pos_w = self._feet_pos_w()
         lin_vel_b = rotate_inverse(state.root_quat_w, state.root_lin_vel_w)
@@ -258,7 +179,7 @@ class QuadrupedFlat:
         return Features(
             lin_vel_b=lin_vel_b,
             ang_vel_b=ang_vel_b,
-            gravity_b=rotate_inverse(state.root_quat_w, self._gravity_w),
+            gravity_b=down(state.root_quat_w),
             trunk_height=state.root_pos_w[:, 2],
             joint_pos=state.joint_pos - self._default_joint_pos,
             joint_vel=state.joint_vel,
@@ -272,8 +193,8 @@ class QuadrupedFlat:
             foot_air_time=self._air_time,
             foot_clearance=feet_pos_w[..., 2] - self._stance_height,
             foot_vel_w=(feet_pos_w - self._foot_pos_w) / self.control_dt,
-            knee_contact=contact[:, self._knees].any(dim=1),
-            trunk_contact=contact[:, self._terminal].any(dim=1),
+            knee_contact=knee_contact.any(dim=1),
+            trunk_contact=trunk_contact.any(dim=1),
         )
 
     def _measures(self, f: Features, terms: Dict[str, torch.Tensor], terminated: torch.Tensor,
@@ -294,20 +215,24 @@ class QuadrupedFlat:
             "command": f.command.clone(),
         }
 
-    def _observe(self, out: torch.Tensor) -> None:
+    def _observe_now(self) -> None:
+        """Bring ``_obs`` to the present state."""
         state = self.sim.state
-        torch.cat((
-            state.joint_pos - self._default_joint_pos,
-            state.joint_vel,
-            self._action,
-            rotate_inverse(state.root_quat_w, state.root_ang_vel_w),
-            rotate_inverse(state.root_quat_w, self._gravity_w),
-            self.command,
-        ), dim=1, out=out)
+        self._observe(self._obs, rotate_inverse(state.root_quat_w, state.root_ang_vel_w), down(state.root_quat_w))
+
+    def _observe(self, out: Obs, ang_vel_b: torch.Tensor, gravity_b: torch.Tensor) -> None:
+        state = self.sim.state
+        torch.cat((state.joint_pos - self._default_joint_pos, state.joint_vel, self._action, ang_vel_b, gravity_b,
+                   self.command), dim=1, out=out["policy"])
+        if self.privileged:
+            lin_vel_b = rotate_inverse(state.root_quat_w, state.root_lin_vel_w)
+            contact = _touches(state.contact_force_w, self._touching[0]).float()
+            torch.cat((lin_vel_b, contact, self.sim.friction[:, None]), dim=1, out=out["critic"])
 
     def _begin(self, mask: torch.Tensor) -> None:
         """Start a new episode for the robots of `mask`."""
-        self._place(mask, noise=1.0)
+        self._draw_starts()
+        self._place(mask)
         self.steps.masked_fill_(mask, 0)
         if not self._started and self.stagger:
             self.steps.copy_(torch.randint(0, self.max_steps, (self.num_envs,), generator=self._generator,
@@ -318,15 +243,22 @@ class QuadrupedFlat:
         self._draw_command(mask)
         torch.where(mask[:, None, None], self._feet_pos_w(), self._foot_pos_w, out=self._foot_pos_w)
 
-    def _place(self, mask: torch.Tensor, noise: float) -> None:
+    def _draw_starts(self) -> None:
+        """Draw the noise of coming starts anew: of all robots first, then of an eighth at each step, which is cheaper
+        and as good while no robot falls twice in eight steps."""
+        share = -(-self.num_envs // 8)
+        rows = self._wobble[self._turn * share:(self._turn + 1) * share] if self._started else self._wobble
+        rows.copy_(self._uniform(-1.0, 1.0, tuple(rows.shape)))
+        self._turn = (self._turn + 1) % 8 if self._started else 0
+
+    def _place(self, mask: torch.Tensor, noise: float = 1.0) -> None:
         """Stand the robots of `mask` at the origin, joints off by up to 0.1 rad and moving a little."""
-        n, joints = self.num_envs, len(self.robot.joints)
-        wobble = noise * self._uniform(-1.0, 1.0, (n, 6 + 2 * joints))
-        root_pos_w = torch.zeros(n, 3, device=self.device)
+        joints, wobble = len(self.robot.joints), self._wobble if noise == 1.0 else noise * self._wobble
+        root_pos_w = torch.zeros(self.num_envs, 3, device=self.device)
         root_pos_w[:, 2] = self.robot.base_height_m + 0.02 * noise
         self.sim.reset(
-            mask, root_pos_w, from_yaw(torch.zeros(n, device=self.device)), 0.2 * wobble[:, :3], 0.2 * wobble[:, 3:6],
-            self._default_joint_pos + 0.1 * wobble[:, 6:6 + joints], 0.5 * wobble[:, 6 + joints:])
+            mask, root_pos_w, from_yaw(torch.zeros(self.num_envs, device=self.device)), 0.2 * wobble[:, :3],
+            0.2 * wobble[:, 3:6], self._default_joint_pos + 0.1 * wobble[:, 6:6 + joints], 0.5 * wobble[:, 6 + joints:])
 
     def _draw_command(self, mask: torch.Tensor) -> None:
         forward = self._uniform(*self.command_ranges.forward_m_s, (self.num_envs,))
@@ -337,7 +269,7 @@ class QuadrupedFlat:
         return low + (high - low) * torch.rand(shape, generator=self._generator, device=self.device)
 
     def _feet_pos_w(self) -> torch.Tensor:
-        return self.sim.state.body_pos_w[:, self._feet]
+        return torch.stack([self.sim.state.body_pos_w[:, i] for i in self._touching[0]], dim=1)
 
     @property
     def physics_s(self) -> float:
@@ -363,7 +295,8 @@ class QuadrupedFlat:
     def state_dict(self) -> Dict[str, Any]:
         """See :meth:`TensorEnv.state_dict`."""
         own = {name: getattr(self, name).clone() for name in self._STATE}
-        return {"task": own, "started": self._started, "generator": self._generator.get_state(),
+        return {"task": own, "obs": {group: value.clone() for group, value in self._obs.items()},
+                "started": self._started, "turn": self._turn, "generator": self._generator.get_state(),
                 "sim": self.sim.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -371,10 +304,12 @@ class QuadrupedFlat:
         self.sim.load_state_dict(state["sim"])
         for name in self._STATE:
             getattr(self, name).copy_(state["task"][name])
-        self._started = state["started"]
+        for group, value in self._obs.items():
+            value.copy_(state["obs"][group])
+        self._started, self._turn = state["started"], state["turn"]
         self._generator.set_state(state["generator"])
 
-    _STATE = ("command", "steps", "_action", "_last_action", "_air_time", "_foot_pos_w", "_obs")
+    _STATE = ("command", "steps", "_action", "_last_action", "_air_time", "_foot_pos_w", "_wobble")
 
     def close(self) -> None:
         """See :meth:`TensorEnv.close`."""

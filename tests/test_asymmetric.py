@@ -1,0 +1,64 @@
+"""The critic sees what the actor does not, and the exported policy needs the actor's observations alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from sb3_isaac import PPO, IsaacVecEnv, UserError, VecNormalize, load_policy
+from sb3_isaac.rl.export import policy_content, save_policy
+
+ARCH = {"net_arch": [32, 16], "activation_fn": torch.nn.ELU}
+
+
+def make(**options: Any) -> IsaacVecEnv:
+    return IsaacVecEnv("IsaacQuadrupedFlat-v0", num_envs=8, seed=0, threads=1, **options)
+
+
+def test_the_critics_group_holds_velocity_contacts_and_friction() -> None:
+    env = make(privileged=True)
+    obs = env.reset()
+    assert isinstance(obs, dict) and obs["policy"].shape == (8, 44) and obs["critic"].shape == (8, 8)
+    for _ in range(40):
+        obs, *_ = env.step(np.zeros((8, 12), dtype=np.float32))
+    assert isinstance(obs, dict)
+    task: Any = env.env
+    assert obs["critic"][:, 3:7].min() == 1.0, "all feet stand"
+    np.testing.assert_allclose(obs["critic"][:, 7], 0.8)
+    np.testing.assert_allclose(np.linalg.norm(obs["critic"][:, :3], axis=1),
+                               task.sim.state.root_lin_vel_w.norm(dim=1).numpy(), atol=1e-5)
+
+
+def test_the_actors_observation_is_the_same_with_and_without() -> None:
+    plain, privileged = make(), make(privileged=True)
+    np.testing.assert_array_equal(plain.reset(), privileged.reset()["policy"])  # type: ignore[index,call-overload]
+
+
+def test_only_the_critic_looks_at_it(tmp_path: Path) -> None:
+    env = VecNormalize(make(privileged=True, episode_length_s=0.2))
+    model = PPO("AsymmetricPolicy", env, n_steps=8, batch_size=32, n_epochs=2, seed=0, policy_kwargs=ARCH)
+    model.learn(256)
+    policy: Any = model.policy
+    obs = {"policy": torch.randn(5, 44), "critic": torch.randn(5, 8)}
+    other = {"policy": obs["policy"], "critic": torch.randn(5, 8)}
+    action, value, _ = policy(obs, deterministic=True)
+    torch.testing.assert_close(action, policy(other, deterministic=True)[0])
+    assert not torch.allclose(value, policy(other)[1])
+    model.save(tmp_path / "model.zip")
+    again = PPO.load(tmp_path / "model.zip")
+    torch.testing.assert_close(again.policy(obs, deterministic=True)[0], action)
+
+    save_policy(tmp_path / "policy.pth", policy_content(model, env, env.venv.env.metadata()))  # type: ignore[attr-defined]
+    raw = torch.randn(3, 44)
+    both = {"policy": raw.numpy(), "critic": np.zeros((3, 8), dtype=np.float32)}
+    expected, _ = model.predict(env.normalize_obs(both), deterministic=True)  # type: ignore[arg-type]
+    np.testing.assert_allclose(load_policy(tmp_path / "policy.pth")(raw).numpy(), expected, atol=1e-5)
+
+
+def test_it_says_what_it_needs() -> None:
+    with pytest.raises(UserError, match="privileged=True"):
+        PPO("AsymmetricPolicy", make())
