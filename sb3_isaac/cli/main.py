@@ -14,6 +14,7 @@ VERBS = {
     "eval": "score a trained policy",
     "play": "watch a trained policy: viewer, video or picture",
     "plot": "draw the curves of one or more runs",
+    "bench": "measure what an iteration costs, beside stock SB3 and rsl_rl",
 }
 
 

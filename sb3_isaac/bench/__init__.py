@@ -1,0 +1,263 @@
+"""What a training iteration costs: ours, stock SB3 and rsl_rl in turn on one task, beside the floors under them.
+
+Contenders alternate round by round, so that a slow minute of the machine falls on all of them; ratios are taken within
+a round and their median is reported.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import multiprocessing
+import os
+import platform
+import statistics
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Callable, ContextManager, Dict, Iterator, List, Optional, Sequence, Tuple
+
+import torch
+
+from sb3_isaac.bench.contenders import (
+    NAMES,
+    PHASES,
+    STOCK_BATCH_SIZE,
+    Contender,
+    Sb3Contender,
+    bench_config,
+    make_contender,
+    stock_default_batch,
+    why_no_rsl_rl,
+)
+from sb3_isaac.bench.floors import NO_ENGINE, NetworkFloor, physics_facts, physics_floor
+from sb3_isaac.bench.speed import measure_speed
+from sb3_isaac.config import TrainConfig
+from sb3_isaac.errors import UserError, unknown
+from sb3_isaac.rl.callbacks import peak_memory_mb
+
+Say = Callable[[str], None]
+Seconds = Dict[str, List[float]]
+"""Seconds by the name of a row, one number for each round."""
+MOST_FOR_DEFAULT_BATCH = 4096
+DEFAULT_BATCH = f"sb3 batch_size={STOCK_BATCH_SIZE}"
+PHYSICS, FORWARDS, PASSES = "bare physics", "bare networks rollout", "bare networks update"
+MEANING = {
+    "rollout": "from its first action to the returns", "physics": "of the rollout, within the physics engine",
+    "task": "of the rollout, observations, rewards and resets", "update": "from the end of the rollout to that of the "
+    "iteration", "iteration": "the whole", "glue": "the rollout less its physics, its task and the bare networks' "
+    "forward passes"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to measure.
+
+    :param num_envs: numbers of robots; the contenders meet at 4096 where it is among them, else at the largest.
+    :param algos: of ``ppo``, ``sb3-ppo`` and ``rsl_rl``, ppo being what the others are compared with.
+    :param default_batch: measure one iteration of stock SB3 at its default batch size too.
+    :param memory: measure the peak memory of each contender, in a process of its own.
+    """
+
+    env: str
+    num_envs: Tuple[int, ...] = (4096,)
+    rounds: int = 5
+    algos: Tuple[str, ...] = tuple(NAMES)
+    seed: int = 0
+    default_batch: bool = False
+    memory: bool = True
+
+    def __post_init__(self) -> None:
+        for algo in self.algos:
+            if algo not in NAMES:
+                raise unknown("algorithm", algo, NAMES, "--algos")
+        if "ppo" not in self.algos:
+            raise UserError(f"--algos is {','.join(self.algos)!r}: give ppo too, with which the others are compared.")
+        if self.default_batch and self.meet_at > MOST_FOR_DEFAULT_BATCH:
+            raise UserError(f"--default-batch at {self.meet_at} environments would take many minutes: give at most "
+                            f"--num-envs {MOST_FOR_DEFAULT_BATCH}, or leave it out.")
+
+    @property
+    def meet_at(self) -> int:
+        """Number of robots at which the contenders are compared."""
+        return 4096 if 4096 in self.num_envs else max(self.num_envs)
+
+
+def bench(plan: Plan, say: Say) -> Dict[str, Any]:
+    """Measure; what ``bench.json`` holds. `say` is given a line of progress now and then."""
+    config = bench_config(plan.env, "ppo", plan.meet_at, plan.seed)
+    configs = [bench_config(plan.env, "ppo", n, plan.seed) for n in sorted(set(plan.num_envs))]
+    missing = why_no_rsl_rl() if "rsl_rl" in plan.algos else None
+    if missing:
+        say(missing)
+    algos = tuple(dict.fromkeys(algo for algo in plan.algos if not (missing and algo == "rsl_rl")))
+    # First, while this process is small: a child's peak counts what its parent held when it was started.
+    memory = {NAMES[algo]: _memory_alone(algo, config, say) for algo in algos} if plan.memory else {}
+    system = _system()
+    contenders = {NAMES[algo]: make_contender(algo, config) for algo in algos}
+    facts = physics_facts(contenders["ours"].env)
+    seconds, notes = _rounds(contenders, plan.rounds, say)
+    for contender in contenders.values():
+        contender.env.close()
+    if plan.default_batch:
+        _add_default_batch(config, seconds, say)
+    speed = measure_speed(configs, plan.rounds, say) if len(configs) > 1 else []
+    system["physics_threads"] = facts.pop("physics_threads")
+    return {"system": system, "config": {**_settings(contenders["ours"], config, plan), **facts},
+            "rows": rows(seconds), "peak_memory_mb": memory, "speed": speed,
+            "notes": [*([missing] if missing else []), *notes]}
+
+
+def _rounds(contenders: Dict[str, Contender], rounds: int, say: Say) -> Tuple[Seconds, List[str]]:
+    """Each contender and the floors once a round, the contenders' order rotating; a round before is not measured."""
+    ours = contenders["ours"]
+    assert isinstance(ours, Sb3Contender)
+    physics, networks = physics_floor(ours.env), NetworkFloor(ours.model)
+    if physics is None:
+        say(NO_ENGINE)
+    names = list(contenders)
+    seconds: Seconds = {f"{name} {phase}": [] for name in names for phase in PHASES}
+    for i in range(rounds + 1):
+        label = f"round {i}/{rounds}" if i else "warming up"
+        first = i % len(names)
+        for name in names[first:] + names[:first]:
+            recorded: ContextManager[None] = (physics.recording() if physics and name == "ours"
+                                              else contextlib.nullcontext())
+            with recorded:
+                phases = contenders[name].iterate()
+            say(f"{label:<12} {name:<8} {_in_words(phases)}")
+            _note(seconds, {f"{name} {phase}": phases[phase] for phase in PHASES}, measured=i > 0)
+        floors = {**({PHYSICS: physics.measure()} if physics else {}),
+                  FORWARDS: networks.rollout_s(), PASSES: networks.update_s()}
+        say(f"{label:<12} {'floors':<8} " + ", ".join(f"{name} {value:.3f}" for name, value in floors.items()))
+        _note(seconds, floors, measured=i > 0)
+    return seconds, [] if physics else [NO_ENGINE]
+
+
+def _note(seconds: Seconds, values: Dict[str, float], measured: bool) -> None:
+    if measured:
+        for name, value in values.items():
+            seconds.setdefault(name, []).append(value)
+
+
+def _in_words(phases: Dict[str, float]) -> str:
+    inference = phases["rollout"] - phases["physics"] - phases["task"]
+    return (f"iteration {phases['iteration']:.3f} s: physics {phases['physics']:.3f}, task {phases['task']:.3f}, "
+            f"inference and glue {inference:.3f}, update {phases['update']:.3f}")
+
+
+def _add_default_batch(config: TrainConfig, seconds: Seconds, say: Say) -> None:
+    """One whole iteration of stock SB3 at its own batch size, measured once and from cold."""
+    contender = stock_default_batch(config)
+    phases = contender.iterate()
+    contender.env.close()
+    say(f"once         {DEFAULT_BATCH}: {_in_words(phases)}")
+    _note(seconds, {f"{DEFAULT_BATCH} {phase}": phases[phase] for phase in PHASES}, measured=True)
+
+
+# ---- rows
+
+
+def rows(seconds: Seconds) -> List[Dict[str, Any]]:
+    """The rows of ``bench.json``: measured times, what is derived from them, and ratios.
+
+    Each has ``name``, ``median_s`` (of ``seconds``, one for each round; None for a ratio), ``ratio`` (the median of
+    ``ratios``, one for each round; None for a time) and ``n``, the number of rounds behind it.
+    """
+    times = dict(seconds)
+    names = [name[:-len(" iteration")] for name in seconds if name.endswith(" iteration")]
+    for name in names:
+        parts = _same_rounds(*(times[f"{name} {phase}"] for phase in ("rollout", "physics", "task")), times[FORWARDS])
+        times[f"{name} glue"] = [rollout - physics - task - floor for rollout, physics, task, floor in parts]
+    ratios: Dict[str, List[float]] = {}
+    if PHYSICS in times:
+        floors = [sum(parts) for parts in zip(times[PHYSICS], times[FORWARDS], times[PASSES])]
+        for name in (name for name in names if name != DEFAULT_BATCH):  # its minibatches are not the floor's
+            ratios[f"{name} iteration / floors"] = _paired(times[f"{name} iteration"], floors)
+    for name in names:
+        if name != "ours":
+            ratios[f"ours iteration / {name} iteration"] = _paired(times["ours iteration"], times[f"{name} iteration"])
+    made: List[Dict[str, Any]] = [
+        {"name": name, "median_s": statistics.median(values), "ratio": None, "n": len(values), "seconds": values}
+        for name, values in times.items()]
+    made += [{"name": name, "median_s": None, "ratio": statistics.median(values), "n": len(values), "ratios": values}
+             for name, values in ratios.items()]
+    return made
+
+
+def _paired(above: Sequence[float], below: Sequence[float]) -> List[float]:
+    """Ratios round by round."""
+    return [a / b for a, b in _same_rounds(above, below)]
+
+
+def _same_rounds(*series: Sequence[float]) -> Iterator[Tuple[float, ...]]:
+    """The values of one round after the other; what was measured once came after the last round and goes with it."""
+    n = min(map(len, series))
+    return zip(*(values[-n:] for values in series))
+
+
+# ---- what it was measured on
+
+
+def _memory_alone(algo: str, config: TrainConfig, say: Say) -> float:
+    """Peak memory, MB, of a process that does nothing but one iteration of a contender."""
+    spawn = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(max_workers=1, mp_context=spawn) as pool:
+        try:
+            peak = pool.submit(_iterate_alone, algo, config).result()
+        except BrokenProcessPool as error:
+            raise UserError(f"the process that measured the memory of {NAMES[algo]} at {config.n_envs} environments "
+                            "was killed, as happens when memory runs out: give fewer --num-envs.") from error
+    say(f"memory       {NAMES[algo]:<8} {peak:.0f} MB at its peak, alone in a process")
+    return peak
+
+
+def _iterate_alone(algo: str, config: TrainConfig) -> float:
+    make_contender(algo, config).iterate()
+    return peak_memory_mb()
+
+
+def _settings(ours: Contender, config: TrainConfig, plan: Plan) -> Dict[str, Any]:
+    """What every contender ran with, and how each was wrapped."""
+    assert isinstance(ours, Sb3Contender)
+    model = ours.model
+    return {
+        "env": config.env, "num_envs": config.n_envs, "rounds": plan.rounds, "seed": plan.seed,
+        "n_steps": model.n_steps, "n_epochs": model.n_epochs, "batch_size": model.batch_size,
+        "minibatches": config.minibatches, "nets": model.policy.net_arch,
+        "activation": model.policy.activation_fn.__name__, "learner_device": str(model.device),
+        "learning_rate": f"{model.lr_schedule(1.0):g}, fixed for all contenders",
+        "normalize": None if config.normalize is None else dict(config.normalize), "source": Path(config.source).name,
+        "contenders": {
+            "ours": "sb3_isaac's PPO on VecNormalize(IsaacVecEnv), both sb3_isaac's",
+            "sb3": "stock PPO on stock VecNormalize(VecMonitor(IsaacVecEnv))",
+            DEFAULT_BATCH: "the same with SB3's default batch_size, one iteration from cold",
+            "rsl_rl": "OnPolicyRunner on the tensor door, its observation normaliser on, its logger off"},
+        "phases": MEANING,
+        "order": "contenders alternate round by round in one process, after one iteration each that is not measured",
+        "memory": "the peak of one process for each contender, which runs one iteration",
+    }
+
+
+def _system() -> Dict[str, Any]:
+    """The machine and the versions of what matters."""
+    versions = {}
+    for name in ("sb3_isaac", "torch", "mujoco", "stable-baselines3", "rsl-rl-lib", "numpy"):
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = "absent"
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    gpu: Optional[str] = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {"cores": cores, "cpu": _cpu_model(), "gpu": gpu, "platform": platform.platform(),
+            "python": platform.python_version(), "versions": versions, "torch_threads": torch.get_num_threads(),
+            "load_before": os.getloadavg()[0] if hasattr(os, "getloadavg") else None}
+
+
+def _cpu_model() -> str:
+    """The processor's name, as Linux tells it, else as Python does."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.is_file() else []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.processor()

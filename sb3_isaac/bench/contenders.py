@@ -1,0 +1,148 @@
+"""Who is measured: our PPO, stock Stable-Baselines3 and rsl_rl, each as an object with ``iterate()``."""
+
+from __future__ import annotations
+
+import importlib
+import time
+import warnings
+from dataclasses import replace
+from typing import Any, Dict, Optional, Protocol
+
+import torch
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import VecEnv, VecMonitor
+
+from sb3_isaac.config import TrainConfig, load_config
+from sb3_isaac.errors import UserError
+from sb3_isaac.rl import build
+from sb3_isaac.tasks import task_options
+from sb3_isaac.vec_env import IsaacVecEnv
+
+NAMES = {"ppo": "ours", "sb3-ppo": "sb3", "rsl_rl": "rsl_rl"}
+"""``--algos`` -> the name of its rows."""
+STOCK_BATCH_SIZE = 64
+PHASES = ("rollout", "physics", "task", "update", "iteration")
+"""Keys of what ``iterate()`` returns, in seconds; physics and task are parts of the rollout."""
+
+
+class Contender(Protocol):
+    """A learner on an environment of its own."""
+
+    env: IsaacVecEnv
+
+    def iterate(self) -> Dict[str, float]:
+        """Run one training iteration; seconds by ``PHASES``."""
+
+
+def bench_config(env: str, algo: str, num_envs: int, seed: int) -> TrainConfig:
+    """The shipped settings of `env` at `num_envs`; a minibatch is at most the whole rollout."""
+    config = load_config(env, algo, algo_keys=build.algorithm_options(algo), env_keys=task_options(env),
+                         num_envs=num_envs, seed=seed)
+    n_steps, batch_size = config.algo_kwargs.get("n_steps"), config.algo_kwargs.get("batch_size")
+    if not isinstance(n_steps, int) or not isinstance(batch_size, int):
+        raise UserError(f"{config.source} does not set both n_steps and batch_size for {env}: add them to measure it.")
+    return replace(config, algo_kwargs={**config.algo_kwargs, "batch_size": min(batch_size, num_envs * n_steps)})
+
+
+def now() -> float:
+    """Seconds on a clock, after a GPU (where one is in use) has finished what it was given."""
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+class Stopwatch:
+    """The times of one iteration on `env`; it starts when it is made."""
+
+    def __init__(self, env: IsaacVecEnv) -> None:
+        self._env = env
+        self._start = self._rollout_start = self._rollout_end = now()
+        self._step_s, self._physics_s = env.step_s, env.env.physics_s
+
+    def rollout_begins(self) -> None:
+        """Note the time."""
+        self._rollout_start = now()
+
+    def rollout_ends(self) -> None:
+        """Note the time, and what of it was physics and task."""
+        self._rollout_end = now()
+        self._step_s, self._physics_s = (self._env.step_s - self._step_s, self._env.env.physics_s - self._physics_s)
+
+    def read(self) -> Dict[str, float]:
+        """End the iteration: seconds by ``PHASES``."""
+        end = now()
+        return {"rollout": self._rollout_end - self._rollout_start, "physics": self._physics_s,
+                "task": self._step_s - self._physics_s, "update": end - self._rollout_end,
+                "iteration": end - self._start}
+
+
+class _Stamps(BaseCallback):
+    """Tells a stopwatch where SB3's rollout begins and ends; the returns are computed within it."""
+
+    def __init__(self, watch: Stopwatch) -> None:
+        super().__init__()
+        self._watch = watch
+
+    def _on_rollout_start(self) -> None:
+        self._watch.rollout_begins()
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_end(self) -> None:
+        self._watch.rollout_ends()
+
+
+class Sb3Contender:
+    """A model of SB3's kind, ours or stock, driven through ``learn()`` as its users drive it.
+
+    The learning rate stays what it is: adapting it costs nothing, and contenders should make the same steps.
+    """
+
+    def __init__(self, config: TrainConfig) -> None:
+        self.env = build.make_env(config)
+        self.model: Any = build.make_model(config, build.wrap_env(
+            config, self._monitored(config)))  # type: ignore[arg-type]  # it wraps any VecEnv
+
+    def _monitored(self, config: TrainConfig) -> VecEnv:
+        """Stock SB3 behind its VecMonitor, as its users would; it warns that IsaacVecEnv reports episodes itself."""
+        if not config.algo.startswith("sb3-"):
+            return self.env
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*already wrapped with a `Monitor`.*")
+            return VecMonitor(self.env)
+
+    def iterate(self) -> Dict[str, float]:
+        """See :class:`Contender`."""
+        watch = Stopwatch(self.env)
+        self.model.learn(self.model.n_steps * self.env.num_envs, callback=_Stamps(watch), reset_num_timesteps=False)
+        return watch.read()
+
+
+def make_contender(algo: str, config: TrainConfig) -> Contender:
+    """The contender of ``--algos``; `config` is our PPO's."""
+    if algo == "rsl_rl":
+        from sb3_isaac.bench.rsl_rl import RslRlContender
+
+        return RslRlContender(config)
+    return Sb3Contender(config if algo == config.algo else _like(config, algo))
+
+
+def stock_default_batch(config: TrainConfig) -> Sb3Contender:
+    """Stock SB3 with the batch size that it has when its user names none."""
+    stock = _like(config, "sb3-ppo")
+    return Sb3Contender(replace(stock, algo_kwargs={**stock.algo_kwargs, "batch_size": STOCK_BATCH_SIZE}))
+
+
+def _like(config: TrainConfig, algo: str) -> TrainConfig:
+    return bench_config(config.env, algo, config.n_envs, config.seed or 0)
+
+
+def why_no_rsl_rl() -> Optional[str]:
+    """A sentence that says why rsl_rl cannot be measured here; None where it can."""
+    try:
+        importlib.import_module("rsl_rl.runners")
+    except ImportError as error:
+        return (f"rsl_rl is left out, for it cannot be imported here ({error}): 'pip install rsl-rl-lib' brings it, "
+                "best into an environment of its own.")
+    return None
