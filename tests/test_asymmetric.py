@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +53,19 @@ def test_only_the_critic_looks_at_it(tmp_path: Path) -> None:
     model.save(tmp_path / "model.zip")
     again = PPO.load(tmp_path / "model.zip")
     torch.testing.assert_close(again.policy(obs, deterministic=True)[0], action)
+
+    np.savez(tmp_path / "case.npz", action=action.detach().numpy(), **{k: v.numpy() for k, v in obs.items()})
+    code = f"""
+import sys
+sys.modules["sb3_isaac"] = None
+import numpy as np
+from stable_baselines3 import PPO
+case = np.load({str(tmp_path / "case.npz")!r})
+model = PPO.load({str(tmp_path / "model.zip")!r})
+action = model.predict({{"policy": case["policy"], "critic": case["critic"]}}, deterministic=True)[0]
+np.testing.assert_allclose(action, case["action"].clip(-1, 1), atol=1e-6)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
 
     save_policy(tmp_path / "policy.pth", policy_content(model, env, env.venv.env.metadata()))  # type: ignore[attr-defined]
     raw = torch.randn(3, 44)

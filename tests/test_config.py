@@ -25,19 +25,21 @@ from sb3_isaac.errors import UserError
 
 def test_shipped_ppo():
     config = load_shipped()
-    assert (config.n_timesteps, config.n_envs, config.policy) == (10_000_000, 4096, "MlpPolicy")
+    assert (config.n_timesteps, config.n_envs, config.policy) == (10_000_000, 4096, "AsymmetricPolicy")
     assert config.desired_kl is not None and config.algo_kwargs["n_steps"] == 24 and config.algo_kwargs["n_epochs"] == 5
     assert config.algo_kwargs["policy_kwargs"]["net_arch"] == {"pi": [256, 128, 64], "vf": [256, 128, 64]}
     assert type(config.n_timesteps) is int
     assert config.normalize == {"norm_obs": True, "norm_reward": True, "clip_obs": 10.0}
     assert config.algo_kwargs["policy_kwargs"]["activation_fn"] == "nn.ELU"
     assert config.minibatches == 12  # 4096 * 24 / 8192
-    assert (config.seed, config.device, config.callback, config.env_kwargs) == (None, "auto", (), {})
+    assert (config.seed, config.device, config.callback, config.env_kwargs) == (None, "auto", (), {"privileged": True})
     assert Path(config.source).name == "ppo.yml"
+    stock = load_shipped(algo="sb3-ppo")
+    assert (stock.policy, stock.env_kwargs, Path(stock.source).name) == ("MlpPolicy", {}, "sb3-ppo.yml")
 
 
-def test_course_differs_from_ppo_only_in_the_learning_rate():
-    ppo, course = load_shipped(), load_shipped(path="ppo-course")
+def test_course_differs_from_stock_only_in_the_learning_rate():
+    ppo, course = load_shipped(algo="sb3-ppo"), load_shipped(path="ppo-course")
     assert course.desired_kl is None and course.algo_kwargs["learning_rate"] == 3e-4
     assert {**course.algo_kwargs, "learning_rate": 1e-3} == ppo.algo_kwargs
     assert (course.n_envs, course.n_timesteps, course.normalize) == (ppo.n_envs, ppo.n_timesteps, ppo.normalize)
@@ -184,7 +186,7 @@ def test_dotted_overrides():
     config = load_shipped(overrides=parse_key_values(items, "-params"))
     assert config.algo_kwargs["policy_kwargs"]["log_std_init"] == -1.0
     assert config.algo_kwargs["policy_kwargs"]["net_arch"]["pi"] == [256, 128, 64]
-    assert config.env_kwargs == {"reward": {"energy": -0.001}}
+    assert config.env_kwargs["reward"] == {"energy": -0.001}
     assert config.normalize["clip_obs"] == 5 and config.normalize["norm_obs"] is True
     assert config.seed is None
     pendulum = load_shipped("IsaacDoublePendulum-v0", overrides={"normalize.clip_obs": 5.0})

@@ -44,7 +44,12 @@ def parse_literal(text: str, where: str) -> object:
 
 
 def parse_value(text: str, where: str) -> object:
-    """Like `parse_literal`, but text without brackets, quotes, `=`, commas or `nn.` may be a bare word (`anymal`)."""
+    """Like `parse_literal`, but text without brackets, quotes, `=`, commas or `nn.` may be a bare word (`anymal`).
+
+    YAML's `true` and `false` are Python's.
+    """
+    if text in ("true", "false"):
+        return text == "true"
     if _CODE.search(text):
         return parse_literal(text, where)
     try:

@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+import contextlib
+import sys
+from typing import Any, Iterator, Sequence
 
+import cloudpickle
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, MlpExtractor
 from torch import nn
 
+from sb3_isaac import errors
 from sb3_isaac.errors import UserError
 
 ACTOR_GROUPS, CRITIC_GROUPS = ("policy",), ("policy", "critic")
+
+
+@contextlib.contextmanager
+def pickled_by_value() -> Iterator[None]:
+    """Have cloudpickle, by which SB3 saves a policy's class, write our classes out instead of naming them."""
+    modules = (sys.modules[__name__], errors)
+    for module in modules:
+        cloudpickle.register_pickle_by_value(module)
+    try:
+        yield
+    finally:
+        for module in modules:
+            cloudpickle.unregister_pickle_by_value(module)
 
 
 class GroupExtractor(BaseFeaturesExtractor):
@@ -50,7 +67,8 @@ class AsymmetricPolicy(ActorCriticPolicy):
     """SB3's actor-critic where the actor sees the group ``policy`` and the critic ``policy`` and ``critic``.
 
     For an environment with both groups, such as ``IsaacVecEnv(..., privileged=True)`` (Pinto et al. 2017, arXiv
-    1710.06542). An exported ``policy.pth`` needs the actor's group alone; a zip needs sb3_isaac to be loaded.
+    1710.06542). An exported ``policy.pth`` needs the actor's group alone. A zip that our PPO wrote loads in stock SB3
+    without sb3_isaac, in the Python version that wrote it.
     """
 
     def __init__(self, observation_space: spaces.Space, *args: Any, **kwargs: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, ClassVar, Dict, List, Optional, Tuple, Union
+from typing import Any, ClassVar, Dict, Iterable, List, Optional, Tuple, Union
 
 import stable_baselines3
 import torch
@@ -14,6 +14,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch.nn import functional as F
 
 from sb3_isaac.errors import UserError
+from sb3_isaac.rl import asymmetric
 from sb3_isaac.rl.asymmetric import AsymmetricPolicy
 from sb3_isaac.rl.callbacks import adapted_rate, share_episodes
 from sb3_isaac.rl.gaussian import act, evaluate
@@ -76,6 +77,11 @@ class PPO(stable_baselines3.PPO):
         """A zip names nothing of ours, so that stock SB3 loads it where sb3_isaac is not installed."""
         return [*super()._excluded_save_params(), "rollout_buffer_class", "_loss_function", "_bounds", "_warned",
                 "_last_obs", "_last_episode_starts", "_last_original_obs"]
+
+    def save(self, path: Any, exclude: Optional[Iterable[str]] = None, include: Optional[Iterable[str]] = None) -> None:
+        """See SB3. A policy class of ours is written by value, so that it needs no sb3_isaac where it is loaded."""
+        with asymmetric.pickled_by_value():
+            super().save(path, exclude, include)
 
     # ---- rollout
 
