@@ -204,6 +204,19 @@ def test_an_unknown_wrapper_goes_through_numpy_and_says_so_once() -> None:
     assert len([w for w in said if "tensor door" in str(w.message)]) == 1 and model.num_timesteps >= 100
 
 
+def test_groups_of_observations_go_through_numpy_too() -> None:
+    def losses(wrap: Any) -> Dict[str, float]:
+        env = VecNormalize(wrap(IsaacVecEnv(QUADRUPED, num_envs=4, seed=0, threads=1, privileged=True)))
+        model = PPO("AsymmetricPolicy", env, n_steps=8, batch_size=32, n_epochs=1, seed=0)
+        model.set_logger(Logger(None, []))
+        model.learn(32)
+        return {key: value for key, value in model.logger.name_to_value.items() if "loss" in key}
+
+    with pytest.warns(UserWarning, match="no tensor door"):
+        by_arrays = losses(VecCheckNan)
+    assert losses(lambda env: env) == pytest.approx(by_arrays, rel=1e-4, abs=1e-5) and len(by_arrays) == 4
+
+
 def test_an_overridden_step_is_not_passed_by() -> None:
     class Doubled(IsaacVecEnv):
         def step_wait(self) -> Any:
@@ -243,11 +256,15 @@ def test_episode_means_are_over_all_that_finished() -> None:
     episodes: List[Dict[str, Any]] = []
 
     class Collect(BaseCallback):
+        def _on_rollout_start(self) -> None:
+            episodes.clear()
+
         def _on_step(self) -> bool:
+            assert np.shape(self.locals["new_obs"]) == (300, 6)
             episodes.extend(info["episode"] for info in self.locals["infos"] if "episode" in info)
             return True
 
-    model.learn(4800, callback=Collect())
+    model.learn(3 * 4800, callback=Collect())
     assert len(episodes) >= 300 and model.ep_info_buffer is not None and len(model.ep_info_buffer) == 1
     for key in ("r", "l"):
         assert model.ep_info_buffer[0][key] == pytest.approx(np.mean([episode[key] for episode in episodes]), rel=1e-5)

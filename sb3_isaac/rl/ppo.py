@@ -105,6 +105,8 @@ class PPO(stable_baselines3.PPO):
                          n_rollout_steps: int) -> bool:
         self.policy.set_training_mode(False)
         buffer.reset()
+        statistics = unwrap(env).statistics
+        statistics.clear()
         if self.use_sde:
             self.policy.reset_noise(env.num_envs)
         callback.on_rollout_start()
@@ -121,7 +123,7 @@ class PPO(stable_baselines3.PPO):
             callback.update_locals({
                 "self": self, "env": env, "callback": callback, "rollout_buffer": buffer, "n_steps": n_steps,
                 "n_rollout_steps": n_rollout_steps, "obs_tensor": obs, "actions": actions, "values": values,
-                "log_probs": log_probs, "clipped_actions": clipped_actions, **_host_views(env, step)})
+                "log_probs": log_probs, "clipped_actions": clipped_actions, **self._host_views(env, step)})
             if not callback.on_step():
                 return False
             buffer.add_time_outs(self._to_learner(step.truncated), self._observations(step.final_obs))
@@ -134,7 +136,7 @@ class PPO(stable_baselines3.PPO):
             buffer.bootstrap(self.policy.predict_values)
             last_values = self.policy.predict_values(obs)
         buffer.compute_returns_and_advantage(last_values=last_values, dones=starts)
-        share_episodes(self, unwrap(env).statistics.read())
+        share_episodes(self, statistics.read())
         callback.update_locals({"values": last_values, "dones": starts, "new_obs": obs})
         callback.on_rollout_end()
         return True
@@ -163,6 +165,15 @@ class PPO(stable_baselines3.PPO):
         if self.policy.squash_output:
             return low + 0.5 * (actions + 1.0) * (high - low)
         return actions.clamp(low, high)
+
+    def _host_views(self, env: TensorDoor, step: Step) -> Dict[str, Any]:
+        """What SB3's callbacks expect of a step as numpy, under SB3's names."""
+        return {
+            "rewards": OnHost(lambda: step.reward.cpu().numpy().copy()),
+            "dones": OnHost(lambda: (step.terminated | step.truncated).cpu().numpy()),
+            "infos": OnHost(lambda: unwrap(env).infos(step)),
+            "new_obs": OnHost(lambda: obs_on_host(self._observations(step.obs))),
+        }
 
     # ---- update
 
@@ -272,11 +283,8 @@ def _copy(obs: Observations) -> Observations:
     return {key: value.clone() for key, value in obs.items()} if isinstance(obs, dict) else obs.clone()
 
 
-def _host_views(env: TensorDoor, step: Step) -> Dict[str, Any]:
-    """What SB3's callbacks expect of a step as numpy, under SB3's names."""
-    return {
-        "rewards": OnHost(lambda: step.reward.cpu().numpy().copy()),
-        "dones": OnHost(lambda: (step.terminated | step.truncated).cpu().numpy()),
-        "infos": OnHost(lambda: unwrap(env).infos(step)),
-        "new_obs": OnHost(lambda: {key: value.cpu().numpy().copy() for key, value in step.obs.items()}),
-    }
+def obs_on_host(obs: Observations) -> Any:
+    """A copy as numpy, (N, k) or a dict of them."""
+    if isinstance(obs, dict):
+        return {key: obs_on_host(value) for key, value in obs.items()}
+    return obs.cpu().numpy().copy()
