@@ -11,6 +11,7 @@ import random
 import shutil
 import sys
 import time
+from collections import deque
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, Union
@@ -98,6 +99,7 @@ def task_state(model: Any) -> Dict[str, Any]:
         "num_timesteps": model.num_timesteps,
         "last_obs": _tensors(model._last_obs),
         "last_episode_starts": torch.as_tensor(model._last_episode_starts),
+        "episodes": [{key: float(value) for key, value in info.items()} for info in model.ep_info_buffer or ()],
         "env": unwrap(env).state_dict(),
         "random": {"torch": torch.get_rng_state(), "python": _plain(random.getstate()),
                    "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
@@ -116,6 +118,8 @@ def restore_task_state(model: Any, state: Mapping[str, Any]) -> None:
     normalizer = unwrap_vec_normalize(env)
     if normalizer is not None and "discounted_returns" in state:
         normalizer.returns = state["discounted_returns"].numpy().copy()
+    model.ep_info_buffer = deque(state["episodes"], maxlen=model._stats_window_size)
+    model.ep_success_buffer = deque(maxlen=model._stats_window_size)
     model._last_obs = _arrays(state["last_obs"])
     model._last_episode_starts = state["last_episode_starts"].numpy().copy()
     torch.set_rng_state(state["random"]["torch"])
