@@ -35,9 +35,12 @@ class Contender(Protocol):
 
 
 def bench_config(env: str, algo: str, num_envs: int, seed: int) -> TrainConfig:
-    """The shipped settings of `env` at `num_envs`; a minibatch is at most the whole rollout."""
-    config = load_config(env, algo, algo_keys=build.algorithm_options(algo), env_keys=task_options(env),
-                         num_envs=num_envs, seed=seed)
+    """Stock SB3's shipped settings of `env`, which every contender can follow, at `num_envs`, for `algo`.
+
+    A minibatch is at most the whole rollout.
+    """
+    config = replace(load_config(env, "sb3-ppo", algo_keys=build.algorithm_options("sb3-ppo"),
+                                 env_keys=task_options(env), num_envs=num_envs, seed=seed), algo=algo)
     n_steps, batch_size = config.algo_kwargs.get("n_steps"), config.algo_kwargs.get("batch_size")
     if not isinstance(n_steps, int) or not isinstance(batch_size, int):
         raise UserError(f"{config.source} does not set both n_steps and batch_size for {env}: add them to measure it.")
