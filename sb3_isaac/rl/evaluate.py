@@ -55,6 +55,7 @@ class _Gait:
         self.swings, self.clearance = torch.zeros(num_envs, feet), torch.zeros(num_envs, feet)
 
     def add(self, log: Dict[str, torch.Tensor], live: torch.Tensor) -> None:
+        """Take in a step of the robots of `live` (N,) bool."""
         self.speed += log["forward_speed"] * live
         self.yaw += log["yaw_rate"] * live * self._dt
         self.energy += log["power_w"] * live * self._dt
