@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from sb3_isaac import PPO, IsaacVecEnv, UserError, VecNormalize, load_policy
+from sb3_isaac.cli.main import main
 from sb3_isaac.rl.export import policy_content, save_policy
 
 ARCH = {"net_arch": [32, 16], "activation_fn": torch.nn.ELU}
@@ -77,3 +78,13 @@ np.testing.assert_allclose(action, case["action"].clip(-1, 1), atol=1e-6)
 def test_it_says_what_it_needs() -> None:
     with pytest.raises(UserError, match="privileged=True"):
         PPO("AsymmetricPolicy", make())
+
+
+def test_the_shipped_settings_train_and_resume(tmp_path: Path) -> None:
+    small = ["--num-envs", "8", "--eval-freq", "-1", "--eval-episodes", "2"]
+    assert main(["train", *small, "-n", "384", "--seed", "0", "-f", str(tmp_path)]) == 0
+    run = tmp_path / "ppo" / "IsaacQuadrupedFlat-v0_1"
+    assert main(["train", "-i", str(run), "-n", "768"]) == 0
+    model = PPO.load(run / "model.zip")
+    assert type(model.policy).__name__ == "AsymmetricPolicy" and model.num_timesteps == 768
+    assert load_policy(run)(torch.zeros(1, 44)).shape == (1, 12)
