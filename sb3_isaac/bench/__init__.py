@@ -14,7 +14,6 @@ import platform
 import statistics
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Callable, ContextManager, Dict, Iterator, List, Optional, Sequence, Tuple
 
@@ -36,6 +35,7 @@ from sb3_isaac.bench.speed import measure_speed
 from sb3_isaac.config import TrainConfig
 from sb3_isaac.errors import UserError, unknown
 from sb3_isaac.rl.callbacks import peak_memory_mb
+from sb3_isaac.rl.run import installed_versions
 
 Say = Callable[[str], None]
 Seconds = Dict[str, List[float]]
@@ -242,12 +242,7 @@ def _settings(ours: Contender, config: TrainConfig, plan: Plan) -> Dict[str, Any
 
 def _system() -> Dict[str, Any]:
     """The machine and the versions of what matters."""
-    versions = {}
-    for name in ("sb3_isaac", "torch", "mujoco", "stable-baselines3", "rsl-rl-lib", "numpy"):
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            versions[name] = "absent"
+    versions = installed_versions("sb3_isaac", "torch", "mujoco", "stable-baselines3", "rsl-rl-lib", "numpy")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     gpu: Optional[str] = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {"cores": cores, "cpu": _cpu_model(), "gpu": gpu, "platform": platform.platform(),

@@ -76,13 +76,19 @@ def read_meta(folder: Path) -> Dict[str, Any]:
             from error
 
 
-def _meta(model: BaseAlgorithm) -> Dict[str, Any]:
+def installed_versions(*names: str) -> Dict[str, str]:
+    """The version of each distribution, ``absent`` where it is not installed."""
     versions = {}
-    for name in ("sb3_isaac", "stable-baselines3", "gymnasium", "torch", "numpy", "mujoco"):
+    for name in names:
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             versions[name] = "absent"
+    return versions
+
+
+def _meta(model: BaseAlgorithm) -> Dict[str, Any]:
+    versions = installed_versions("sb3_isaac", "stable-baselines3", "gymnasium", "torch", "numpy", "mujoco")
     return {
         "seed": model.seed, "num_timesteps": model.num_timesteps,
         "iteration": iteration_of(model), "command_line": sys.argv, "python": platform.python_version(),
