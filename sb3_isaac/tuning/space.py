@@ -63,8 +63,10 @@ class Parameter:
     def encode(self, value: Any, where: str) -> Any:
         """`value` as Optuna stores it; UserError where this parameter cannot have it."""
         if self.kind == "categorical":
-            if _label(value) in [_label(choice) for choice in self.choices]:
-                return _label(value)
+            plain = list(value) if isinstance(value, tuple) else value
+            for choice in self.choices:
+                if choice == plain and isinstance(choice, bool) == isinstance(plain, bool):
+                    return _label(choice)
             span = f"one of {', '.join(str(choice) for choice in self.choices)}"
         else:
             if is_number(value) and self.low <= value <= self.high and (self.kind == "float" or value == int(value)):
