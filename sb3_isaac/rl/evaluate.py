@@ -101,7 +101,8 @@ def evaluate(env: TensorEnv, policy: Policy, seed: Optional[int] = None,
     Episodes that the simulator lost are counted in ``bad_worlds`` and in nothing else.
 
     :param on_step: called with (episodes finished, episodes in all) after each step.
-    :param max_steps: cut episodes off after so many steps; a quick look, whose rewards are those of short episodes.
+    :param max_steps: cut episodes off after so many steps, for a quick look: rewards are then those of robots that go
+        on at the same pace to the end of their episode, where they have not fallen before.
     """
     n = env.num_envs
     obs = env.reset(seed=seed)
@@ -129,6 +130,7 @@ def evaluate(env: TensorEnv, policy: Policy, seed: Optional[int] = None,
         if on_step is not None:
             on_step(n - int(live.sum()), n)
         if steps == max_steps:
+            reward[live] *= env.max_steps / steps  # type: ignore[attr-defined]
             break
     good = ~lost
     if not bool(good.any()):

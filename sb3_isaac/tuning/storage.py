@@ -76,12 +76,14 @@ def make_patient(storage: Any, patience_s: float, name: str) -> None:
     storage.record_heartbeat = record_heartbeat
 
 
-def retry(study: optuna.Study, trial: FrozenTrial) -> None:
+def retry(study: optuna.Study, trial: FrozenTrial, counts: bool = True) -> None:
     """Put a trial whose worker is gone at the end of the queue, with the values it had; at most ``MAX_RETRIES`` times.
 
     (Optuna's own callback takes over the marks of a pruner too, which would judge the trial by its former self.)
+
+    :param counts: as one of those times; what a person interrupts does not.
     """
-    retries = int(trial.user_attrs.get(RETRIES, 0)) + 1
+    retries = int(trial.user_attrs.get(RETRIES, 0)) + counts
     if retries <= MAX_RETRIES:
         drawn = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
         study.enqueue_trial(drawn, user_attrs={RETRY_OF: trial.number, RETRIES: retries})
@@ -190,6 +192,7 @@ def open_storage(name: str, heartbeat_s: int = 60, patience_s: float = 120.0) ->
 
     :raises UserError: when it cannot be reached, is not Optuna's, or lacks a driver.
     """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # trials are told of in our own lines
     storage: Any
     if "://" in name:
         shown, storage = _shown(name), _database(name, heartbeat_s)
