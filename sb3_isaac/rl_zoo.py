@@ -101,7 +101,7 @@ class IsaacExperimentManager(ExperimentManager):
     Without ``-conf`` it takes the shipped settings of the algorithm; ``-conf`` may name a shipped file.
     """
 
-    default_vec_env_cls = staticmethod(one_simulation)  # type: ignore[assignment]
+    default_vec_env_cls = staticmethod(one_simulation)  # type: ignore[assignment,unused-ignore]
 
     def read_hyperparameters(self) -> Tuple[Dict[str, Any], Dict[str, Any]]:
         """See ExperimentManager; our words are translated in what is used, and kept in what is saved."""
@@ -193,10 +193,10 @@ def plug() -> None:
         manager: ExperimentManager = object.__new__(
             IsaacExperimentManager if cls is ExperimentManager and is_ours(env_id) else cls)
         if not isinstance(manager, IsaacExperimentManager) and cls.default_vec_env_cls is one_simulation:
-            manager.default_vec_env_cls = OTHERS  # type: ignore[assignment]
+            manager.default_vec_env_cls = OTHERS  # type: ignore[assignment,unused-ignore]
         return manager
 
-    ExperimentManager.__new__ = staticmethod(make)  # type: ignore[assignment,method-assign]
-    ExperimentManager.default_vec_env_cls = staticmethod(one_simulation)  # type: ignore[assignment]
+    ExperimentManager.__new__ = staticmethod(make)  # type: ignore[assignment,method-assign,unused-ignore]
+    ExperimentManager.default_vec_env_cls = staticmethod(one_simulation)  # type: ignore[assignment,unused-ignore]
     for algo in SPACES:
         HYPERPARAMS_SAMPLER[algo] = _sampler(HYPERPARAMS_SAMPLER[algo])

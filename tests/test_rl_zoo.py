@@ -21,7 +21,7 @@ from sb3_isaac.errors import UserError
 from sb3_isaac.vec_env import IsaacVecEnv
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("rl_zoo3") is None,
-                                reason="rl_zoo3 is not installed: pip install 'sb3_isaac[zoo]'")
+                                reason="rl_zoo3 is not installed: pip install rl_zoo3 pandas requests")
 QUADRUPED, PENDULUM = "IsaacQuadrupedFlat-v0", "IsaacDoublePendulum-v0"
 
 

@@ -88,7 +88,7 @@ def _callbacks(config: TrainConfig, run: Path,
     checkpoints = RunCheckpoints(run, config, settings.save_every, settings.latest_every,
                                  about={"settings": asdict(settings)}, stops=lambda: evaluation.stopped)
     log = TrainingLog(asides=(evaluation, checkpoints))
-    per_rollout = config.n_envs * int(config.algo_kwargs.get("n_steps", 2048))  # type: ignore[call-overload]
+    per_rollout = config.n_envs * int(build.setting(config, "n_steps"))
     total = math.ceil(config.n_timesteps / per_rollout) * per_rollout
     progress = Progress(total, log, evaluation, bar=settings.progress_bar, every=settings.log_interval)
     return [log, *configured_callbacks(config), evaluation, checkpoints, progress], log, evaluation
