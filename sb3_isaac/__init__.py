@@ -7,6 +7,7 @@ simulator are imported when a name below is first used.
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any, List
 
 from sb3_isaac.errors import UserError
@@ -56,3 +57,7 @@ def __dir__() -> List[str]:
 
 
 register_all()
+if "rl_zoo3.exp_manager" in sys.modules:  # it was told --gym-packages sb3_isaac, and has brought torch in itself
+    from sb3_isaac.rl_zoo import plug
+
+    plug()

@@ -6,6 +6,8 @@ import gymnasium
 
 from sb3_isaac.ids import TASKS
 
+ENTRY_POINT = "sb3_isaac.gym_env:IsaacEnv"
+
 
 def register_all() -> None:
     """Make every id of ``TASKS`` known to ``gymnasium.make`` and ``make_vec``; ids already registered stay.
@@ -14,5 +16,11 @@ def register_all() -> None:
     """
     for env_id in TASKS:
         if env_id not in gymnasium.registry:
-            gymnasium.register(env_id, entry_point="sb3_isaac.gym_env:IsaacEnv",
+            gymnasium.register(env_id, entry_point=ENTRY_POINT,
                                vector_entry_point="sb3_isaac.gym_env:IsaacVectorEnv", kwargs={"env_id": env_id})
+
+
+def is_ours(env_id: str) -> bool:
+    """Whether `env_id` is registered as a task of this package, under its own name or another."""
+    spec = gymnasium.registry.get(env_id)
+    return spec is not None and spec.entry_point == ENTRY_POINT

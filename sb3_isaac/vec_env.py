@@ -131,6 +131,11 @@ class IsaacVecEnv(VecEnv):
 
     # ---- the rest of VecEnv's contract
 
+    def change_options(self, **options: Any) -> None:
+        """Other values of the task's ``SOFT_OPTIONS``; ``reset()`` then begins as if it had been made with them."""
+        self.env.change_options(**options)  # type: ignore[attr-defined]
+        self.statistics = RolloutStatistics(self.num_envs, self.device)  # a weight of 0 takes its term out of the log
+
     def close(self) -> None:
         """Release the simulation."""
         self.env.close()

@@ -14,6 +14,7 @@ VERBS = {
     "eval": "score a trained policy",
     "play": "watch a trained policy: viewer, video or picture",
     "plot": "draw the curves of one or more runs",
+    "tune": "search for better settings with Optuna, on one machine or many",
     "bench": "measure what an iteration costs, beside stock SB3 and rsl_rl",
 }
 

@@ -114,9 +114,10 @@ def _resume(args: argparse.Namespace) -> Tuple[TrainConfig, Path, Path]:
 
 def _settings(args: argparse.Namespace, config: TrainConfig, saved: Dict[str, Any]) -> Settings:
     """The flags over what a resumed run was started with, over the defaults."""
+    from sb3_isaac.rl.build import setting
     from sb3_isaac.rl.train import Settings
 
-    per_iteration = config.n_envs * int(config.algo_kwargs.get("n_steps", 2048))  # type: ignore[call-overload]
+    per_iteration = config.n_envs * int(setting(config, "n_steps"))
     given = {"eval_episodes": args.eval_episodes, "early_stop": False if args.no_early_stop else None,
              "progress_bar": args.progress, "log_interval": args.log_interval, "tensorboard_log": args.tensorboard_log}
     settings = Settings(**{**saved, **{name: value for name, value in given.items() if value is not None}})

@@ -7,11 +7,11 @@ import inspect
 import warnings
 from typing import Any, Dict, Mapping, Tuple, Type
 
+import stable_baselines3
 import torch
 from stable_baselines3.common import vec_env as sb3
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_isaac.config import TrainConfig, is_schedule, parse_schedule
@@ -20,7 +20,8 @@ from sb3_isaac.rl.export import ACTIVATIONS
 from sb3_isaac.vec_env import IsaacVecEnv
 from sb3_isaac.vec_normalize import VecNormalize
 
-ALGORITHMS: Dict[str, str] = {"ppo": "sb3_isaac.rl.ppo:PPO", "sb3-ppo": "stable_baselines3:PPO"}
+ALGORITHMS: Dict[str, str] = {"ppo": "sb3_isaac.rl.ppo:PPO", "sb3-ppo": "stable_baselines3:PPO",
+                              "trpo": "sb3_contrib:TRPO"}
 """``--algo`` -> ``module:class``; on-policy algorithms whose model is an actor-critic. ``sb3-`` is stock SB3."""
 MANY_MINIBATCHES = 64
 
@@ -30,15 +31,37 @@ def algorithm(name: str) -> Any:
     if name not in ALGORITHMS:
         raise unknown("algorithm", name, ALGORITHMS)
     module, cls = ALGORITHMS[name].split(":")
-    return getattr(importlib.import_module(module), cls)
+    try:
+        return getattr(importlib.import_module(module), cls)
+    except ModuleNotFoundError as error:
+        if error.name != module:
+            raise
+        raise UserError(f"algorithm {name!r} is in {module}, which is not installed: "
+                        f"pip install {module.replace('_', '-')}.") from error
+
+
+def _parameters(name: str) -> Dict[str, inspect.Parameter]:
+    """What the algorithm's constructor takes, and what it passes on as keywords to its parent's."""
+    found: Dict[str, inspect.Parameter] = {}
+    for cls in algorithm(name).__mro__:
+        given = inspect.signature(cls.__init__).parameters
+        found = {**given, **found}
+        if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in given.values()):
+            break
+    return found
 
 
 def algorithm_options(name: str) -> Tuple[str, ...]:
     """Keywords that the algorithm takes and a configuration may set."""
     ours = ("self", "policy", "env", "tensorboard_log", "verbose", "seed", "device", "_init_setup_model", "args",
             "kwargs")
-    made_by = [cls.__init__ for cls in algorithm(name).__mro__ if issubclass(cls, OnPolicyAlgorithm)]
-    return tuple(dict.fromkeys(p for init in made_by for p in inspect.signature(init).parameters if p not in ours))
+    return tuple(p for p in _parameters(name) if p not in ours)
+
+
+def setting(config: TrainConfig, key: str) -> Any:
+    """What the algorithm will run with: the configuration's value, else its own default, else None."""
+    parameter = _parameters(config.algo).get(key)
+    return config.algo_kwargs.get(key, None if parameter is None else parameter.default)
 
 
 def _schedule(text: str) -> Any:
@@ -71,7 +94,10 @@ def check_supported(config: TrainConfig) -> None:
         if getattr(config, key) is not None:
             raise UserError(f"{key} in {config.source} is not supported: all robots are one environment, so write what "
                             "it does into a task of your own, and remove the key.")
-    n_steps, batch_size = config.algo_kwargs.get("n_steps", 2048), config.algo_kwargs.get("batch_size", 64)
+    if config.desired_kl is not None and not issubclass(algorithm(config.algo), stable_baselines3.PPO):
+        raise UserError(f"desired_kl in {config.source} steers the learning rate of PPO, and {config.algo} has no use "
+                        "for it: remove the key, or give target_kl where the algorithm takes one.")
+    n_steps, batch_size = setting(config, "n_steps"), setting(config, "batch_size")
     if isinstance(n_steps, int) and isinstance(batch_size, int):
         minibatches = -(-config.n_envs * n_steps // batch_size)
         if minibatches > MANY_MINIBATCHES:

@@ -72,8 +72,12 @@ class AdaptiveLearningRate(BaseCallback):
         self._answered: Optional[int] = None
 
     def _on_training_start(self) -> None:
-        if not isinstance(self.model.learning_rate, (int, float)):
-            raise UserError("AdaptiveLearningRate needs a number as learning_rate to start from: drop the schedule.")
+        rate = self.model.learning_rate
+        if callable(rate):
+            if rate(1.0) != rate(0.0):
+                raise UserError("AdaptiveLearningRate needs a number as learning_rate to start from: drop the "
+                                "schedule.")
+            self.model.learning_rate = rate(1.0)  # rl-zoo makes a constant schedule of a number
 
     def _on_rollout_start(self) -> None:
         self._adapt()

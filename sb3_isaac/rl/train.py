@@ -88,15 +88,16 @@ def _callbacks(config: TrainConfig, run: Path,
     checkpoints = RunCheckpoints(run, config, settings.save_every, settings.latest_every,
                                  about={"settings": asdict(settings)}, stops=lambda: evaluation.stopped)
     log = TrainingLog(asides=(evaluation, checkpoints))
-    per_rollout = config.n_envs * int(config.algo_kwargs.get("n_steps", 2048))  # type: ignore[call-overload]
+    per_rollout = config.n_envs * int(build.setting(config, "n_steps"))
     total = math.ceil(config.n_timesteps / per_rollout) * per_rollout
-    callbacks: List[BaseCallback] = [log]
-    if config.desired_kl is not None:
-        callbacks.append(AdaptiveLearningRate(config.desired_kl))
-    callbacks += [build.yaml_callback(path, kwargs) for path, kwargs in config.callback]
-    callbacks += [evaluation, checkpoints,
-                  Progress(total, log, evaluation, bar=settings.progress_bar, every=settings.log_interval)]
-    return callbacks, log, evaluation
+    progress = Progress(total, log, evaluation, bar=settings.progress_bar, every=settings.log_interval)
+    return [log, *configured_callbacks(config), evaluation, checkpoints, progress], log, evaluation
+
+
+def configured_callbacks(config: TrainConfig) -> List[BaseCallback]:
+    """The callbacks that the configuration asks for."""
+    adaptive: List[BaseCallback] = [] if config.desired_kl is None else [AdaptiveLearningRate(config.desired_kl)]
+    return adaptive + [build.yaml_callback(path, kwargs) for path, kwargs in config.callback]
 
 
 def _resumed(config: TrainConfig, env: IsaacVecEnv, folder: Path) -> Tuple[Any, int]:

@@ -24,6 +24,11 @@ def task_options(env_id: str) -> Tuple[str, ...]:
     return tuple(name for name in inspect.signature(task_class(env_id)).parameters if name != "num_envs")
 
 
+def soft_options(env_id: str) -> Tuple[str, ...]:
+    """Names of the options that ``change_options`` of a task changes without building it anew."""
+    return tuple(getattr(task_class(env_id), "SOFT_OPTIONS", ()))
+
+
 def make_task(env_id: str, num_envs: int = 1, **options: Any) -> TensorEnv:
     """A task with `num_envs` environments; raises UserError for unknown ids and options."""
     whole_number("num_envs", num_envs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any, Dict, Mapping, Optional, Union
 
 import numpy as np
@@ -77,8 +78,6 @@ class QuadrupedFlat:
         episode_length_s: float = 20.0, stagger: bool = True, physics_dt: float = 0.01, substeps: int = 2,
         threads: Optional[int] = None, privileged: bool = False, render_mode: Optional[str] = None,
     ) -> None:
-        self.weights = reward_weights(reward)
-        self.command_ranges = Command.parse(command)
         if isinstance(sim, str):
             sim = make_simulator(sim, get_robot(robot), num_envs, device=device, physics_dt=physics_dt,
                                  substeps=substeps, threads=threads)
@@ -92,7 +91,7 @@ class QuadrupedFlat:
             raise UserError(f"episode_length_s is {episode_length_s}: give at least one control step, "
                             f"{self.control_dt} s.")
         self.stagger, self.privileged = truth("stagger", stagger), truth("privileged", privileged)
-        self._resample_steps = max(1, round(self.command_ranges.resample_s / self.control_dt))
+        self.change_options(reward=reward, command=command)
         self._generator = torch.Generator(device=self.device)
         self._started = False
         self._renderer: Any = None
@@ -101,6 +100,26 @@ class QuadrupedFlat:
             self._generator.seed()
         else:
             self._generator.manual_seed(whole_number("seed", seed, least=0))
+
+    SOFT_OPTIONS = ("reward", "command")
+
+    def change_options(self, *, reward: Optional[Mapping[str, float]] = None,
+                    command: Optional[Mapping[str, Any]] = None) -> None:
+        """From now on, the reward weights and command ranges of a robot made with these ``SOFT_OPTIONS``.
+
+        No physics is built anew; ``reset()`` begins anew.
+        """
+        self.weights = reward_weights(reward)
+        self.command_ranges = Command.parse(command)
+        feet = len(self.robot.feet)
+        if feet != 4 and self.weights["trot"] != 0.0:
+            raise UserError(f"robot {self.robot.name!r} has {feet} feet, and a trot is for four: pass reward="
+                            "{'trot': 0.0}.")
+        self._resample_steps = max(1, round(self.command_ranges.resample_s / self.control_dt))
+
+    def options(self) -> Dict[str, Dict[str, Any]]:
+        """The ``SOFT_OPTIONS`` in effect, those of the defaults included."""
+        return {"reward": dict(self.weights), "command": asdict(self.command_ranges)}
 
     def _allocate(self) -> None:
         n, joints, feet = self.num_envs, len(self.robot.joints), len(self.robot.feet)
@@ -126,9 +145,6 @@ class QuadrupedFlat:
         self._wobble, self._turn = self._zeros(6 + 2 * joints), 0
         self._default_joint_pos = torch.tensor(self.robot.default_joint_pos, **kw)
         self._start_pos_w, self._start_quat_w = self._zeros(3), from_yaw(torch.zeros(n, **kw))
-        if feet != 4 and self.weights["trot"] != 0.0:
-            raise UserError(f"robot {self.robot.name!r} has {feet} feet, and a trot is for four: pass reward="
-                            "{'trot': 0.0}.")
         index = {name: i for i, name in enumerate(self.sim.body_names)}
         groups = (self.robot.feet, self.robot.penalised_bodies, self.robot.terminal_bodies)
         self._feet, self._penalised, self._terminal = (

@@ -1,0 +1,242 @@
+"""Where a study is kept: a journal file, or a database. Both are patient, and tell which workers are alive."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import time
+import warnings
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Optional, Tuple, Type
+
+import optuna
+import sqlalchemy.exc
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages._heartbeat import BaseHeartbeat
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.storages.journal._file import get_lock_file
+from optuna.trial import FrozenTrial, TrialState
+
+from sb3_isaac.errors import UserError
+
+OUTAGES: Tuple[Type[Exception], ...] = (OSError, optuna.exceptions.StorageInternalError,
+                                        sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError)
+MAX_RETRIES = 3
+RUNNER = "runner"
+"""User attribute of a trial: the call of tune that runs it. Its absence marks a worker that died while it asked."""
+RETRY_OF, RETRIES = "retry of", "retries"
+
+
+class StorageLost(UserError):
+    """The storage did not come back while the worker waited."""
+
+
+def reason_of(error: BaseException) -> str:
+    """What an outage says, in one line."""
+    cause = error.__cause__ or error
+    return str(getattr(cause, "orig", None) or getattr(cause, "strerror", None) or cause).strip().split("\n")[0]
+
+
+def patient(method: Callable[..., Any], patience_s: float, name: str) -> Callable[..., Any]:
+    """`method` called again until the storage answers; StorageLost after `patience_s` seconds of outage."""
+    @functools.wraps(method)
+    def asks_again(*args: Any, **kwargs: Any) -> Any:
+        begun, pause_s = time.monotonic(), 0.1
+        while True:
+            try:
+                return method(*args, **kwargs)
+            except OUTAGES as error:
+                if time.monotonic() - begun + pause_s > patience_s:
+                    raise StorageLost(
+                        f"the storage {name} does not answer ({reason_of(error)}) and this worker has given it "
+                        f"{patience_s:g} s: what it holds is safe, so make room or bring it back, and give the same "
+                        "line again.") from error
+                time.sleep(pause_s)
+                pause_s = min(2 * pause_s, 5.0)
+    return asks_again
+
+
+def make_patient(storage: Any, patience_s: float, name: str) -> None:
+    """Give each method by which Optuna asks `storage` that patience."""
+    asked = {*BaseStorage.__abstractmethods__, "_get_trials", "_create_new_trial", "_set_trial_param",
+             "_get_stale_trial_ids", "get_best_trial"}
+    for method in asked:
+        if hasattr(storage, method):
+            setattr(storage, method, patient(getattr(storage, method), patience_s, name))
+    beat = patient(storage.record_heartbeat, patience_s, name)
+
+    def record_heartbeat(trial_id: int) -> None:
+        # It runs in a thread of its own; the worker itself finds the storage lost and says so.
+        with contextlib.suppress(StorageLost):
+            beat(trial_id)
+
+    storage.record_heartbeat = record_heartbeat
+
+
+def retry(study: optuna.Study, trial: FrozenTrial, counts: bool = True) -> None:
+    """Put a trial whose worker is gone at the end of the queue, with the values it had; at most ``MAX_RETRIES`` times.
+
+    (Optuna's own callback takes over the marks of a pruner too, which would judge the trial by its former self.)
+
+    :param counts: as one of those times; what a person interrupts does not.
+    """
+    retries = int(trial.user_attrs.get(RETRIES, 0)) + counts
+    if retries <= MAX_RETRIES:
+        drawn = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+        study.enqueue_trial(drawn, user_attrs={RETRY_OF: trial.number, RETRIES: retries})
+
+
+def _orphans(storage: BaseStorage, study_id: int, grace_s: float) -> List[int]:
+    """Running trials whose worker died before it could say that it was there."""
+    # Naive local time in databases, aware UTC in journals.
+    def age(start: datetime) -> timedelta:
+        return datetime.now(start.tzinfo) - start
+
+    running = storage.get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING,))
+    return [trial._trial_id for trial in running if RUNNER not in trial.user_attrs
+            and trial.datetime_start is not None and age(trial.datetime_start) > timedelta(seconds=grace_s)]
+
+
+class Database(RDBStorage):
+    """Optuna's RDBStorage, which takes trials without a first heartbeat for dead as well."""
+
+    def _get_stale_trial_ids(self, study_id: int) -> List[int]:
+        orphans = _orphans(self, study_id, 2.0 * (self.heartbeat_interval or 0))
+        return list(dict.fromkeys([*super()._get_stale_trial_ids(study_id), *orphans]))
+
+
+class JournalFile(JournalFileBackend):
+    """Optuna's journal file, whole again after a disk was full or a writer was killed.
+
+    An entry is a line. One that was cut off would run into the next one and make the journal unreadable, so its
+    beginning is taken away: at once where the writing failed, by the next writer where the writer is gone.
+    """
+
+    def __init__(self, path: str) -> None:
+        # Making a symbolic link, Optuna's other lock, takes a privilege on Windows.
+        super().__init__(path, lock_obj=JournalFileOpenLock(path) if os.name == "nt" else None)
+
+    def append_logs(self, logs: List[Dict[str, Any]]) -> None:
+        """Add entries, whole or not at all."""
+        data = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode()
+        with get_lock_file(self._lock), open(self._file_path, "r+b", buffering=0) as file:
+            end = _whole_lines(file)
+            file.truncate(end)
+            file.seek(end)
+            try:
+                while data:
+                    data = data[file.write(data) or 0:]
+                os.fsync(file.fileno())
+            except OSError:
+                file.truncate(end)
+                raise
+
+
+def _whole_lines(file: Any) -> int:
+    """Bytes of an open file up to the end of its last whole line."""
+    end = file.seek(0, os.SEEK_END)
+    start = max(0, end - 2**20)
+    file.seek(start)
+    return int(start + file.read().rfind(b"\n") + 1)
+
+
+class Journal(JournalStorage, BaseHeartbeat):
+    """A journal file with the heartbeats that Optuna has for databases alone.
+
+    A worker touches ``<file>.beats/<trial>``; times are compared on the file system that holds them, so that the
+    clocks of several machines need not agree.
+    """
+
+    def __init__(self, path: str, heartbeat_s: int) -> None:
+        super().__init__(JournalFile(path))
+        self._beats, self._heartbeat_s = Path(path + ".beats"), heartbeat_s
+        self._beats.mkdir(exist_ok=True)
+
+    def record_heartbeat(self, trial_id: int) -> None:
+        """See BaseHeartbeat."""
+        (self._beats / str(trial_id)).touch()
+
+    def _get_stale_trial_ids(self, study_id: int) -> List[int]:
+        clock = self._beats / f"now.{os.getpid()}"
+        clock.touch()
+        now = clock.stat().st_mtime
+        clock.unlink()
+        stale = []
+        for trial in self.get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING,)):
+            with contextlib.suppress(FileNotFoundError):
+                if now - (self._beats / str(trial._trial_id)).stat().st_mtime > 2 * self._heartbeat_s:
+                    stale.append(trial._trial_id)
+        return list(dict.fromkeys([*stale, *_orphans(self, study_id, 2 * self._heartbeat_s)]))
+
+    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Any = None) -> bool:
+        """See BaseStorage; a finished trial's heart stops."""
+        done: bool = super().set_trial_state_values(trial_id, state, values)
+        if state.is_finished():
+            (self._beats / str(trial_id)).unlink(missing_ok=True)
+        return done
+
+    def get_heartbeat_interval(self) -> Optional[int]:
+        """See BaseHeartbeat."""
+        return self._heartbeat_s
+
+    def get_heartbeat_stale_trial_callback(self) -> Callable[[optuna.Study, FrozenTrial], None]:
+        """See BaseHeartbeat."""
+        return retry
+
+
+def open_storage(name: str, heartbeat_s: int = 60, patience_s: float = 120.0) -> BaseStorage:
+    """The storage `name`: a file ``*.log`` is a journal, anything with ``://`` a database's URL.
+
+    :raises UserError: when it cannot be reached, is not Optuna's, or lacks a driver.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # trials are told of in our own lines
+    storage: Any
+    if "://" in name:
+        shown, storage = _shown(name), _database(name, heartbeat_s)
+    elif name.endswith(".log"):
+        shown, storage = name, _journal(name, heartbeat_s)
+    else:
+        raise UserError(f"storage {name!r} is neither a journal file nor a database: give a file that ends in .log, "
+                        f"sqlite:///{name}, or a URL such as postgresql+psycopg://user@host/database.")
+    make_patient(storage, patience_s, shown)
+    return optuna.storages.get_storage(storage)
+
+
+def _journal(name: str, heartbeat_s: int) -> Journal:
+    try:
+        return Journal(name, heartbeat_s)
+    except OSError as error:
+        raise UserError(f"storage {name} cannot be written ({error.strerror}): create its folder or choose another "
+                        "one with --storage.") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"storage {name} is not a journal of Optuna's: choose another one with --storage.") from error
+
+
+def _database(url: str, heartbeat_s: int) -> Database:
+    waits: Dict[str, Any] = {"connect_args": {"connect_timeout": 10}} if url.startswith("postgresql") else {}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return Database(url, engine_kwargs={"pool_pre_ping": True, **waits}, heartbeat_interval=heartbeat_s,
+                            grace_period=2 * heartbeat_s, heartbeat_stale_trial_callback=retry)
+    except (ImportError, ModuleNotFoundError) as error:
+        raise UserError(f"storage {_shown(url)} needs a database driver that is not installed "
+                        f"({error.__cause__ or error}): pip install 'psycopg[binary]' for postgresql+psycopg://, "
+                        "pymysql for mysql+pymysql://.") from error
+    except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        raise UserError(f"storage {_shown(url)} cannot be reached ({reason_of(error)}): start it, or correct the URL "
+                        "given with --storage.") from error
+    except (RuntimeError, ValueError, AssertionError) as error:
+        raise UserError(f"storage {_shown(url)} is of no use to this version of Optuna ({reason_of(error)}): "
+                        "choose another one with --storage.") from error
+
+
+def _shown(url: str) -> str:
+    """The URL without its password."""
+    try:
+        return sqlalchemy.make_url(url).render_as_string(hide_password=True)
+    except sqlalchemy.exc.ArgumentError:
+        return url

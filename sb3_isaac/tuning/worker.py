@@ -1,0 +1,189 @@
+"""A worker: one trial after another until enough have ended, whoever else works on the study."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+import time
+import warnings
+from dataclasses import dataclass
+from typing import Any, Callable, Iterator
+
+import optuna
+from optuna.storages import fail_stale_trials
+from optuna.trial import FrozenTrial, TrialState
+
+from sb3_isaac.config import TrainConfig
+from sb3_isaac.errors import UserError
+from sb3_isaac.tuning.storage import RUNNER, StorageLost, retry
+from sb3_isaac.tuning.study import REASON, Quota
+from sb3_isaac.tuning.trial import Diverged, Goal, Outcome, Workplace, run_trial
+
+POLL_S = 1.0
+FALLS = "falls"
+
+
+class _Surplus(Exception):
+    """A trial that nobody needs any more."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the trials of one study have in common.
+
+    | field | what |
+    |---|---|
+    | config | the training configuration of a trial, from its values |
+    | goal | what it is worth |
+    | quota | how many are wanted |
+    | max_falls | more falls in its last evaluation make a trial infeasible |
+    | prunes | whether reports may end a trial |
+    """
+
+    config: Callable[[optuna.Trial], TrainConfig]
+    goal: Goal
+    quota: Quota
+    max_falls: float
+    prunes: bool = True
+
+
+class Worker:
+    """Runs trials of `study` one after another; :meth:`work` returns when the quota is met.
+
+    :param runner: names this call of tune.
+    :param index: of this worker in the call.
+    """
+
+    def __init__(self, study: optuna.Study, job: Job, workplace: Workplace, runner: str, index: int = 0) -> None:
+        self._study, self._job, self._workplace = study, job, workplace
+        self._about = {RUNNER: runner, "worker": f"{socket.gethostname()}:{index}"}
+        self._mark = f"[{index}] "
+
+    def work(self) -> None:
+        """Run trials; wait for those of others, and take up those whose worker is gone.
+
+        A KeyboardInterrupt or SIGTERM puts the trial under way back into the queue.
+        """
+        waits = False
+        with _terminates_as_interrupt():
+            while True:
+                fail_stale(self._study)
+                trials = self._study.get_trials(deepcopy=False)
+                if self._job.quota.open(trials):
+                    self._next()
+                elif self._job.quota.met(trials):
+                    return
+                else:
+                    if not waits:
+                        print(f"{self._mark}waiting for the trials of other workers", flush=True)
+                    waits = True
+                    time.sleep(POLL_S)
+
+    def _next(self) -> None:
+        self._taken_away = False
+        try:
+            self._study.optimize(self._objective, n_trials=1, catch=(Diverged, _Surplus), callbacks=[self._say])
+        except (ValueError, RuntimeError):
+            if not self._taken_away:
+                raise
+            print(f"{self._mark}was silent for too long, and its trial was given to another worker", flush=True)
+
+    def _objective(self, trial: optuna.Trial) -> float:
+        try:
+            return self._run(trial)
+        except optuna.exceptions.UpdateFinishedTrialError:
+            self._taken_away = True
+            raise
+        except KeyboardInterrupt:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one must not break what follows
+            retry(self._study, self._study.get_trials(deepcopy=False)[trial.number], counts=False)
+            raise
+
+    def _run(self, trial: optuna.Trial) -> float:
+        for key, value in self._about.items():
+            trial.set_user_attr(key, value)
+        if self._job.quota.surplus(self._study.get_trials(deepcopy=False), trial.number):
+            raise _Surplus("enough trials were under way")
+        outcome, start = Outcome(), time.perf_counter()
+        try:
+            config = self._config(trial)
+            outcome.seconds["storage"] += time.perf_counter() - start
+            run_trial(config, self._job.goal, self._workplace, self._reports(trial), outcome)
+        except Diverged as error:
+            self._note(trial, outcome)
+            trial.set_user_attr(REASON, str(error))
+            raise
+        except optuna.TrialPruned:
+            self._note(trial, outcome)
+            raise
+        self._note(trial, outcome)
+        return outcome.value
+
+    def _config(self, trial: optuna.Trial) -> TrainConfig:
+        try:
+            return self._job.config(trial)
+        except StorageLost:
+            raise
+        except UserError as error:
+            raise Diverged(str(error)) from error
+
+    def _reports(self, trial: optuna.Trial) -> Callable[[int, float, bool], None]:
+        def report(steps: int, worth: float, last: bool) -> None:
+            trial.report(worth, steps)
+            if self._job.prunes and not last and trial.should_prune():
+                raise optuna.TrialPruned(f"after {steps} steps")
+        return report
+
+    def _note(self, trial: optuna.Trial, outcome: Outcome) -> None:
+        """What a report of the study and its reader want to know of a trial besides its value."""
+        start = time.perf_counter()
+        kept = {key: outcome.report[key] for key in ("reward_mean", "forward_speed_mean", "falls_fraction")
+                if key in outcome.report}
+        if "falls_fraction" in kept:
+            trial.set_constraint(FALLS, kept["falls_fraction"] - self._job.max_falls)
+        trial.set_user_attr("steps", outcome.steps)
+        trial.set_user_attr("evaluation", kept)
+        outcome.seconds["storage"] += time.perf_counter() - start
+        trial.set_user_attr("seconds", {key: round(value, 3) for key, value in outcome.seconds.items()})
+
+    def _say(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        print(f"{self._mark}{trial_line(trial)}", flush=True)
+
+
+def fail_stale(study: optuna.Study) -> None:
+    """Put trials whose worker is gone back into the queue."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        fail_stale_trials(study)
+
+
+@contextlib.contextmanager
+def _terminates_as_interrupt() -> Iterator[None]:
+    """SIGTERM, by which clusters end jobs, ends a trial as Ctrl-C does; only a process's main thread can ask for it."""
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        before = signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def trial_line(trial: FrozenTrial) -> str:
+    """A trial's end in one line."""
+    words = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
+    report, steps = trial.user_attrs.get("evaluation", {}), trial.user_attrs.get("steps", 0)
+    line = f"trial {trial.number:>3}  {words.get(trial.state, trial.state.name):<8}  after {steps:>9,} steps"
+    if trial.state != TrialState.FAIL and trial.value is not None:
+        line += f"  value {trial.value:,.0f}" if abs(trial.value) >= 1e4 else f"  value {trial.value:.1f}"
+    if report:
+        line += f"  reward {report['reward_mean']:.1f}  falls {100 * report['falls_fraction']:.0f}%"
+    if "forward_speed_mean" in report:
+        line += f"  speed {report['forward_speed_mean']:.2f} m/s"
+    return f"{line}  ({trial.user_attrs[REASON]})" if REASON in trial.user_attrs else line
