@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Optional
+
+from sb3_isaac.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -36,3 +39,16 @@ def current() -> Settings:
 def use(settings: Settings) -> None:
     """Put `settings` in force; simulations created from now on follow them."""
     _Chosen.settings = settings
+
+
+def device_for(name: str) -> str:
+    """The torch device that serves a client's request for `name`; the emulation's tensors live on the CPU.
+
+    :raises UserError: for a CUDA device, unless ``current().cuda_to_cpu``.
+    """
+    if re.fullmatch(r"(cuda|gpu)(:\d+)?", str(name)) is None:
+        return str(name)
+    if not current().cuda_to_cpu:
+        raise UserError(f"the program asks for the device {str(name)!r}, and the emulation of Isaac Gym runs on the "
+                        "CPU: start it with 'sb3-isaac run --cuda-to-cpu', or let it ask for 'cpu'.")
+    return "cpu"

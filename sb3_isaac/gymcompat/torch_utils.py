@@ -8,14 +8,13 @@ for ``torch.jit.script``, since clients call them from scripted functions of the
 
 from __future__ import annotations
 
+import math
 from typing import Any, List, Tuple
 
 import numpy as np
 import torch
 
 from sb3_isaac.gymcompat.settings import device_for
-
-TWO_PI = 6.283185307179586
 
 
 def to_torch(x: Any, dtype: torch.dtype = torch.float, device: str = "cuda:0",
@@ -99,7 +98,7 @@ def get_euler_xyz(q: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor, torch.Te
     roll = torch.atan2(2.0 * (w * x + y * z), w * w - x * x - y * y + z * z)
     pitch = torch.asin((2.0 * (w * y - z * x)).clamp(-1.0, 1.0))
     yaw = torch.atan2(2.0 * (w * z + x * y), w * w + x * x - y * y - z * z)
-    return roll % TWO_PI, pitch % TWO_PI, yaw % TWO_PI
+    return roll % (2.0 * math.pi), pitch % (2.0 * math.pi), yaw % (2.0 * math.pi)
 
 
 def normalize_angle(x: torch.Tensor) -> torch.Tensor:
@@ -150,7 +149,7 @@ def torch_rand_float(lower: float, upper: float, shape: Tuple[int, int], device:
 
 def torch_random_dir_2(shape: Tuple[int, int], device: str) -> torch.Tensor:
     """Random unit vectors in the plane: (N, 2) for the shape (N, 1)."""
-    angle = torch_rand_float(0.0, TWO_PI, shape, device).squeeze(-1)
+    angle = torch_rand_float(0.0, 2.0 * math.pi, shape, device).squeeze(-1)
     return torch.stack((torch.cos(angle), torch.sin(angle)), dim=-1)
 
 
