@@ -31,6 +31,11 @@ class Engine(Protocol):
         """The ``MjData`` field `name` as (N, ...) float32; position and velocity fields are current after a step,
         forces are those of its last substep."""
 
+    def live(self, name: str) -> torch.Tensor:
+        """The engine's own array of a ``MjData`` field, (N, ...), in its own precision, always current, not copied.
+
+        Writing a state field (qpos, qvel, qfrc_applied, xfrc_applied, ...) changes the worlds' next step."""
+
     def step(self, ctrl: torch.Tensor, nstep: int) -> None:
         """Apply controls (N, nu) and advance every world by `nstep` physics steps."""
 

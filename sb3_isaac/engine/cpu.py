@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+import warnings
 from typing import Any, Dict, Iterator, Mapping, Optional, Tuple, Union
 
 import mujoco
@@ -61,6 +62,7 @@ class CpuEngine:
         self._ctrl = self._batch.bind("ctrl")
         self._qpos, self._qvel = self._batch.bind("qpos"), self._batch.bind("qvel")
         self._fields: Dict[str, Tuple[np.ndarray, np.ndarray, torch.Tensor]] = {}
+        self._live: Dict[str, torch.Tensor] = {}
 
     def field(self, name: str) -> torch.Tensor:
         """See :meth:`Engine.field`. Fields asked for cost one copy a step each."""
@@ -73,6 +75,19 @@ class CpuEngine:
             tensor = torch.from_numpy(source.astype(np.float32))
             self._fields[name] = (source, tensor.numpy(), tensor)
         return self._fields[name][2]
+
+    def live(self, name: str) -> torch.Tensor:
+        """See :meth:`Engine.live`: float64 here, and only state fields may be written."""
+        if name not in batch.DATA_FIELDS:
+            raise unknown("MuJoCo data field", name, batch.DATA_FIELDS)
+        if name not in self._live:
+            source = self._batch.bind(name)
+            if not source.flags.writeable:  # derived, and zero until the next call
+                self._forward()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # torch has no read-only tensors
+                self._live[name] = torch.from_numpy(source)
+        return self._live[name]
 
     def _forward(self) -> None:
         """All fields at the present state.
@@ -210,4 +225,5 @@ class CpuEngine:
     def close(self) -> None:
         """See :meth:`Engine.close`."""
         self._fields.clear()
+        self._live.clear()
         self.__dict__.pop("_batch", None)
