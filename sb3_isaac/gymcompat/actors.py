@@ -11,7 +11,7 @@ import numpy as np
 
 from sb3_isaac.errors import UserError
 from sb3_isaac.gymcompat.asset import Asset
-from sb3_isaac.gymcompat.structs import RigidBodyProperties, RigidShapeProperties, mat33
+from sb3_isaac.gymcompat.structs import CameraProperties, RigidBodyProperties, RigidShapeProperties, mat33
 from sb3_isaac.gymcompat.values import DOF_PROPERTIES, Transform, Vec3
 
 NO_FILTER = -1
@@ -100,6 +100,7 @@ class Env:
     def __init__(self, sim: Any, index: int) -> None:
         self.sim, self.index = sim, index
         self.actors: List[Actor] = []
+        self.cameras: List[CameraProperties] = []
 
     def actor(self, call: str, handle: int) -> Actor:
         """The actor of `handle`, which is its index in the environment."""

@@ -46,7 +46,7 @@ class Ground:
     spacing: Tuple[float, float] = (1.0, 1.0)
 
     def add_to(self, spec: mujoco.MjSpec, name: str) -> None:
-        """Put the ground into a scene. Heights follow after compilation (``fill``): they are many."""
+        """Put the ground into a scene."""
         geom = spec.worldbody.add_geom(name=name, contype=GROUND_BIT, conaffinity=0, rgba=[0.45, 0.5, 0.45, 1])
         geom.friction[0] = self.friction
         if self.heights is None:
@@ -55,19 +55,11 @@ class Ground:
             return
         low, high = float(self.heights.min()), float(self.heights.max())
         half = [0.5 * (n - 1) * step for n, step in zip(self.heights.shape, self.spacing)]
+        # Rows along y; the compiler maps the heights to [0, 1] itself.
         spec.add_hfield(name=name, nrow=self.heights.shape[1], ncol=self.heights.shape[0],
-                        size=[*half, max(high - low, 1e-3), _BASE_M])
+                        size=[*half, max(high - low, 1e-3), _BASE_M], userdata=self.heights.T.ravel())
         geom.type, geom.hfieldname = mujoco.mjtGeom.mjGEOM_HFIELD, name
         geom.pos = [self.position[0] + half[0], self.position[1] + half[1], self.position[2] + low]
-
-    def fill(self, model: mujoco.MjModel, name: str) -> None:
-        """Write the heights into the compiled model: MuJoCo keeps them in [0, 1], rows along y."""
-        if self.heights is None:
-            return
-        hfield = model.hfield(name).id
-        start, count = int(model.hfield_adr[hfield]), self.heights.size
-        low, span = self.heights.min(), model.hfield_size[hfield, 2]
-        np.divide(self.heights.T.ravel() - low, span, out=model.hfield_data[start:start + count], casting="same_kind")
 
 
 def plane(params: PlaneParams) -> Ground:

@@ -73,8 +73,6 @@ def compose(actors: Sequence[Actor], grounds: Sequence[Ground], params: SimParam
         model = spec.compile()
     except ValueError as error:
         raise UserError(f"prepare_sim: MuJoCo cannot build the environment: {' '.join(str(error).split())}.") from error
-    for i, ground in enumerate(grounds):
-        ground.fill(model, f"ground{i}")
     scene = _addresses(model, names, joint_names)
     for geom, (contype, conaffinity) in zip(scene.geoms, bits):
         model.geom_contype[geom], model.geom_conaffinity[geom] = contype, conaffinity

@@ -9,7 +9,7 @@ from typing import Optional
 
 _ADVICE = (  # the first whose word is part of the name
     ("camera image render texture light segmentation materials",
-     "cameras and rendering to images are not available yet, so switch them off in the task's configuration"),
+     "cameras take no pictures yet, so switch them off in the task's configuration"),
     ("force_sensor get_sensor", "force sensors are not available yet; net_contact_force gives contact forces"),
     ("dof_force", "joint force sensors are not available yet; keep the efforts that you set"),
     ("jacobian mass_matrix", "Jacobians and mass matrices are not available yet"),
@@ -30,7 +30,7 @@ _NAMES = frozenset("""
     acquire_particle_state_tensor acquire_pneumatic_pressure_tensor acquire_pneumatic_target_tensor add_lines
     apply_actor_dof_efforts apply_body_force_at_pos apply_body_forces apply_dof_effort
     apply_rigid_body_force_at_pos_tensors attach_camera_to_body attach_sim clear_lines create_aggregate
-    create_asset_force_sensor create_camera_sensor create_cloth_grid create_performance_timers
+    create_asset_force_sensor create_cloth_grid create_performance_timers
     create_rigid_body_attractor create_tet_grid create_texture_from_buffer create_texture_from_file
     create_usd_exporter create_viewer debug_print_asset destroy_camera_sensor destroy_env destroy_performance_timers
     destroy_usd_exporter destroy_viewer draw_env_rigid_contacts draw_env_soft_contacts draw_viewer
