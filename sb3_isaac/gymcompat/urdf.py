@@ -80,6 +80,11 @@ class Joint:
     friction: float
 
 
+def sibling_order(joint: Joint) -> str:
+    """What the joints below one link are sorted by."""
+    return joint.name
+
+
 def read_urdf(path: Path) -> Link:
     """The root link of the file, siblings in order.
 
@@ -101,7 +106,7 @@ def read_urdf(path: Path) -> Link:
         raise UserError(f"load_asset: {str(path)!r} has {len(roots)} root links ({', '.join(roots) or 'none'}): "
                         "give a URDF whose joints connect all links into one tree.")
     for link in links.values():
-        link.joints.sort(key=lambda joint: joint.name)
+        link.joints.sort(key=sibling_order)
     return links[roots[0]]
 
 
@@ -119,7 +124,7 @@ def collapsed(link: Link) -> Link:
             moved = child.inertial.moved(joint.pose)
             merged.inertial = moved if merged.inertial is None else merged.inertial.plus(moved)
         joints += [replace(below, pose=joint.pose @ below.pose) for below in child.joints]
-    joints.sort(key=lambda joint: joint.name)
+    joints.sort(key=sibling_order)
     return merged
 
 
