@@ -13,8 +13,8 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "sb3_isaac"
 LAYERS = (  # from the top; a module's layer is the first name that it starts with
     ("cli",), ("bench",), ("rl.train",), ("rl",), ("vec_normalize",), ("vec_env", "gym_env"), ("statistics",),
-    ("tasks",), ("sim",), ("gymcompat",), ("robots", "engine"), ("registration",), ("config", "files", "tensor_env", "ids"),
-    ("errors",),
+    ("clients",), ("tasks",), ("sim",), ("gymcompat",), ("robots", "engine"), ("registration",),
+    ("config", "files", "tensor_env", "ids"), ("errors",),
 )
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 

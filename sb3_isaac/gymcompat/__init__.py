@@ -7,3 +7,9 @@ From below: ``enums``, ``values``, ``structs`` (what clients fill in) → ``urdf
 ``ground``, ``scene`` (one environment as one MuJoCo model) → ``actors``, ``properties`` (what differs between
 environments) → ``tensors`` (the state of all) → ``sim`` → ``gym`` (the facade) → ``gymapi``.
 """
+
+from __future__ import annotations
+
+from sb3_isaac.gymcompat.install import install
+
+__all__ = ["install"]

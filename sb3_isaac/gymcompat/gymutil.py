@@ -86,7 +86,7 @@ def _settled(args: argparse.Namespace) -> argparse.Namespace:
     args.use_gpu = args.sim_device_type == "cuda"
     args.use_gpu_pipeline = args.use_gpu and args.pipeline.lower() != "cpu"
     args.pipeline = "gpu" if args.use_gpu_pipeline else "cpu"
-    args.physics_engine = gymapi.SIM_FLEX if args.flex else gymapi.SIM_PHYSX
+    args.physics_engine = gymapi.SimType.SIM_FLEX if args.flex else gymapi.SimType.SIM_PHYSX
     if args.slices is None:
         args.slices = args.subscenes
     if getattr(args, "nographics", False):
@@ -118,12 +118,14 @@ def parse_sim_config(config: Any, sim_params: Any) -> None:
 def _items(config: Any) -> List[Tuple[str, Any]]:
     """Names and values of a mapping, or of a class or object that is used as one."""
     pairs = config if isinstance(config, Mapping) else {
-        name: getattr(config, name) for name in dir(config) if not callable(getattr(config, name))}
+        name: getattr(config, name) for name in dir(config)
+        if isinstance(getattr(config, name), type) or not callable(getattr(config, name))}
     return [(name, value) for name, value in pairs.items() if not name.startswith("_")]
 
 
 def _up_axis(value: Any) -> Any:
-    axes = {0: gymapi.UP_AXIS_Y, 1: gymapi.UP_AXIS_Z, "y": gymapi.UP_AXIS_Y, "z": gymapi.UP_AXIS_Z}
+    y, z = gymapi.UpAxis.UP_AXIS_Y, gymapi.UpAxis.UP_AXIS_Z
+    axes = {0: y, 1: z, "y": y, "z": z}
     key = value.lower() if isinstance(value, str) else value
     if key not in axes:
         raise UserError(f"sim.up_axis is {value!r}: give 0 or 'y', or 1 or 'z'.")

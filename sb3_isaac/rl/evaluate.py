@@ -6,9 +6,9 @@ from typing import Any, Callable, Dict, Optional, Sequence, Tuple
 
 import torch
 
+from sb3_isaac.clients import env_options, make_tensor_env
 from sb3_isaac.errors import UserError
 from sb3_isaac.rl.export import ExportedPolicy
-from sb3_isaac.tasks import make_task, task_options
 from sb3_isaac.tensor_env import Step, TensorEnv
 
 Policy = Callable[[torch.Tensor], torch.Tensor]
@@ -18,7 +18,7 @@ def eval_options(env_id: str, env_kwargs: Dict[str, Any], command: Optional[Sequ
     """Task options for evaluation: as trained, but full first episodes and one command that stays."""
     options = {k: v for k, v in env_kwargs.items() if k not in ("num_envs", "render_mode")}
     options["stagger"] = False
-    if "command" in task_options(env_id):
+    if "command" in env_options(env_id):
         forward, yaw = command or (1.0, 0.0)
         options["command"] = {"forward_m_s": float(forward), "yaw_rad_s": float(yaw), "resample_s": 1e6}
     elif command is not None:
@@ -30,11 +30,12 @@ def make_eval_env(policy: ExportedPolicy, num_envs: int, command: Optional[Seque
                   seed: Optional[int] = None, env: Optional[str] = None, **extra: Any) -> TensorEnv:
     """The environment that `policy` was trained on, or `env`, set up for evaluation.
 
+    :param extra: options in place of those it was trained with, such as ``sim="isaacgym"``.
     :raises UserError: when the policy's observations or actions do not fit the environment.
     """
     env_id = env or policy.info["env"]
     options = eval_options(env_id, dict(policy.info["env_kwargs"]) if env_id == policy.info["env"] else {}, command)
-    made = make_task(env_id, num_envs, seed=seed, **{**options, **extra})
+    made = make_tensor_env(env_id, num_envs, seed=seed, **{**options, **extra})
     ours = made.metadata()["obs_table"]
     if ours != policy.info["obs_table"]:
         made.close()
