@@ -80,6 +80,8 @@ def test_it_moves_as_the_mujoco_simulator_does(robot: Robot) -> None:
         for sim in (gym, mujoco):
             sim.step(targets(sim, i))
         assert_same(gym, mujoco)
+    if robot.name == "biped":  # which cannot stand
+        return
     level = from_yaw(torch.zeros(3))
     for sim in (gym, mujoco):
         place(sim, height_m=robot.base_height_m + 0.02, root_quat_w=level, root_lin_vel_w=torch.zeros(3, 3),
