@@ -89,9 +89,9 @@ class Asset:
         self.principal, self.principal_quat = model.body_inertia[1:].copy(), model.body_iquat[1:].copy()
         self.inertia = np.zeros((len(self.mass), 3, 3))
         for i in range(len(self.mass)):
-            axes = np.zeros(9)
-            mujoco.mju_quat2Mat(axes, model.body_iquat[i + 1])
-            axes = axes.reshape(3, 3)
+            flat = np.zeros(9)
+            mujoco.mju_quat2Mat(flat, model.body_iquat[i + 1])
+            axes = flat.reshape(3, 3)
             self.inertia[i] = axes @ np.diag(model.body_inertia[i + 1]) @ axes.T
 
     def _read_shapes(self, model: mujoco.MjModel) -> None:

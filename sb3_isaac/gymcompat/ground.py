@@ -65,7 +65,7 @@ class Ground:
 def plane(params: PlaneParams) -> Ground:
     """``add_ground``."""
     normal = params.normal.normalize()
-    return Ground(params.dynamic_friction, params.restitution, tuple(normal * -params.distance), tuple(normal))
+    return Ground(params.dynamic_friction, params.restitution, _xyz(normal * -params.distance), _xyz(normal))
 
 
 def heightfield(samples: np.ndarray, params: HeightFieldParams) -> Ground:
@@ -77,7 +77,7 @@ def heightfield(samples: np.ndarray, params: HeightFieldParams) -> Ground:
                         f"nbRows {shape[1]}: give nbColumns (along x) × nbRows (along y) samples.")
     _no_rotation("add_heightfield", params.transform)
     heights = samples.reshape(shape).astype(np.float32) * np.float32(params.vertical_scale)
-    return Ground(params.dynamic_friction, params.restitution, tuple(params.transform.p), heights=heights,
+    return Ground(params.dynamic_friction, params.restitution, _xyz(params.transform.p), heights=heights,
                   spacing=(params.column_scale, params.row_scale))
 
 
@@ -101,8 +101,12 @@ def trimesh(vertices: np.ndarray, triangles: np.ndarray, params: TriangleMeshPar
     if min(spacing) <= 0:
         raise UserError(f"add_triangle_mesh: the vertex grid has steps of {spacing[0]:g} × {spacing[1]:g} m: "
                         "give vertices whose x grows from row to row and y within a row.")
-    return Ground(params.dynamic_friction, params.restitution, tuple(params.transform.p + corner),
+    return Ground(params.dynamic_friction, params.restitution, _xyz(params.transform.p + corner),
                   heights=np.ascontiguousarray(grid[:, :, 2]), spacing=spacing)
+
+
+def _xyz(vec: Vec3) -> Tuple[float, float, float]:
+    return vec.x, vec.y, vec.z
 
 
 def _nominal(shape: Tuple[int, int], spacing: Tuple[float, float]) -> np.ndarray:

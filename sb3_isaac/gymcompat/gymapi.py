@@ -1,5 +1,7 @@
 """``isaacgym.gymapi``: the names that clients import."""
 
+# ruff: noqa: F401 - all imports are names of this module
+
 from __future__ import annotations
 
 from typing import Any
@@ -32,6 +34,7 @@ from sb3_isaac.gymcompat.structs import (
     Version,
     VhacdParams,
 )
+from sb3_isaac.gymcompat.unsupported import not_emulated
 from sb3_isaac.gymcompat.values import DofState, Quat, RigidBodyState, Transform, Vec2, Vec3, Velocity
 from sb3_isaac.gymcompat.viewer import Viewer
 
@@ -41,3 +44,8 @@ globals().update(_enums.members())  # gymapi.DOF_MODE_POS is gymapi.DofDriveMode
 def acquire_gym(*args: Any, **kwargs: Any) -> Gym:
     """The object that all calls go through. It keeps nothing: simulations do."""
     return Gym()
+
+
+def __getattr__(name: str) -> Any:
+    """Names of the original that are not emulated."""
+    raise not_emulated(name)

@@ -145,12 +145,13 @@ class _Prepared:
         self.engine.reset(everyone, self.engine.live("qpos").clone(), self.engine.live("qvel").clone())
 
     def _read_drives(self, envs: List[Env], rows: Union[slice, List[int]]) -> None:
-        dof = torch.from_numpy(np.stack([stacked(envs, lambda a: a.dof[name]) for name in
-                                         ("driveMode", "stiffness", "damping")]).astype(np.float32))
+        dof = stacked(envs, lambda a: a.dof)
         if isinstance(rows, slice):
-            self._kp, self._kd, self._effort_mask = (torch.zeros(dof.shape[1:]) for _ in range(3))
-        driven = torch.from_numpy(is_driven(dof[0].numpy())).float()
-        self._kp[rows], self._kd[rows], self._effort_mask[rows] = dof[1] * driven, dof[2] * driven, 1.0 - driven
+            self._kp, self._kd, self._effort_mask = (torch.zeros(dof.shape) for _ in range(3))
+        driven = torch.from_numpy(is_driven(dof["driveMode"])).float()
+        self._kp[rows] = torch.from_numpy(dof["stiffness"]) * driven
+        self._kd[rows] = torch.from_numpy(dof["damping"]) * driven
+        self._effort_mask[rows] = 1.0 - driven
         self._takes_effort_everywhere = bool(self._effort_mask.all())
 
     def update(self, envs: List[Env]) -> None:

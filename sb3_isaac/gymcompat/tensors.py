@@ -18,7 +18,7 @@ contact   (N·B, 3)     net contact force N on the body, world, last substep
 
 from __future__ import annotations
 
-from typing import Callable, Dict, List, Optional, Union
+from typing import Callable, Dict, List, Optional, Tuple, Union
 
 import numpy as np
 import torch
@@ -85,7 +85,7 @@ class StateTensors:
                 # A free joint's angular velocity is in the body's frame.
                 out[:, a, 10:13] = rotate(quat, self._qvel[:, qvel + 3:qvel + 6])
             else:
-                pos, quat = self._engine.model_field("body_pos")[:, body], self._engine.model_field("body_quat")[:, body]
+                pos, quat = (self._engine.model_field(name)[:, body] for name in ("body_pos", "body_quat"))
             out[:, a, :3], out[:, a, 3:6], out[:, a, 6] = pos, quat[:, 1:], quat[:, 0]
 
     def _read_bodies(self, out: torch.Tensor) -> None:
@@ -112,8 +112,8 @@ class StateTensors:
                             "the program with its simulation device set to 'cpu'.")
         if values.dtype != torch.float32:
             raise UserError(f"{call}: the tensor holds {values.dtype}: give torch.float32.")
-        if values.numel() != count * width or values.dim() > 3 or values.dim() > 1 and width > 1 and \
-                values.shape[-1] != width:
+        wide = values.dim() > 1 and width > 1
+        if values.numel() != count * width or (wide and values.shape[-1] != width):
             shape = f"({count}, {width})" if width > 1 else f"({count},) or ({self.num_envs}, {self.counts[kind]})"
             raise UserError(f"{call}: the tensor has shape {tuple(values.shape)}: give all rows, {shape}.")
         return values.reshape(self.num_envs, self.counts[kind], width)
@@ -171,7 +171,7 @@ class StateTensors:
                 mask[envs] = True
                 self._engine.set_model_field(name, field, mask)
 
-    def split(self, actors: torch.Tensor) -> "list[tuple[int, torch.Tensor]]":
+    def split(self, actors: torch.Tensor) -> List[Tuple[int, torch.Tensor]]:
         """Actor indices as (place in the environment, environments)."""
         if self.num_actors == 1:
             return [(0, actors)]

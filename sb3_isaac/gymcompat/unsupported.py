@@ -85,3 +85,24 @@ def advice(name: str) -> Optional[str]:
     if name not in _NAMES:
         return None
     return next(text for words, text in _ADVICE if not words or any(word in name for word in words.split()))
+
+
+_MODULE_NAMES = frozenset("""
+    DofFrame ForceSensor Int2 Int3 OmniConnectionParams ParticleState PerformanceTimers RigidContact SoftContact
+    SoftMaterial SoftMaterialType MAT_COROTATIONAL MAT_NEOHOOKEAN SpatialForce TendonProperties UsdExportOptions
+    UsdExporter UsdMaterialMode USD_MATERIAL_DISPLAY_COLOR
+    USD_MATERIAL_MDL USD_MATERIAL_PREVIEW_SURFACE carb_init cross dot eulers_to_quats_zyx quats_to_eulers_zyx rotate rotate_inverse
+    transform transform_inverse
+""".split())
+
+
+class NotEmulated(NotImplementedError, AttributeError):
+    """A name of ``gymapi`` that the emulation lacks. As an AttributeError it answers ``hasattr``."""
+
+
+def not_emulated(name: str) -> AttributeError:
+    """What looking up the absent `name` in ``gymapi`` raises."""
+    if name in _MODULE_NAMES:
+        return NotEmulated(f"gymapi.{name} is not emulated: it belongs to parts of Isaac Gym that have no counterpart "
+                           "here yet; please open an issue that says what needs it.")
+    return AttributeError(f"isaacgym.gymapi has no attribute {name!r}.")

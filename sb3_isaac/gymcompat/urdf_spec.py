@@ -63,7 +63,8 @@ class _Builder:
         frame = np.eye(4)
         frame[:3, :3] = axes
         body.explicitinertial = True
-        body.mass, body.ipos, body.iquat = max(mass, _LEAST_MASS_KG if inertial is None else 1e-9), com, quat_wxyz(frame)
+        body.mass = max(mass, _LEAST_MASS_KG if inertial is None else 1e-9)
+        body.ipos, body.iquat = com, quat_wxyz(frame)
         body.inertia = np.maximum(values, _LEAST_INERTIA if inertial is None else 1e-12)
 
     def _add_joint(self, body: mujoco.MjsBody, joint: Joint) -> None:

@@ -25,7 +25,8 @@ class Closed:
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in self._defaults:
-            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}: it has {', '.join(self._defaults)}.")
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}: "
+                                 f"it has {', '.join(self._defaults)}.")
         object.__setattr__(self, name, self._converted(name, value))
 
     def _converted(self, name: str, value: Any) -> Any:
