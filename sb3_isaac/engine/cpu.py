@@ -89,24 +89,31 @@ class CpuEngine:
                 self._live[name] = torch.from_numpy(source)
         return self._live[name]
 
-    def _forward(self) -> None:
-        """All fields at the present state.
+    def update(self) -> None:
+        """See :meth:`Engine.update`."""
+        start = time.perf_counter()
+        self._forward(mujoco.mjtStage.mjSTAGE_VEL)
+        self.physics_s += time.perf_counter() - start
+
+    def _forward(self, stage: mujoco.mjtStage = mujoco.mjtStage.mjSTAGE_ACC) -> None:
+        """All fields of this stage at the present state.
 
         MuJoCo resets bad worlds here too: state and counters are put back, so that the next step reports those worlds.
         """
         state, counters = self._batch.state.copy(), self._batch.warning.copy()
         with _quiet(), contextlib.suppress(batch.SimulationError):
-            self._batch.forward()
+            self._batch.forward(stage=stage.value)
         self._batch.state[...], self._batch.warning[...] = state, counters
 
-    def step(self, ctrl: torch.Tensor, nstep: int) -> None:
+    def step(self, ctrl: torch.Tensor, nstep: int, current: bool = True) -> None:
         """See :meth:`Engine.step`."""
+        stage = mujoco.mjtStage.mjSTAGE_VEL if current else mujoco.mjtStage.mjSTAGE_NONE
         np.copyto(self._ctrl, ctrl.numpy(), casting="same_kind")
         failed = None
         start = time.perf_counter()
         with _quiet():
             try:
-                self._batch.step(nstep=nstep, stage=mujoco.mjtStage.mjSTAGE_VEL.value)
+                self._batch.step(nstep=nstep, stage=stage.value)
             except batch.SimulationError as error:
                 failed = error.ids
         self.physics_s += time.perf_counter() - start

@@ -149,8 +149,8 @@ class _Prepared:
         if isinstance(rows, slice):
             self._kp, self._kd, self._effort_mask = (torch.zeros(dof.shape) for _ in range(3))
         driven = torch.from_numpy(is_driven(dof["driveMode"])).float()
-        self._kp[rows] = torch.from_numpy(dof["stiffness"]) * driven
-        self._kd[rows] = torch.from_numpy(dof["damping"]) * driven
+        self._kp[rows] = torch.from_numpy(dof["stiffness"].copy()) * driven
+        self._kd[rows] = torch.from_numpy(dof["damping"].copy()) * driven
         self._effort_mask[rows] = 1.0 - driven
         self._takes_effort_everywhere = bool(self._effort_mask.all())
 
@@ -189,7 +189,8 @@ class _Prepared:
             has = np.flatnonzero(self.scene.drives >= 0)
             drive = (self._kp * self.pos_target + self._kd * self.vel_target)[:, torch.from_numpy(has)]
             self._ctrl[:, torch.from_numpy(self.scene.drives[has])] = drive
-        self.engine.step(self._ctrl, substeps)
+        self.engine.step(self._ctrl, substeps, current=False)
+        self.tensors.stepped()
         if self.pushed:
             self.body_force.zero_()
             self.pushed = False

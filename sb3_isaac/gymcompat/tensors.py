@@ -58,6 +58,9 @@ class StateTensors:
         self._qpos, self._qvel = engine.live("qpos"), engine.live("qvel")
         self._qpos_columns, self._qvel_columns = columns(scene.qpos), columns(scene.qvel)
         self._tensors: Dict[str, torch.Tensor] = {}
+        self._contact_columns = columns((scene.contact[:, None] + np.arange(3)).ravel())
+        self._forces: Optional[torch.Tensor] = None
+        self._kinematics_lag = False
         self._read: Dict[str, Callable[[torch.Tensor], None]] = {
             "root": self._read_roots, "dof": self._read_dofs, "body": self._read_bodies, "contact": self._read_contacts}
 
@@ -88,7 +91,20 @@ class StateTensors:
                 pos, quat = (self._engine.model_field(name)[:, body] for name in ("body_pos", "body_quat"))
             out[:, a, :3], out[:, a, 3:6], out[:, a, 6] = pos, quat[:, 1:], quat[:, 0]
 
+    def stepped(self) -> None:
+        """To be called after each step: body poses and velocities are computed when somebody wants them."""
+        self._forces, self._kinematics_lag = None, True
+
+    def _catch_up(self) -> None:
+        """Bring the bodies up to the last step. The engine's forces are lost by that, so they are kept here."""
+        if self._kinematics_lag:
+            if "contact" in self._tensors:
+                self._forces = self._engine.live("sensordata")[:, self._contact_columns].float()
+            self._engine.update()
+            self._kinematics_lag = False
+
     def _read_bodies(self, out: torch.Tensor) -> None:
+        self._catch_up()
         ids = columns(self._scene.bodies)
         pos, quat = self._engine.live("xpos")[:, ids], self._engine.live("xquat")[:, ids]
         # cvel is the velocity of the point of the body that is at the centre of mass of the body's tree.
@@ -100,8 +116,8 @@ class StateTensors:
         out[..., 10:13] = velocity[..., :3]
 
     def _read_contacts(self, out: torch.Tensor) -> None:
-        places = columns((self._scene.contact[:, None] + np.arange(3)).ravel())
-        out.copy_(self._engine.live("sensordata")[:, places].view_as(out))
+        forces = self._engine.live("sensordata")[:, self._contact_columns] if self._forces is None else self._forces
+        out.copy_(forces.view_as(out))
 
     def rows(self, call: str, values: torch.Tensor, kind: str, width: Optional[int] = None) -> torch.Tensor:
         """A client's tensor as (N, count, width), its shape, type and device checked."""
@@ -136,8 +152,14 @@ class StateTensors:
                             f"the simulation has actors 0 to {most - 1}.")
         return chosen
 
+    def _before_push(self) -> None:
+        """What is pushed shows in the body tensor after the next step only: bodies are those of the last one."""
+        if "body" in self._tensors:
+            self._catch_up()
+
     def set_dofs(self, state: torch.Tensor, actors: Optional[torch.Tensor] = None) -> None:
         """Push joint states (N, D, 2), of the listed actors only if any are listed."""
+        self._before_push()
         if actors is None:
             self._qpos[:, self._qpos_columns] = state[..., 0].double()
             self._qvel[:, self._qvel_columns] = state[..., 1].double()
@@ -150,6 +172,7 @@ class StateTensors:
 
     def set_roots(self, state: torch.Tensor, actors: Optional[torch.Tensor] = None) -> None:
         """Push root states (N, A, 13), of the listed actors only if any are listed."""
+        self._before_push()
         everyone = torch.arange(self.num_envs * self.num_actors)
         for slot, envs in self.split(everyone if actors is None else actors):
             row = state[envs, slot].double()

@@ -91,8 +91,8 @@ _MODULE_NAMES = frozenset("""
     DofFrame ForceSensor Int2 Int3 OmniConnectionParams ParticleState PerformanceTimers RigidContact SoftContact
     SoftMaterial SoftMaterialType MAT_COROTATIONAL MAT_NEOHOOKEAN SpatialForce TendonProperties UsdExportOptions
     UsdExporter UsdMaterialMode USD_MATERIAL_DISPLAY_COLOR
-    USD_MATERIAL_MDL USD_MATERIAL_PREVIEW_SURFACE carb_init cross dot eulers_to_quats_zyx quats_to_eulers_zyx rotate rotate_inverse
-    transform transform_inverse
+    USD_MATERIAL_MDL USD_MATERIAL_PREVIEW_SURFACE carb_init cross dot eulers_to_quats_zyx
+    quats_to_eulers_zyx rotate rotate_inverse transform transform_inverse
 """.split())
 
 
