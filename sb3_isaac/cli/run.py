@@ -65,7 +65,7 @@ def _sentences() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        raise UserError(f"{error} ({_place(error)})") from error
+        raise UserError(f"{str(error).rstrip('.')} ({_place(error)}).") from error
     except AttributeError as error:
         if "module 'numpy' has no attribute" not in str(error):
             raise
