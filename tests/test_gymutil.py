@@ -49,7 +49,7 @@ def test_cuda_is_refused_with_a_hint_or_becomes_the_cpu(monkeypatch: pytest.Monk
     own = [{"name": "--rl_device", "type": str, "default": "cuda:0"}]
     use(Settings(cuda_to_cpu=False))
     for flags in ([], ["--sim_device", "cpu"]):  # Isaac Gym's default is cuda:0, and so is the program's own
-        with pytest.raises(UserError, match="'cuda:0'.*--cuda-to-cpu"):
+        with pytest.raises(UserError, match=r"'cuda:0'.*--cuda-to-cpu"):
             parse(monkeypatch, *flags, custom_parameters=own)
     with pytest.raises(UserError, match="--cuda-to-cpu"):
         gymutil.parse_device_str("cuda:1")
@@ -105,7 +105,7 @@ def test_settings_from_classes_and_unknown_ones() -> None:
         dt = 0.002
         up_axis = "z"
 
-        class physx:  # noqa: N801
+        class physx:
             num_threads = 3
 
     params = gymapi.SimParams()

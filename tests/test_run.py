@@ -114,7 +114,7 @@ def test_installing_twice_keeps_what_was_settled(capsys: pytest.CaptureFixture[s
 
     assert sorted(name for name in vars(isaacgym) if not name.startswith("_")) == sorted(MODULES)
     with pytest.raises(ImportError):
-        import isaacgym.omniverse  # noqa: F401
+        import isaacgym.omniverse
     with pytest.raises(UserError, match="after the emulation isaacgym was imported"):
         install("isaacgym")
     with pytest.raises(UserError, match="did you mean 'mujoco'"):
