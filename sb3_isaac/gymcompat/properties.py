@@ -20,8 +20,8 @@ from sb3_isaac.gymcompat.scene import Scene
 _PRIORITY = 1
 """Of the actors' shapes: in a contact with the ground, priority 0, their parameters hold."""
 _NO_LIMIT = 1e9
-_STIFFEST_STEPS, _BOUNCE_STEPS = 2.0, 4.0
-"""Time constants of a contact in physics steps: the stiffest that MuJoCo integrates, and one that can swing back."""
+_CONTACT_STEPS = 2.0
+"""Time constant of a contact in physics steps: the stiffest that MuJoCo integrates."""
 
 
 def is_driven(mode: np.ndarray) -> np.ndarray:
@@ -45,10 +45,8 @@ def solref(restitution: np.ndarray, step_s: float) -> np.ndarray:
     A linear oscillator of damping ratio ζ leaves a contact with exp(−πζ/√(1 − ζ²)) of the speed it came with.
     """
     log = np.log(np.clip(restitution, 1e-3, 1.0))
-    ratio = np.where(restitution > 1e-3, -log / np.sqrt(np.pi**2 + log**2), 1.0)
-    ratio = np.maximum(ratio, 1e-2)
-    swinging = _BOUNCE_STEPS * step_s / ratio
-    return np.stack([np.where(restitution > 1e-3, swinging, _STIFFEST_STEPS * step_s), ratio], axis=-1)
+    ratio = np.where(restitution > 1e-3, np.maximum(-log / np.sqrt(np.pi**2 + log**2), 1e-2), 1.0)
+    return np.stack([_CONTACT_STEPS * step_s / ratio, ratio], axis=-1)
 
 
 class Properties:

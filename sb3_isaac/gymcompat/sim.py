@@ -138,9 +138,12 @@ class _Prepared:
         self._place(envs)
 
     def _place(self, envs: List[Env]) -> None:
-        """Put every actor where it was created, at rest."""
+        """Put every actor where it was created, at rest, its joints at 0 or at the nearest position they can have."""
         rows = torch.tensor([[[*actor.start.p, *actor.start.r, *[0.0] * 6] for actor in env.actors] for env in envs])
         self.tensors.set_roots(rows)
+        dof = stacked(envs, lambda a: a.dof)
+        start = np.clip(0.0, dof["lower"], dof["upper"])
+        self.tensors.set_dofs(torch.from_numpy(np.stack([start, np.zeros_like(start)], axis=-1).astype(np.float32)))
         everyone = torch.ones(len(envs), dtype=torch.bool)
         self.engine.reset(everyone, self.engine.live("qpos").clone(), self.engine.live("qvel").clone())
 
