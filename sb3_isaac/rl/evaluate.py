@@ -47,13 +47,11 @@ def make_eval_env(policy: ExportedPolicy, num_envs: int, command: Optional[Seque
 class _Gait:
     """Sums of the walking measures of ``Step.log`` over each robot's first episode."""
 
-    def __init__(self, num_envs: int, feet: int, control_dt: float) -> None:
+    def __init__(self, num_envs: int, feet: int, control_dt: float, device: torch.device) -> None:
         self._dt = control_dt
-        self.speed, self.yaw, self.energy, self.knee = torch.zeros(4, num_envs).unbind()
-        self.min_height = torch.full((num_envs,), float("inf"))
-        self.duty = torch.zeros(num_envs, feet)
-        self._peak = torch.zeros(num_envs, feet)
-        self.swings, self.clearance = torch.zeros(num_envs, feet), torch.zeros(num_envs, feet)
+        self.speed, self.yaw, self.energy, self.knee = torch.zeros(4, num_envs, device=device).unbind()
+        self.min_height = torch.full((num_envs,), float("inf"), device=device)
+        self.duty, self._peak, self.swings, self.clearance = torch.zeros(4, num_envs, feet, device=device).unbind()
 
     def add(self, log: Dict[str, torch.Tensor], live: torch.Tensor) -> None:
         """Take in a step of the robots of `live` (N,) bool."""
@@ -109,13 +107,13 @@ def evaluate(env: TensorEnv, policy: Policy, seed: Optional[int] = None,
     reward, length = torch.zeros(n, device=env.device), torch.zeros(n, device=env.device)
     fell, lost = torch.zeros_like(live), torch.zeros_like(live)
     gait: Optional[_Gait] = None
-    command = torch.zeros(n, 2)
+    command = torch.zeros(n, 2, device=env.device)
     metadata = env.metadata()
     while bool(live.any()):
         step: Step = env.step(policy(obs["policy"]))
         obs = step.obs
         if gait is None and "foot_contact" in step.log:
-            gait = _Gait(n, step.log["foot_contact"].shape[1], metadata["control_dt"])
+            gait = _Gait(n, step.log["foot_contact"].shape[1], metadata["control_dt"], env.device)
             command = step.log["command"].clone()
         reward += step.reward * live
         length += live
