@@ -67,7 +67,10 @@ class TensorEnv(Protocol):
         """An image (h, w, 3) uint8 of the first environments, or None without a render mode."""
 
     def state_dict(self) -> Dict[str, Any]:
-        """All that a later, identical continuation needs: tensors and builtins only."""
+        """All that a later, identical continuation needs: tensors and builtins only.
+
+        Empty where that cannot be had: a continuation begins with a reset.
+        """
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from ``state_dict()`` of an environment of the same kind and size."""

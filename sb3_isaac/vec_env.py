@@ -12,9 +12,9 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
+from sb3_isaac.clients import as_tensor_env, is_client, make_tensor_env
 from sb3_isaac.errors import UserError
 from sb3_isaac.statistics import RolloutStatistics
-from sb3_isaac.tasks import make_task
 from sb3_isaac.tensor_env import Obs, Step, TensorEnv
 
 
@@ -28,7 +28,8 @@ class IsaacVecEnv(VecEnv):
 
     The observation space is a Box when the task has the group ``policy`` alone, else a Dict of groups.
 
-    :param env: an environment id, or any :class:`~sb3_isaac.tensor_env.TensorEnv`.
+    :param env: an environment id, a client's task (``legged_gym:go2``), any :class:`~sb3_isaac.tensor_env.TensorEnv`,
+        or a live environment of legged_gym, unitree_rl_gym or humanoid-gym (see :mod:`sb3_isaac.clients`).
     :param num_envs: number of robots; 4096 for an id unless given, a TensorEnv brings its own.
     :param sim: ``auto``, ``mujoco`` or ``isaacgym``.
     :param device: where the simulation's tensors live.
@@ -37,16 +38,18 @@ class IsaacVecEnv(VecEnv):
     :raises UserError: for an unknown id, simulator or option, naming the nearest valid ones.
     """
 
-    def __init__(self, env: Union[str, TensorEnv] = "IsaacQuadrupedFlat-v0", num_envs: Optional[int] = None,
+    def __init__(self, env: Union[str, TensorEnv, Any] = "IsaacQuadrupedFlat-v0", num_envs: Optional[int] = None,
                  sim: str = "auto", device: str = "auto", seed: Optional[int] = None, **task_options: Any) -> None:
         if isinstance(env, str):
             if sim != "auto":
                 task_options["sim"] = sim
-            self.env = make_task(env, 4096 if num_envs is None else num_envs, device=device, **task_options)
+            if seed is not None and is_client(env):
+                task_options.setdefault("seed", seed)  # clients draw while they are made, before the first reset
+            self.env = make_tensor_env(env, 4096 if num_envs is None else num_envs, device=device, **task_options)
         else:
             same_size = num_envs in (None, getattr(env, "num_envs", None))
             asked = {"num_envs": not same_size, "sim": sim != "auto", "device": device != "auto"}
-            self.env = _check_instance(env, [*(name for name, given in asked.items() if given), *task_options])
+            self.env = as_tensor_env(env, [name for name, given in asked.items() if given], **task_options)
         groups = self.env.observation_space.spaces
         self._only_policy = set(groups) == {"policy"}
         observation_space = groups["policy"] if self._only_policy else self.env.observation_space
@@ -185,17 +188,6 @@ class IsaacVecEnv(VecEnv):
         """Continue from ``state_dict()`` in place of a reset."""
         self.env.load_state_dict(state["env"])
         self.statistics.load_state_dict(state)
-
-
-def _check_instance(env: TensorEnv, asked: Sequence[str]) -> TensorEnv:
-    """`env`, if it is a TensorEnv and nothing was asked of it that it settled when it was made."""
-    if not isinstance(env, TensorEnv):
-        raise UserError(f"env is a {type(env).__name__}: give an environment id, or an object with the methods of "
-                        "TensorEnv.")
-    if asked:
-        raise UserError("a TensorEnv instance brings its own options and number of environments: leave out "
-                        f"{', '.join(asked)}.")
-    return env
 
 
 def unwrap(env: VecEnv) -> IsaacVecEnv:

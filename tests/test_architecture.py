@@ -13,7 +13,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "sb3_isaac"
 LAYERS = (  # from the top; a module's layer is the first name that it starts with
     ("cli",), ("rl_zoo",), ("bench", "tuning"), ("rl.train",), ("rl",), ("vec_normalize",), ("vec_env", "gym_env"),
-    ("statistics",), ("tasks",), ("sim",), ("robots", "engine"), ("registration",),
+    ("statistics",), ("clients",), ("tasks",), ("sim",), ("gymcompat",), ("robots", "engine"), ("registration",),
     ("config", "files", "tensor_env", "ids"), ("errors",),
 )
 SOURCES = sorted(PACKAGE.rglob("*.py"))

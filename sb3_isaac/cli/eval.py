@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 
-from sb3_isaac.cli.main import pair, positive
+from sb3_isaac.cli.main import pair, positive, settle_isaacgym
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,17 +16,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--episodes", type=positive, default=256, help="one for each robot (default: %(default)s)")
     add("--command", type=pair, metavar="V,W", help="forward m/s and yaw rad/s (default: 1.0,0.0)")
     add("--env", help="another environment than the one it was trained on")
+    add("--env-kwargs", nargs="+", default=[], metavar="KEY:VALUE",
+        help="options in place of those it was trained with, such as sim:isaacgym")
     add("--seed", type=int, default=0, help="of the starts (default: %(default)s)")
     add("--json", action="store_true", help="print one JSON object and nothing else")
 
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate and print."""
+    settle_isaacgym(args.env_kwargs, run=args.run, env=args.env)
+    from sb3_isaac.clients import env_options
+    from sb3_isaac.config import parse_options
     from sb3_isaac.rl.evaluate import evaluate, make_eval_env
     from sb3_isaac.rl.export import load_policy
 
     policy = load_policy(args.run)
-    env = make_eval_env(policy, args.episodes, command=args.command, seed=args.seed, env=args.env)
+    settled = ("num_envs", "seed", "command", "stagger", "render_mode")
+    options = parse_options(args.env_kwargs, "--env-kwargs",
+                            [name for name in env_options(args.env or policy.info["env"]) if name not in settled])
+    env = make_eval_env(policy, args.episodes, command=args.command, seed=args.seed, env=args.env, **options)
     bar = None
     if sys.stderr.isatty():
         from tqdm import tqdm

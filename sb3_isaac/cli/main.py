@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import re
 import sys
-from typing import Any, List, NoReturn, Optional
+from pathlib import Path
+from typing import Any, List, NoReturn, Optional, Sequence
 
 from sb3_isaac.errors import UserError, unknown
 
@@ -15,6 +17,7 @@ VERBS = {
     "play": "watch a trained policy: viewer, video or picture",
     "plot": "draw the curves of one or more runs",
     "tune": "search for better settings with Optuna, on one machine or many",
+    "run": "run a program written for Isaac Gym, or audit what it needs",
     "bench": "measure what an iteration costs, beside stock SB3 and rsl_rl",
 }
 
@@ -58,6 +61,24 @@ def _run(argv: List[str]) -> int:
     parser = _Parser(prog=f"sb3-isaac {argv[0]}", description=VERBS[argv[0]].capitalize() + ".", allow_abbrev=False)
     module.add_arguments(parser)
     return int(module.run(parser.parse_args(argv[1:])))
+
+
+def settle_isaacgym(env_kwargs: Sequence[str] = (), run: Optional[str] = None, env: Optional[str] = None) -> None:
+    """Import NVIDIA's isaacgym before torch where a command will need it and it is installed.
+
+    :param env_kwargs: the ``key:value`` strings of ``--env-kwargs``.
+    :param run: a run or checkpoint folder, whose configuration counts too.
+    :param env: an environment id; a client's has a colon.
+    """
+    from sb3_isaac.gymcompat.install import install, is_installed
+
+    sims = [item[len("sim:"):] for item in env_kwargs if item.startswith("sim:")]
+    configs = [Path(run) / place / "config.yml" for place in ("", "latest")] if run is not None else []
+    texts = [path.read_text(encoding="utf-8", errors="replace") for path in configs if path.is_file()]
+    trained_there = any(re.search(r"^['\"]?\w+:\w+['\"]?:|\bsim: isaacgym\b", text, re.MULTILINE) for text in texts)
+    wanted = sims[-1] == "isaacgym" if sims else trained_there or ":" in (env or "")
+    if wanted and is_installed():
+        install("isaacgym")
 
 
 def pair(text: str) -> List[float]:

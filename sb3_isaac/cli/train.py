@@ -10,20 +10,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
 
-from sb3_isaac.cli.main import positive
+from sb3_isaac.cli.main import positive, settle_isaacgym
 from sb3_isaac.errors import UserError
 
 if TYPE_CHECKING:
     from sb3_isaac.config import TrainConfig
     from sb3_isaac.rl.train import Settings
 
-DEFAULT_ENV, DEFAULT_ALGO = "IsaacQuadrupedFlat-v0", "ppo"
+DEFAULT_ENV, DEFAULT_ALGO, CLIENT_CONF = "IsaacQuadrupedFlat-v0", "ppo", "ppo-client"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """rl-zoo's names and meanings; frequencies are in timesteps, as there."""
     add = parser.add_argument
     add("--env", help=f"environment id (default: {DEFAULT_ENV})")
+    add("--client", metavar="PACKAGE:TASK", help="a task of another package, such as legged_gym:go2, in place of --env")
     add("--algo", help=f"algorithm (default: {DEFAULT_ALGO})")
     add("--num-envs", type=positive, help="number of robots; beats --env-kwargs num_envs:N and the YAML's n_envs")
     add("-n", "--n-timesteps", type=positive, help="transitions in all")
@@ -45,6 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train; the run folder is printed first and last."""
+    if args.client:
+        args.env = _client(args)
+    settle_isaacgym(args.env_kwargs, run=args.trained_agent, env=args.env)
     from sb3_isaac.rl.run import new_run_folder, read_meta
 
     folder: Optional[Path] = None
@@ -69,15 +73,25 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _client(args: argparse.Namespace) -> str:
+    """The environment id that ``--client`` gives."""
+    package, colon, task = args.client.partition(":")
+    if not (package.isidentifier() and colon and task):
+        raise UserError(f"--client is {args.client!r}: give a package and one of its tasks, such as legged_gym:go2.")
+    if args.env and args.env != args.client:
+        raise UserError(f"--env {args.env} and --client {args.client} name two environments: give one of them.")
+    return str(args.client)
+
+
 def _config(args: argparse.Namespace) -> TrainConfig:
+    from sb3_isaac.clients import env_options, is_client
     from sb3_isaac.config import load_config, parse_key_values
     from sb3_isaac.rl.build import algorithm_options
-    from sb3_isaac.tasks import task_options
 
     env, algo = args.env or DEFAULT_ENV, args.algo or DEFAULT_ALGO
     config = load_config(
-        env, algo, path=args.conf_file, algo_keys=algorithm_options(algo),
-        env_keys=[name for name in task_options(env) if name not in ("seed", "render_mode")],
+        env, algo, path=args.conf_file or (CLIENT_CONF if is_client(env) else None), algo_keys=algorithm_options(algo),
+        env_keys=[name for name in env_options(env) if name not in ("seed", "render_mode")],
         overrides=parse_key_values(args.hyperparams, "-params"),
         env_kwargs=parse_key_values(args.env_kwargs, "--env-kwargs"),
         num_envs=args.num_envs, n_timesteps=args.n_timesteps, seed=args.seed, device=args.device)
@@ -86,10 +100,10 @@ def _config(args: argparse.Namespace) -> TrainConfig:
 
 def _resume(args: argparse.Namespace) -> Tuple[TrainConfig, Path, Path]:
     """Configuration, run folder and checkpoint folder of ``-i``; a checkpoint's run is the folder above it."""
+    from sb3_isaac.clients import env_options
     from sb3_isaac.config import load_config
     from sb3_isaac.rl.build import algorithm_options
     from sb3_isaac.rl.run import find_checkpoint, new_run_folder, read_meta
-    from sb3_isaac.tasks import task_options
 
     given = Path(args.trained_agent)
     given = given.parent if given.is_file() else given
@@ -102,7 +116,7 @@ def _resume(args: argparse.Namespace) -> Tuple[TrainConfig, Path, Path]:
         if value is not None and value != saved:
             raise UserError(f"{flag} cannot change on a resumed run: leave it out, or start a new run.")
     config = load_config(meta["env"], meta["algo"], path=checkpoint / "config.yml",
-                         algo_keys=algorithm_options(meta["algo"]), env_keys=task_options(meta["env"]),
+                         algo_keys=algorithm_options(meta["algo"]), env_keys=env_options(meta["env"]),
                          n_timesteps=args.n_timesteps, device=args.device)
     numbered = given.parent.name == "checkpoints"
     run = given.parent.parent if numbered else given.parent if given.name in ("latest", ".latest.old") else given

@@ -6,7 +6,7 @@ from sb3_isaac.config.grammar import (
     parse_key_values,
     parse_schedule,
 )
-from sb3_isaac.config.load import dump_config, load_config
+from sb3_isaac.config.load import dump_config, load_config, parse_options
 from sb3_isaac.config.schema import TrainConfig
 
 __all__ = [
@@ -16,5 +16,6 @@ __all__ = [
     "is_schedule",
     "load_config",
     "parse_key_values",
+    "parse_options",
     "parse_schedule",
 ]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sb3_isaac.config import schema
 from sb3_isaac.config.files import find_file, read_entry, to_yaml
-from sb3_isaac.config.grammar import parse_literal, plain, resolve
+from sb3_isaac.config.grammar import parse_key_values, parse_literal, plain, resolve
 from sb3_isaac.config.schema import OWN_KEYS, TrainConfig
 from sb3_isaac.errors import UserError, unknown
 
@@ -50,6 +50,17 @@ def load_config(
         if value is not None:
             draft.add({"n_envs" if name == "num_envs" else name: value}, f"the argument {name}")
     return draft.build(env, algo)
+
+
+def parse_options(items: Sequence[str], flag: str, keys: Collection[str]) -> dict[str, object]:
+    """The `key:value` strings given to `flag` as options of a task, whose names are `keys`; dotted keys are nested."""
+    options: dict[str, object] = {}
+    for dotted, value in parse_key_values(items, flag).items():
+        path = dotted.split(".")
+        if path[0] not in keys:
+            raise unknown("key", path[0], keys, flag)
+        _put(options, path, value, flag, merge=True)
+    return options
 
 
 def dump_config(config: TrainConfig) -> str:

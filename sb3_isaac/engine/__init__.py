@@ -31,8 +31,19 @@ class Engine(Protocol):
         """The ``MjData`` field `name` as (N, ...) float32; position and velocity fields are current after a step,
         forces are those of its last substep."""
 
-    def step(self, ctrl: torch.Tensor, nstep: int) -> None:
-        """Apply controls (N, nu) and advance every world by `nstep` physics steps."""
+    def live(self, name: str) -> torch.Tensor:
+        """The engine's own array of a ``MjData`` field, (N, ...), in its own precision, always current, not copied.
+
+        Writing a state field (qpos, qvel, qfrc_applied, xfrc_applied, ...) changes the worlds' next step."""
+
+    def step(self, ctrl: torch.Tensor, nstep: int, current: bool = True) -> None:
+        """Apply controls (N, nu) and advance every world by `nstep` physics steps.
+
+        Without `current` only the state and the forces of the last substep are valid afterwards, which costs less;
+        ``update`` brings the rest up to date when it is wanted."""
+
+    def update(self) -> None:
+        """Make position and velocity fields those of the present state. Forces are lost: read them before."""
 
     def reset(self, mask: torch.Tensor, qpos: torch.Tensor, qvel: torch.Tensor,
               ctrl: Optional[torch.Tensor] = None) -> None:

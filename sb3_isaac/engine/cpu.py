@@ -6,7 +6,7 @@ import contextlib
 import os
 import time
 import warnings
-from typing import Any, Dict, Iterator, Mapping, Optional, Tuple
+from typing import Any, Dict, Iterator, Mapping, Optional
 
 import mujoco
 import numpy as np
@@ -68,8 +68,8 @@ class CpuEngine:
         self._batch = batch.Batch(model, num_worlds, self.threads)
         self._ctrl = self._batch.bind("ctrl")
         self._qpos, self._qvel = self._batch.bind("qpos"), self._batch.bind("qvel")
-        self._fields: Dict[str, Tuple[torch.Tensor, torch.Tensor]] = {}
-        self._positions, self._velocities = self.field("qpos"), self.field("qvel")
+        self._fields: Dict[str, torch.Tensor] = {}
+        self._live: Dict[str, torch.Tensor] = {}
 
     def field(self, name: str) -> torch.Tensor:
         """See :meth:`Engine.field`. Fields asked for cost one copy a step each.
@@ -77,41 +77,52 @@ class CpuEngine:
         They are stored component by component, so that one component of all worlds is contiguous: arithmetic on
         components is then several times as fast.
         """
-        if name not in batch.DATA_FIELDS:
-            raise unknown("MuJoCo data field", name, batch.DATA_FIELDS)
         if name not in self._fields:
-            source = self._source(name)
+            source = self.live(name)
             self._forward()
             # Of the new field alone: those handed out before keep the forces of the last substep.
-            tensor = torch.empty(*source.shape[1:], self.num_worlds).movedim(-1, 0)
-            _transpose(source, tensor)
-            self._fields[name] = (source, tensor)
-        return self._fields[name][1]
+            self._fields[name] = torch.empty(*source.shape[1:], self.num_worlds).movedim(-1, 0)
+            _transpose(source, self._fields[name])
+        return self._fields[name]
 
-    def _source(self, name: str) -> torch.Tensor:
-        """MuJoCo's own live float64 field (N, ...), to be read only."""
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*not writable.*")
-            return torch.from_numpy(self._batch.bind(name))
+    def live(self, name: str) -> torch.Tensor:
+        """See :meth:`Engine.live`: float64 here, and only state fields may be written."""
+        if name not in batch.DATA_FIELDS:
+            raise unknown("MuJoCo data field", name, batch.DATA_FIELDS)
+        if name not in self._live:
+            source = self._batch.bind(name)
+            if not source.flags.writeable:  # derived, and zero until the next call
+                self._forward()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # torch has no read-only tensors
+                self._live[name] = torch.from_numpy(source)
+        return self._live[name]
 
-    def _forward(self) -> None:
-        """All fields at the present state.
+    def update(self) -> None:
+        """See :meth:`Engine.update`."""
+        start = time.perf_counter()
+        self._forward(mujoco.mjtStage.mjSTAGE_VEL)
+        self.physics_s += time.perf_counter() - start
+
+    def _forward(self, stage: mujoco.mjtStage = mujoco.mjtStage.mjSTAGE_ACC) -> None:
+        """All fields of this stage at the present state.
 
         MuJoCo resets bad worlds here too: state and counters are put back, so that the next step reports those worlds.
         """
         state, counters = self._batch.state.copy(), self._batch.warning.copy()
         with _quiet(), contextlib.suppress(batch.SimulationError):
-            self._batch.forward()
+            self._batch.forward(stage=stage.value)
         self._batch.state[...], self._batch.warning[...] = state, counters
 
-    def step(self, ctrl: torch.Tensor, nstep: int) -> None:
+    def step(self, ctrl: torch.Tensor, nstep: int, current: bool = True) -> None:
         """See :meth:`Engine.step`."""
+        stage = mujoco.mjtStage.mjSTAGE_VEL if current else mujoco.mjtStage.mjSTAGE_NONE
         np.copyto(self._ctrl, ctrl.numpy(), casting="same_kind")
         failed = None
         start = time.perf_counter()
         with _quiet():
             try:
-                self._batch.step(nstep=nstep, stage=mujoco.mjtStage.mjSTAGE_VEL.value)
+                self._batch.step(nstep=nstep, stage=stage.value)
             except batch.SimulationError as error:
                 failed = error.ids
         self.physics_s += time.perf_counter() - start
@@ -123,8 +134,8 @@ class CpuEngine:
 
         The counters are cleared here because MuJoCo's own reset clears them too, and sets them to 1 each time.
         """
-        finite = torch.isfinite(self._positions.sum(dim=1) + self._velocities.sum(dim=1))
-        torch.logical_not(finite, out=self.bad)
+        qpos, qvel = (self._fields[name] if name in self._fields else self.live(name) for name in ("qpos", "qvel"))
+        torch.logical_not(torch.isfinite(qpos.sum(dim=1) + qvel.sum(dim=1)), out=self.bad)
         if failed is not None:
             self.bad[torch.from_numpy(failed).long()] = True
         warning = self._batch.warning
@@ -163,11 +174,11 @@ class CpuEngine:
 
     def _refresh(self, ids: Optional[torch.Tensor] = None) -> None:
         """Copy MuJoCo's fields to those handed out, of all worlds or of `ids`."""
-        for source, target in self._fields.values():
+        for name, target in self._fields.items():
             if ids is None:
-                _transpose(source, target)
+                _transpose(self._live[name], target)
             else:
-                target[ids] = source[ids].to(target.dtype)
+                target[ids] = self._live[name][ids].to(target.dtype)
 
     def model_field(self, name: str) -> torch.Tensor:
         """See :meth:`Engine.model_field`."""
@@ -234,4 +245,5 @@ class CpuEngine:
     def close(self) -> None:
         """See :meth:`Engine.close`."""
         self._fields.clear()
+        self._live.clear()
         self.__dict__.pop("_batch", None)

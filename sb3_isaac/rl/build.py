@@ -9,6 +9,7 @@ from typing import Any, Dict, Mapping, Tuple, Type
 
 import stable_baselines3
 import torch
+from gymnasium import spaces
 from stable_baselines3.common import vec_env as sb3
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
@@ -127,11 +128,20 @@ def make_model(config: TrainConfig, env: VecEnv) -> BaseAlgorithm:
     """A fresh model; raises UserError with SB3's own words where it refuses a value."""
     try:
         model: BaseAlgorithm = algorithm(config.algo)(
-            config.policy, env, seed=config.seed, device=config.device, **algorithm_kwargs(config))
+            _policy(config, env), env, seed=config.seed, device=config.device, **algorithm_kwargs(config))
     except (TypeError, ValueError, AssertionError) as error:
         raise UserError(f"{config.algo} cannot be made from {config.source} ({' '.join(str(error).split())}): "
                         "correct that value.") from error
     return model
+
+
+def _policy(config: TrainConfig, env: VecEnv) -> str:
+    """The name of the policy class; ``auto`` is the one that the observation groups call for."""
+    if config.policy != "auto":
+        return config.policy
+    if not isinstance(env.observation_space, spaces.Dict):
+        return "MlpPolicy"
+    return "MultiInputPolicy" if config.algo.startswith("sb3-") else "AsymmetricPolicy"
 
 
 def yaml_callback(path: str, kwargs: Mapping[str, object]) -> BaseCallback:

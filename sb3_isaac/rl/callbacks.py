@@ -218,7 +218,7 @@ class Evaluation(BaseCallback):
     ``eval/steps`` is where the policy stood. The state that training starts from is not evaluated.
 
     :param make_env: makes the small evaluation IsaacVecEnv; it is called once, at the first evaluation.
-    :param every: iterations between evaluations; there is one at the end as well.
+    :param every: iterations between evaluations; there is one at the end as well. 0 is none at all.
     :param stop: end training as soon as ``walks(report)``: reward > 300, forward speed 0.95–1.05 m/s, falls ≤ 1%.
     """
 
@@ -237,7 +237,7 @@ class Evaluation(BaseCallback):
 
     def _on_rollout_start(self) -> None:
         iteration = iteration_of(self.model)
-        if self.model.num_timesteps > self._first_steps and iteration % self.every == 0:
+        if self.every and self.model.num_timesteps > self._first_steps and iteration % self.every == 0:
             self.stopped = walks(self.evaluate()) and self.stop
 
     def _on_step(self) -> bool:
@@ -260,7 +260,7 @@ class Evaluation(BaseCallback):
         return self.report
 
     def _on_training_end(self) -> None:
-        if not self.stopped:
+        if self.every and not self.stopped:
             self.evaluate()
         if self._env is not None:
             self._env.close()

@@ -6,9 +6,9 @@ from typing import Any, Callable, Dict, Optional, Sequence, Tuple
 
 import torch
 
+from sb3_isaac.clients import env_options, make_tensor_env
 from sb3_isaac.errors import UserError
 from sb3_isaac.rl.export import ExportedPolicy
-from sb3_isaac.tasks import make_task, task_options
 from sb3_isaac.tensor_env import Step, TensorEnv
 
 Policy = Callable[[torch.Tensor], torch.Tensor]
@@ -18,7 +18,7 @@ def eval_options(env_id: str, env_kwargs: Dict[str, Any], command: Optional[Sequ
     """Task options for evaluation: as trained, but full first episodes and one command that stays."""
     options = {k: v for k, v in env_kwargs.items() if k not in ("num_envs", "render_mode")}
     options["stagger"] = False
-    if "command" in task_options(env_id):
+    if "command" in env_options(env_id):
         forward, yaw = command or (1.0, 0.0)
         options["command"] = {"forward_m_s": float(forward), "yaw_rad_s": float(yaw), "resample_s": 1e6}
     elif command is not None:
@@ -30,11 +30,12 @@ def make_eval_env(policy: ExportedPolicy, num_envs: int, command: Optional[Seque
                   seed: Optional[int] = None, env: Optional[str] = None, **extra: Any) -> TensorEnv:
     """The environment that `policy` was trained on, or `env`, set up for evaluation.
 
+    :param extra: options in place of those it was trained with, such as ``sim="isaacgym"``.
     :raises UserError: when the policy's observations or actions do not fit the environment.
     """
     env_id = env or policy.info["env"]
     options = eval_options(env_id, dict(policy.info["env_kwargs"]) if env_id == policy.info["env"] else {}, command)
-    made = make_task(env_id, num_envs, seed=seed, **{**options, **extra})
+    made = make_tensor_env(env_id, num_envs, seed=seed, **{**options, **extra})
     ours = made.metadata()["obs_table"]
     if ours != policy.info["obs_table"]:
         made.close()
@@ -46,13 +47,11 @@ def make_eval_env(policy: ExportedPolicy, num_envs: int, command: Optional[Seque
 class _Gait:
     """Sums of the walking measures of ``Step.log`` over each robot's first episode."""
 
-    def __init__(self, num_envs: int, feet: int, control_dt: float) -> None:
+    def __init__(self, num_envs: int, feet: int, control_dt: float, device: torch.device) -> None:
         self._dt = control_dt
-        self.speed, self.yaw, self.energy, self.knee = torch.zeros(4, num_envs).unbind()
-        self.min_height = torch.full((num_envs,), float("inf"))
-        self.duty = torch.zeros(num_envs, feet)
-        self._peak = torch.zeros(num_envs, feet)
-        self.swings, self.clearance = torch.zeros(num_envs, feet), torch.zeros(num_envs, feet)
+        self.speed, self.yaw, self.energy, self.knee = torch.zeros(4, num_envs, device=device).unbind()
+        self.min_height = torch.full((num_envs,), float("inf"), device=device)
+        self.duty, self._peak, self.swings, self.clearance = torch.zeros(4, num_envs, feet, device=device).unbind()
 
     def add(self, log: Dict[str, torch.Tensor], live: torch.Tensor) -> None:
         """Take in a step of the robots of `live` (N,) bool."""
@@ -110,13 +109,13 @@ def evaluate(env: TensorEnv, policy: Policy, seed: Optional[int] = None,
     reward, length = torch.zeros(n, device=env.device), torch.zeros(n, device=env.device)
     fell, lost = torch.zeros_like(live), torch.zeros_like(live)
     gait: Optional[_Gait] = None
-    command = torch.zeros(n, 2)
+    command = torch.zeros(n, 2, device=env.device)
     metadata, steps = env.metadata(), 0
     while bool(live.any()):
         step: Step = env.step(policy(obs["policy"]))
         obs = step.obs
         if gait is None and "foot_contact" in step.log:
-            gait = _Gait(n, step.log["foot_contact"].shape[1], metadata["control_dt"])
+            gait = _Gait(n, step.log["foot_contact"].shape[1], metadata["control_dt"], env.device)
             command = step.log["command"].clone()
         reward += step.reward * live
         length += live

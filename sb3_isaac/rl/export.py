@@ -44,13 +44,13 @@ class ExportedPolicy:
 
     @torch.no_grad()
     def __call__(self, obs: torch.Tensor) -> torch.Tensor:
-        """Actions for observations as the task gives them, not normalised."""
+        """Actions, on the device of the observations, which are as the task gives them, not normalised."""
         if obs.shape[-1] != self.obs_width:
             raise UserError(f"the policy takes observations of width {self.obs_width} and was given "
                             f"{obs.shape[-1]}: use the environment it was trained on, {self.info.get('env')}.")
-        normal = ((obs - self._mean) * self._scale).clamp(-self._clip, self._clip)
+        normal = ((obs.to(self._mean.device) - self._mean) * self._scale).clamp(-self._clip, self._clip)
         action: torch.Tensor = self._net(normal).clamp(self._low, self._high)
-        return action
+        return action.to(obs.device)
 
 
 def _mlp(state_dict: Mapping[str, torch.Tensor], activation: str) -> nn.Sequential:

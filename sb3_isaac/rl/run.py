@@ -37,7 +37,7 @@ NOT_IN_ZIP = ("_last_obs", "_last_episode_starts", "_last_original_obs", "ep_inf
 
 def new_run_folder(root: Path, algo: str, env: str) -> Path:
     """``<root>/<algo>/<env>_<k>`` with the first k that is free, made here."""
-    parent = root / algo
+    parent, env = root / algo, env.replace(":", "-")  # a client's package:task
     try:
         parent.mkdir(parents=True, exist_ok=True)
         for k in range(1, 100_000):
@@ -118,15 +118,20 @@ def task_state(model: Any) -> Dict[str, Any]:
 
 
 def restore_task_state(model: Any, state: Mapping[str, Any]) -> None:
-    """Put ``task_state(model)`` back, so that ``learn(reset_num_timesteps=False)`` goes on without a reset."""
+    """Put ``task_state(model)`` back, so that ``learn(reset_num_timesteps=False)`` goes on without a reset.
+
+    Where the environment could not save its own state, a reset it is.
+    """
     env: VecEnv = model.get_env()
-    unwrap(env).load_state_dict(state["env"])
+    goes_on = bool(state["env"]["env"])
+    if goes_on:
+        unwrap(env).load_state_dict(state["env"])
     normalizer = unwrap_vec_normalize(env)
     if normalizer is not None and "discounted_returns" in state:
         normalizer.returns = state["discounted_returns"].numpy().copy()
     model.ep_info_buffer = deque(state["episodes"], maxlen=model._stats_window_size)
     model.ep_success_buffer = deque(maxlen=model._stats_window_size)
-    model._last_obs = _arrays(state["last_obs"])
+    model._last_obs = _arrays(state["last_obs"]) if goes_on else None  # SB3 resets where there is none
     model._last_episode_starts = state["last_episode_starts"].numpy().copy()
     torch.set_rng_state(state["random"]["torch"])
     if len(state["random"]["cuda"]) == torch.cuda.device_count() > 0:

@@ -13,6 +13,7 @@ from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
 from stable_baselines3.common.vec_env import VecEnv
 
+from sb3_isaac.clients import is_client
 from sb3_isaac.config import TrainConfig
 from sb3_isaac.errors import UserError
 from sb3_isaac.files import write_text
@@ -83,8 +84,9 @@ def _callbacks(config: TrainConfig, run: Path,
                settings: Settings) -> Tuple[List[BaseCallback], TrainingLog, Evaluation]:
     """In order: the learning rate reads the last update, the log is filled, the state evaluated, shown and saved."""
     options = eval_options(config.env, dict(config.env_kwargs), None)
+    # A client has no stop rule, and Isaac Gym no room for a second simulation in a process.
     evaluation = Evaluation(lambda: IsaacVecEnv(config.env, num_envs=settings.eval_episodes, **options),
-                            every=settings.eval_every, stop=settings.early_stop)
+                            every=0 if is_client(config.env) else settings.eval_every, stop=settings.early_stop)
     checkpoints = RunCheckpoints(run, config, settings.save_every, settings.latest_every,
                                  about={"settings": asdict(settings)}, stops=lambda: evaluation.stopped)
     log = TrainingLog(asides=(evaluation, checkpoints))

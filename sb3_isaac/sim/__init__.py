@@ -15,6 +15,7 @@ from typing import Any, Dict, Mapping, Optional, Protocol, Tuple, Union
 import torch
 
 from sb3_isaac.errors import UserError, number_above_zero, unknown, whole_number
+from sb3_isaac.gymcompat.install import install
 from sb3_isaac.robots import Robot
 
 SIMULATORS = ("auto", "mujoco", "isaacgym")
@@ -100,7 +101,9 @@ def make_simulator(sim: str, robot: Robot, num_envs: int, *, device: Union[str, 
                    physics_dt: float = 0.01, substeps: int = 2, threads: Optional[int] = None) -> Simulator:
     """N robots on the simulator `sim`.
 
-    :param sim: ``auto`` is ``isaacgym`` if that was imported already, else ``mujoco``.
+    :param sim: ``isaacgym`` is NVIDIA's where that is installed, and its emulation elsewhere; ``auto`` is
+        ``isaacgym`` if that was imported already, else ``mujoco``.
+    :param device: of the simulation's tensors; ``auto`` is the CPU, and the GPU for NVIDIA's Isaac Gym.
     :param physics_dt: seconds of a physics step; a control step takes ``substeps`` of them.
     :param threads: physics threads on the CPU, by default one for each available core.
     """
@@ -111,7 +114,10 @@ def make_simulator(sim: str, robot: Robot, num_envs: int, *, device: Union[str, 
     if sim not in SIMULATORS:
         raise unknown("sim", sim, SIMULATORS)
     if sim == "isaacgym" or (sim == "auto" and "isaacgym" in sys.modules):
-        raise UserError("sim='isaacgym' has no backend in this version: use sim='mujoco', which runs everywhere.")
+        install("auto", threads=threads)
+        module = importlib.import_module("sb3_isaac.sim.isaacgym")
+        return module.IsaacGymSimulator(robot, num_envs, device=str(device), physics_dt=physics_dt, substeps=substeps,
+                                        threads=threads)
     if str(device) not in ("auto", "cpu"):
         raise UserError(f"device {str(device)!r} is not where sim='mujoco' runs: use device='cpu' or 'auto' for it; "
                         "the learner's device is the algorithm's own argument.")

@@ -1,0 +1,103 @@
+"""``sb3-isaac run script.py ...``: a program written for Isaac Gym, unmodified, on NVIDIA's package or on MuJoCo."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import runpy
+import sys
+import traceback
+from pathlib import Path
+from typing import Any, Dict, Iterator
+
+from sb3_isaac.cli.main import positive
+from sb3_isaac.errors import UserError
+from sb3_isaac.gymcompat.install import CHOICES, install
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What to run, and on what."""
+    add = parser.add_argument
+    add("--sim", choices=CHOICES, default="auto",
+        help="isaacgym is NVIDIA's package, mujoco its emulation; auto is the former where it is installed")
+    add("--cuda-to-cpu", action="store_true", help="give the CPU to a program that asks the emulation for cuda:0")
+    add("--legacy-numpy", action="store_true", help="give numpy its old names back, such as np.float and np.int")
+    add("--threads", type=positive, help="physics threads of the emulation (default: one for each core)")
+    add("--audit", action="store_true", help="run nothing: list the Isaac Gym API that a script or folder uses")
+    add("script", metavar="SCRIPT", help="a Python program (with --audit a program or a folder of them)")
+    add("args", nargs=argparse.REMAINDER, metavar="...", help="the program's own arguments")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run or audit the program; its exit code is ours."""
+    if args.audit:
+        from sb3_isaac.gymcompat.audit import audit, table
+
+        if args.args:
+            raise UserError(f"--audit was given {' '.join(args.args)!r} besides {args.script}: give one script or "
+                            "folder, after the flag.")
+        print(table(audit(Path(args.script))))
+        return 0
+    script = Path(args.script)
+    if not script.is_file():
+        raise UserError(f"there is no program {args.script!r}: give the path of a Python file.")
+    which = install(args.sim, cuda_to_cpu=args.cuda_to_cpu, threads=args.threads)
+    if args.legacy_numpy:
+        restore_numpy_names()
+    sys.argv = [args.script, *args.args]
+    sys.path[0] = str(script.resolve().parent)
+    with _cuda_to_cpu() if args.cuda_to_cpu and which == "mujoco" else contextlib.nullcontext(), _sentences():
+        runpy.run_path(args.script, run_name="__main__")
+    return 0
+
+
+@contextlib.contextmanager
+def _cuda_to_cpu() -> Iterator[None]:
+    from sb3_isaac.gymcompat.on_cpu import CudaToCpu
+
+    with CudaToCpu():
+        yield
+
+
+@contextlib.contextmanager
+def _sentences() -> Iterator[None]:
+    """Say where in the program a mistake came up, and which flag helps against numpy's and CUDA's absences."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{str(error).rstrip('.')} ({_place(error)}).") from error
+    except AttributeError as error:
+        if "module 'numpy' has no attribute" not in str(error):
+            raise
+        raise UserError(f"the program uses a name that this numpy does not have any more ({_place(error)}): start it "
+                        "with 'sb3-isaac run --legacy-numpy'.") from error
+    except (RuntimeError, AssertionError) as error:
+        if not any(text in str(error) for text in ("Found no NVIDIA driver", "not compiled with CUDA")):
+            raise
+        raise UserError(f"the program asks for a CUDA device and there is none ({_place(error)}): start it with "
+                        "'sb3-isaac run --cuda-to-cpu'.") from error
+
+
+def _place(error: BaseException) -> str:
+    """Where the program itself stood: the last line that is neither ours nor a library's."""
+    package = str(Path(__file__).resolve().parents[1])
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__)
+              if not frame.filename.startswith(package) and "site-packages" not in frame.filename
+              and "runpy" not in frame.filename]
+    return f"at {frames[-1].filename}:{frames[-1].lineno}" if frames else "at its start"
+
+
+def restore_numpy_names() -> None:
+    """Names that numpy 1.24 and 2.0 took away, as they were; those that numpy has stay as they are."""
+    import numpy as np
+
+    old: Dict[str, Any] = {
+        "float": float, "int": int, "bool": bool, "object": object, "complex": complex, "str": str, "long": int,
+        "unicode": str, "float_": np.float64, "complex_": np.complex128, "unicode_": np.str_, "string_": np.bytes_,
+        "Inf": np.inf, "Infinity": np.inf, "infty": np.inf, "PINF": np.inf, "NINF": -np.inf, "NaN": np.nan,
+        "product": np.prod, "cumproduct": np.cumprod, "alltrue": np.all, "sometrue": np.any, "round_": np.round,
+        "in1d": np.isin, "row_stack": np.vstack, "asfarray": lambda a, dtype=np.float64: np.asarray(a, dtype=dtype),
+    }
+    for name, value in old.items():
+        if name not in vars(np):
+            setattr(np, name, value)

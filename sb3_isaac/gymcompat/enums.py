@@ -1,0 +1,56 @@
+"""Isaac Gym's enumerations. They are whole numbers, so they stand in structured arrays and compare with plain ints."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Dict
+
+DofDriveMode = IntEnum("DofDriveMode", "DOF_MODE_NONE DOF_MODE_POS DOF_MODE_VEL DOF_MODE_EFFORT", start=0)
+DofType = IntEnum("DofType", "DOF_INVALID DOF_ROTATION DOF_TRANSLATION", start=0)
+JointType = IntEnum("JointType", "JOINT_INVALID JOINT_FIXED JOINT_REVOLUTE JOINT_PRISMATIC JOINT_BALL JOINT_PLANAR "
+                                 "JOINT_FLOATING", start=0)
+SimType = IntEnum("SimType", "SIM_PHYSX SIM_FLEX", start=0)
+UpAxis = IntEnum("UpAxis", "UP_AXIS_Y UP_AXIS_Z", start=0)
+IndexDomain = IntEnum("IndexDomain", "DOMAIN_ACTOR DOMAIN_ENV DOMAIN_SIM", start=0)
+CoordinateSpace = IntEnum("CoordinateSpace", "ENV_SPACE LOCAL_SPACE GLOBAL_SPACE", start=0)
+ContactCollection = IntEnum("ContactCollection", "CC_NEVER CC_LAST_SUBSTEP CC_ALL_SUBSTEPS", start=0)
+MeshType = IntEnum("MeshType", "MESH_NONE MESH_VISUAL MESH_COLLISION MESH_VISUAL_AND_COLLISION", start=0)
+MeshNormalMode = IntEnum("MeshNormalMode", "FROM_ASSET COMPUTE_PER_VERTEX COMPUTE_PER_FACE", start=0)
+ImageType = IntEnum("ImageType", "IMAGE_COLOR IMAGE_DEPTH IMAGE_SEGMENTATION IMAGE_OPTICAL_FLOW", start=0)
+CameraFollowMode = IntEnum("CameraFollowMode", "FOLLOW_POSITION FOLLOW_TRANSFORM", start=0)
+TendonType = IntEnum("TendonType", "TENDON_FIXED TENDON_SPATIAL", start=0)
+TensorDataType = IntEnum("TensorDataType", "DTYPE_FLOAT32 DTYPE_UINT32 DTYPE_UINT64 DTYPE_UINT8 DTYPE_INT16", start=0)
+MouseInput = IntEnum("MouseInput", "MOUSE_LEFT_BUTTON MOUSE_RIGHT_BUTTON MOUSE_MIDDLE_BUTTON MOUSE_FORWARD_BUTTON "
+                                   "MOUSE_BACK_BUTTON MOUSE_SCROLL_RIGHT MOUSE_SCROLL_LEFT MOUSE_SCROLL_UP "
+                                   "MOUSE_SCROLL_DOWN MOUSE_MOVE_RIGHT MOUSE_MOVE_LEFT MOUSE_MOVE_UP MOUSE_MOVE_DOWN",
+                     start=0)
+KeyboardInput = IntEnum(
+    "KeyboardInput",
+    "KEY_SPACE KEY_APOSTROPHE KEY_COMMA KEY_MINUS KEY_PERIOD KEY_SLASH KEY_0 KEY_1 KEY_2 KEY_3 KEY_4 KEY_5 KEY_6 KEY_7 "
+    "KEY_8 KEY_9 KEY_SEMICOLON KEY_EQUAL KEY_A KEY_B KEY_C KEY_D KEY_E KEY_F KEY_G KEY_H KEY_I KEY_J KEY_K KEY_L KEY_M "
+    "KEY_N KEY_O KEY_P KEY_Q KEY_R KEY_S KEY_T KEY_U KEY_V KEY_W KEY_X KEY_Y KEY_Z KEY_LEFT_BRACKET KEY_BACKSLASH "
+    "KEY_RIGHT_BRACKET KEY_ESCAPE KEY_TAB KEY_ENTER KEY_BACKSPACE KEY_INSERT KEY_DEL KEY_RIGHT KEY_LEFT KEY_DOWN "
+    "KEY_UP KEY_PAGE_UP KEY_PAGE_DOWN KEY_HOME KEY_END KEY_CAPS_LOCK KEY_SCROLL_LOCK KEY_NUM_LOCK KEY_PRINT_SCREEN "
+    "KEY_PAUSE KEY_F1 KEY_F2 KEY_F3 KEY_F4 KEY_F5 KEY_F6 KEY_F7 KEY_F8 KEY_F9 KEY_F10 KEY_F11 KEY_F12 KEY_NUMPAD_0 "
+    "KEY_NUMPAD_1 KEY_NUMPAD_2 KEY_NUMPAD_3 KEY_NUMPAD_4 KEY_NUMPAD_5 KEY_NUMPAD_6 KEY_NUMPAD_7 KEY_NUMPAD_8 "
+    "KEY_NUMPAD_9 KEY_NUMPAD_DEL KEY_NUMPAD_DIVIDE KEY_NUMPAD_MULTIPLY KEY_NUMPAD_SUBTRACT KEY_NUMPAD_ADD "
+    "KEY_NUMPAD_ENTER KEY_NUMPAD_EQUAL KEY_LEFT_SHIFT KEY_LEFT_CONTROL KEY_LEFT_ALT KEY_LEFT_SUPER KEY_RIGHT_SHIFT "
+    "KEY_RIGHT_CONTROL KEY_RIGHT_ALT KEY_RIGHT_SUPER KEY_MENU KEY_GRAVE_ACCENT", start=0)
+
+AXIS_X, AXIS_Y, AXIS_Z, AXIS_TRANSLATION = 1, 2, 4, 7
+AXIS_TWIST, AXIS_SWING_1, AXIS_SWING_2, AXIS_ROTATION = 8, 16, 32, 56
+AXIS_NONE, AXIS_ALL = 0, 63
+STATE_NONE, STATE_POS, STATE_VEL, STATE_ALL = 0, 1, 2, 3
+RIGID_BODY_NONE, RIGID_BODY_DISABLE_GRAVITY, RIGID_BODY_DISABLE_SIMULATION = 0, 1, 2
+RIGID_BODY_ENABLE_GYROSCOPIC_FORCES = 4
+INVALID_HANDLE = -1
+DEFAULT_VIEWER_WIDTH, DEFAULT_VIEWER_HEIGHT = 1600, 900
+
+ENUMS = (DofDriveMode, DofType, JointType, SimType, UpAxis, IndexDomain, CoordinateSpace, ContactCollection, MeshType,
+         MeshNormalMode, ImageType, CameraFollowMode, TendonType, TensorDataType, MouseInput, KeyboardInput)
+
+
+def members() -> Dict[str, int]:
+    """All members by their name, for ``gymapi`` has them at its top level too."""
+    return {name: member for kind in ENUMS for name, member in kind.__members__.items()}
+

@@ -1,0 +1,313 @@
+"""The Isaac Gym simulator, written against ``isaacgym.gymapi`` and ``gymtorch`` alone.
+
+On a machine with NVIDIA's package these lines run on PhysX; elsewhere they run, the same, on
+:mod:`sb3_isaac.gymcompat`. Whoever imports this module has settled before which of the two ``isaacgym`` is.
+
+Conventions end here: Isaac Gym's quaternions are (x, y, z, w), its joints in the asset's order.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
+
+import isaacgym  # before torch, as NVIDIA's package demands
+import torch
+from isaacgym import gymapi, gymtorch
+
+from sb3_isaac.errors import UserError
+from sb3_isaac.robots import Robot
+from sb3_isaac.sim import SimState
+
+GRAVITY_M_S2 = 9.81
+FRICTION = 0.8
+"""Of ground and robot alike, so that it holds however two frictions are combined: dry rubber on concrete."""
+
+
+class IsaacGymSimulator:
+    """N robots in Isaac Gym (see :class:`~sb3_isaac.sim.Simulator`), each in an environment of its own.
+
+    ``SimState`` is made of views of Isaac Gym's own tensors wherever the layouts agree. After ``reset`` Isaac Gym knows
+    the contacts and the poses of the bodies only at the next step: until then the contacts of the robots that were
+    reset are 0, and their bodies are where they would be in the default pose.
+
+    ``joint_torque`` is kp (target − q) − kd q̇ within the limits, from the state before the last physics step.
+    A saved simulation goes on from the same state, and not bit for bit: the solver's memory cannot be read.
+
+    :param device: ``auto`` is ``cuda:0`` where torch has one and ``isaacgym`` is NVIDIA's, else ``cpu``.
+    :param physics_dt: seconds of one physics step.
+    :param substeps: physics steps in a control step.
+    :param threads: physics threads on a CPU.
+    """
+
+    def __init__(self, robot: Robot, num_envs: int, *, device: str = "auto", physics_dt: float = 0.01,
+                 substeps: int = 2, threads: Optional[int] = None) -> None:
+        self.robot, self.num_envs, self.substeps = robot, num_envs, substeps
+        self.control_dt, self.physics_s = physics_dt * substeps, 0.0
+        self.device = _device(device)
+        self._gym = gymapi.acquire_gym()
+        self._sim = self._create_sim(physics_dt, threads)
+        self._create_envs()
+        self._gym.prepare_sim(self._sim)
+        self._wrap_tensors()
+        self.friction = torch.full((num_envs,), FRICTION, device=self.device)
+        self.bad = torch.zeros(num_envs, dtype=torch.bool, device=self.device)
+        self.state = self._views()
+        self._measure_default_pose()
+
+    # ---- making the scene
+
+    def _create_sim(self, physics_dt: float, threads: Optional[int]) -> Any:
+        on_gpu, params = self.device.type == "cuda", gymapi.SimParams()
+        params.dt, params.substeps = physics_dt, 1
+        params.up_axis, params.gravity = gymapi.UP_AXIS_Z, gymapi.Vec3(0.0, 0.0, -GRAVITY_M_S2)
+        params.use_gpu_pipeline = params.physx.use_gpu = on_gpu
+        params.physx.solver_type = 1  # temporal Gauss-Seidel
+        params.physx.num_position_iterations, params.physx.num_velocity_iterations = 4, 1
+        params.physx.contact_offset, params.physx.rest_offset = 0.01, 0.0
+        if threads is not None:
+            params.physx.num_threads = threads
+        no_graphics = -1
+        sim = self._gym.create_sim(self.device.index or 0, no_graphics, gymapi.SIM_PHYSX, params)
+        if sim is None:
+            raise UserError(f"Isaac Gym could not start on {self.device}: see what it printed above.")
+        ground = gymapi.PlaneParams()
+        ground.normal = gymapi.Vec3(0.0, 0.0, 1.0)
+        ground.static_friction = ground.dynamic_friction = FRICTION
+        self._gym.add_ground(sim, ground)
+        return sim
+
+    def _create_envs(self) -> None:
+        """One robot in each environment. The environments lie on one another and do not meet, so that positions are
+        the same in an environment's frame and in the world's."""
+        gym, asset = self._gym, self._load_asset()
+        dofs = self._dof_properties(asset)
+        start, nowhere = gymapi.Transform(), gymapi.Vec3(0.0, 0.0, 0.0)
+        start.p = gymapi.Vec3(0.0, 0.0, self.robot.base_height_m)
+        actors = []
+        for i in range(self.num_envs):
+            env = gym.create_env(self._sim, nowhere, nowhere, math.ceil(math.sqrt(self.num_envs)))
+            no_self_collision = 1
+            actor = gym.create_actor(env, asset, start, self.robot.name, i, no_self_collision)
+            gym.set_actor_dof_properties(env, actor, dofs)
+            actors.append(gym.get_actor_index(env, actor, gymapi.DOMAIN_SIM))
+            if i == 0:
+                masses = [body.mass for body in gym.get_actor_rigid_body_properties(env, actor)]
+                self.weight_n = GRAVITY_M_S2 * sum(masses)
+        self._actors = torch.tensor(actors, dtype=torch.int32, device=self.device)
+
+    def _load_asset(self) -> Any:
+        gym, path, options = self._gym, Path(self.robot.mjcf), gymapi.AssetOptions()
+        options.default_dof_drive_mode = int(gymapi.DOF_MODE_POS)
+        options.angular_damping = options.linear_damping = 0.0
+        asset = gym.load_asset(self._sim, str(path.parent), path.name, options)
+        if asset is None:
+            raise UserError(f"robot {self.robot.name!r} has mjcf={self.robot.mjcf!r}: give a file that Isaac Gym can "
+                            "load; it printed above what it does not like.")
+        shapes = gym.get_asset_rigid_shape_properties(asset)
+        for shape in shapes:
+            shape.friction = FRICTION
+        gym.set_asset_rigid_shape_properties(asset, shapes)
+        self.body_names = tuple(gym.get_asset_rigid_body_names(asset))
+        self._dof_names: List[str] = list(gym.get_asset_dof_names(asset))
+        robot = self.robot
+        if sorted(self._dof_names) != sorted(robot.joints):
+            raise UserError(f"robot {robot.name!r} names the joints {', '.join(robot.joints)}, and {robot.mjcf} has "
+                            f"{', '.join(self._dof_names)}: name those.")
+        for name in (robot.trunk, *robot.feet, *robot.penalised_bodies, *robot.terminal_bodies):
+            if name not in self.body_names:
+                raise UserError(f"robot {robot.name!r} names body {name!r}, which {robot.mjcf} does not have: it has "
+                                f"{', '.join(sorted(self.body_names))}.")
+        return asset
+
+    def _dof_properties(self, asset: Any) -> Any:
+        """Position drives: Isaac Gym's take the place of a joint's own damping, which is therefore added to theirs."""
+        props = self._gym.get_asset_dof_properties(asset)
+        limits = dict(zip(self.robot.joints, self.robot.torque_limit_nm))
+        for i, name in enumerate(self._dof_names):
+            props["driveMode"][i] = int(gymapi.DOF_MODE_POS)
+            props["stiffness"][i] = self.robot.kp
+            props["damping"][i] += self.robot.kd
+            props["effort"][i] = limits[name]
+        in_order = [self._dof_names.index(name) for name in self.robot.joints]
+        low, high = ([float(v) for v in props[side][in_order]] for side in ("lower", "upper"))
+        self._low, self._high = torch.tensor(low, device=self.device), torch.tensor(high, device=self.device)
+        self._torque_limit = torch.tensor(self.robot.torque_limit_nm, device=self.device)
+        return props
+
+    # ---- tensors
+
+    def _wrap_tensors(self) -> None:
+        """Isaac Gym's state tensors, whose memory stays where it is: (N, 13), (N, J, 2), (N, B, 13), (N, B, 3)."""
+        gym, sim, n = self._gym, self._sim, self.num_envs
+        self._root = gymtorch.wrap_tensor(gym.acquire_actor_root_state_tensor(sim))
+        self._dof = gymtorch.wrap_tensor(gym.acquire_dof_state_tensor(sim)).view(n, -1, 2)
+        self._bodies = gymtorch.wrap_tensor(gym.acquire_rigid_body_state_tensor(sim)).view(n, -1, 13)
+        self._contact = gymtorch.wrap_tensor(gym.acquire_net_contact_force_tensor(sim)).view(n, -1, 3)
+        self._refresh()
+
+    def _views(self) -> SimState:
+        joints = len(self.robot.joints)
+        self._order = _columns([self._dof_names.index(name) for name in self.robot.joints], self.device)
+        self._inverse = _columns([self.robot.joints.index(name) for name in self._dof_names], self.device)
+        if isinstance(self._order, slice):
+            joint_pos, joint_vel = self._dof[..., 0], self._dof[..., 1]
+        else:
+            joint_pos, joint_vel = torch.zeros(2, self.num_envs, joints, device=self.device)
+        return SimState(
+            root_pos_w=self._root[:, 0:3], root_quat_w=self._root[:, [6, 3, 4, 5]],
+            root_lin_vel_w=self._root[:, 7:10], root_ang_vel_w=self._root[:, 10:13],
+            joint_pos=joint_pos, joint_vel=joint_vel,
+            joint_torque=torch.zeros(self.num_envs, joints, device=self.device),
+            body_pos_w=self._bodies[..., 0:3], contact_force_w=self._contact)
+
+    def _refresh(self) -> None:
+        self._gym.refresh_actor_root_state_tensor(self._sim)
+        self._gym.refresh_dof_state_tensor(self._sim)
+        self._gym.refresh_rigid_body_state_tensor(self._sim)
+        self._gym.refresh_net_contact_force_tensor(self._sim)
+
+    def _follow(self) -> None:
+        """Bring up to date what is no view of Isaac Gym's tensors."""
+        state, root = self.state, self._root
+        state.root_quat_w[:, 0].copy_(root[:, 6])
+        state.root_quat_w[:, 1:].copy_(root[:, 3:6])
+        if not isinstance(self._order, slice):
+            state.joint_pos.copy_(self._dof[..., 0][:, self._order])
+            state.joint_vel.copy_(self._dof[..., 1][:, self._order])
+
+    def _measure_default_pose(self) -> None:
+        """Where the bodies (B, 3) m are from the root's origin, in its frame: read after one step of free fall."""
+        n, joints = self.num_envs, len(self.robot.joints)
+        kw: Dict[str, Any] = {"device": self.device}
+        default = torch.tensor(self.robot.default_joint_pos, **kw).expand(n, joints)
+        level, high, still = torch.zeros(n, 4, **kw), torch.zeros(n, 3, **kw), torch.zeros(n, 3, **kw)
+        level[:, 0], high[:, 2] = 1.0, 10.0
+        self._bodies_b = torch.zeros(len(self.body_names), 3, **kw)
+        self.reset(torch.ones(n, dtype=torch.bool, **kw), high, level, still, still, default,
+                   torch.zeros(n, joints, **kw))
+        self.step(default.clone())
+        self._bodies_b.copy_(self.state.body_pos_w[0] - self.state.root_pos_w[0])
+        self.physics_s = 0.0
+
+    # ---- the Simulator's surface
+
+    def step(self, targets: torch.Tensor) -> None:
+        """See :meth:`Simulator.step`."""
+        shape = (self.num_envs, len(self.robot.joints))
+        if tuple(targets.shape) not in (shape, (self.substeps, *shape)):
+            raise UserError(f"targets have shape {tuple(targets.shape)}: give {shape}, or {(self.substeps, *shape)} "
+                            "with one for each physics step.")
+        start = time.perf_counter()
+        for i in range(self.substeps):
+            if targets.dim() == 3 or i == 0:
+                self._aim(targets if targets.dim() == 2 else targets[i])
+            if i == self.substeps - 1:
+                self._set_torque(self._target)
+            self._gym.simulate(self._sim)
+            if self.device.type == "cpu":
+                self._gym.fetch_results(self._sim, True)
+            if i < self.substeps - 1:
+                self._gym.refresh_dof_state_tensor(self._sim)
+                self._follow()
+        self._refresh()
+        self._follow()
+        self.physics_s += time.perf_counter() - start
+        finite = torch.isfinite(self._root).all(dim=1) & torch.isfinite(self._dof).flatten(1).all(dim=1)
+        torch.logical_not(finite, out=self.bad)
+
+    def _aim(self, targets: torch.Tensor) -> None:
+        """Targets (N, J) rad, within the joints' ranges, to the drives."""
+        self._target = torch.maximum(torch.minimum(targets, self._high), self._low)
+        self._in_asset_order = self._target[:, self._inverse].contiguous()
+        self._gym.set_dof_position_target_tensor(self._sim, gymtorch.unwrap_tensor(self._in_asset_order))
+
+    def _set_torque(self, target: torch.Tensor) -> None:
+        torque = self.robot.kp * (target - self.state.joint_pos) - self.robot.kd * self.state.joint_vel
+        self.state.joint_torque.copy_(torch.maximum(torch.minimum(torque, self._torque_limit), -self._torque_limit))
+
+    def reset(self, mask: torch.Tensor, root_pos_w: torch.Tensor, root_quat_w: torch.Tensor,
+              root_lin_vel_w: torch.Tensor, root_ang_vel_w: torch.Tensor,
+              joint_pos: torch.Tensor, joint_vel: torch.Tensor) -> None:
+        """See :meth:`Simulator.reset`. Isaac Gym takes actor indices, which are made of the mask here."""
+        ids = mask.nonzero().flatten()
+        if len(ids) == 0:
+            return
+        quat = root_quat_w[ids]
+        self._root[ids] = torch.cat((root_pos_w[ids], quat[:, 1:], quat[:, :1], root_lin_vel_w[ids],
+                                     root_ang_vel_w[ids]), dim=1)
+        self._dof[ids] = torch.stack((joint_pos[ids][:, self._inverse], joint_vel[ids][:, self._inverse]), dim=2)
+        self._push(ids)
+        self._contact[ids] = 0.0
+        self._bodies[ids, :, :3] = root_pos_w[ids][:, None] + _rotated(quat, self._bodies_b)
+        self._follow()
+        torque = -self.robot.kd * joint_vel[ids]
+        self.state.joint_torque[ids] = torch.maximum(torch.minimum(torque, self._torque_limit), -self._torque_limit)
+        self.bad[ids] = False
+
+    def _push(self, ids: torch.Tensor) -> None:
+        """Hand the rows `ids` of the root and joint states to the simulation."""
+        actors = self._actors[ids].contiguous()
+        indices, count = gymtorch.unwrap_tensor(actors), len(actors)
+        self._gym.set_actor_root_state_tensor_indexed(self._sim, gymtorch.unwrap_tensor(self._root), indices, count)
+        self._gym.set_dof_state_tensor_indexed(self._sim, gymtorch.unwrap_tensor(self._dof), indices, count)
+        self._used = actors  # Isaac Gym reads it at the next step
+
+    def camera(self, name: str, width: int, height: int) -> torch.Tensor:
+        """See :meth:`Simulator.camera`."""
+        raise NotImplementedError("cameras as observations are not available on sim='isaacgym'.")
+
+    def make_renderer(self, width: int, height: int) -> Any:
+        """See :meth:`Simulator.make_renderer`."""
+        raise UserError("there are no pictures of sim='isaacgym': make the environment with sim='mujoco' to see it.")
+
+    def state_dict(self) -> Dict[str, Any]:
+        """See :meth:`Simulator.state_dict`."""
+        return {"sim": "isaacgym", "joint_torque": self.state.joint_torque.clone(),
+                **{name: getattr(self, name).clone() for name in self._STATE}}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """See :meth:`Simulator.load_state_dict`."""
+        if state.get("sim") != "isaacgym" or state["_dof"].shape != self._dof.shape:
+            raise UserError("the saved simulation is one of another simulator, robot or number of environments: "
+                            "continue with the same sim, robot and num_envs.")
+        for name in self._STATE:
+            getattr(self, name).copy_(state[name])
+        self.state.joint_torque.copy_(state["joint_torque"])
+        self._push(torch.arange(self.num_envs, device=self.device))
+        self._follow()
+
+    _STATE = ("_root", "_dof", "_bodies", "_contact", "bad")
+
+    def close(self) -> None:
+        """See :meth:`Simulator.close`."""
+        if self._sim is not None:
+            self._gym.destroy_sim(self._sim)
+            self._sim = None
+
+
+def _device(name: str) -> torch.device:
+    emulated = bool(getattr(isaacgym, "__emulated__", False))
+    if name == "auto":
+        return torch.device("cuda:0" if torch.cuda.is_available() and not emulated else "cpu")
+    if emulated and str(name) != "cpu":
+        raise UserError(f"device {str(name)!r} is not where Isaac Gym is emulated: use device='cpu' or 'auto'.")
+    try:
+        return torch.zeros(1, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"device {name!r} is not available here: give 'auto', 'cpu', or a device that this PyTorch "
+                        "has, such as 'cuda:0'.") from error
+
+
+def _columns(ids: Sequence[int], device: torch.device) -> Union[slice, torch.Tensor]:
+    """An index of these columns: a slice where it is all of them in order, which copies nothing."""
+    return slice(None) if list(ids) == list(range(len(ids))) else torch.tensor(ids, device=device)
+
+
+def _rotated(quat: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+    """Points (B, 3) of a body's frame in each of the frames (N, 4): (N, B, 3)."""
+    w, u = quat[:, None, :1], quat[:, None, 1:].expand(-1, len(points), -1)
+    t = 2.0 * torch.linalg.cross(u, points.expand(len(quat), -1, -1))
+    return points + w * t + torch.linalg.cross(u, t)

@@ -1,0 +1,208 @@
+"""Clients: a program written for Isaac Gym, as an SB3 VecEnv and as a run of ``sb3-isaac train``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any, Iterator
+
+import client_program
+import numpy as np
+import pytest
+import torch
+from isaacgym_helpers import emulation, python, write
+
+from sb3_isaac import PPO, IsaacVecEnv, UserError, VecNormalize
+from sb3_isaac.cli.main import main
+from sb3_isaac.clients import env_options, make_tensor_env
+from sb3_isaac.clients.legged_gym import LeggedGymEnv
+
+__all__ = ["emulation"]
+PACKAGE = "cart_client"
+pytestmark = [pytest.mark.usefixtures("emulation"), pytest.mark.filterwarnings("ignore:.*loses the last observation")]
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """A folder with the client's package in it."""
+    for name, text in client_program.files(PACKAGE).items():
+        write((tmp_path / "site" / PACKAGE / name).parent, {Path(name).name: text})
+    return tmp_path / "site"
+
+
+@pytest.fixture(autouse=True)
+def importable(site: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.syspath_prepend(str(site))
+    yield
+    for name in [name for name in sys.modules if name.split(".")[0] == PACKAGE]:
+        del sys.modules[name]
+
+
+def live(num_envs: int = 4, **cfg: Any) -> Any:
+    """The client's environment, made by its own means."""
+    from cart_client.envs import CartCfg, task_registry
+    from isaacgym import gymapi, gymutil
+
+    CartCfg.env.num_envs = num_envs
+    for name, value in cfg.items():
+        setattr(CartCfg.env, name, value)
+    params = gymapi.SimParams()
+    gymutil.parse_sim_config({"dt": 0.01, "up_axis": 1, "substeps": 1}, params)
+    return task_registry.task_classes["cart"](CartCfg, params, gymapi.SIM_PHYSX, "cpu", True)
+
+
+def test_a_live_environment_is_a_vec_env() -> None:
+    client = live(num_privileged_obs=1)
+    env = IsaacVecEnv(client, stagger=False, seed=0)
+    assert env.num_envs == 4 and set(env.observation_space.spaces) == {"policy", "critic"}
+    assert env.action_space.low.tolist() == [-10.0] and env.action_space.high.tolist() == [10.0]
+    first = env.reset()
+    kept = {name: value.copy() for name, value in first.items()}
+    obs, reward, dones, infos = env.step(np.full((4, 1), 0.3, dtype=np.float32))
+    assert all(np.array_equal(first[name], kept[name]) for name in kept), "what was handed out is a copy"
+    assert obs["policy"].shape == (4, 3) and obs["policy"].dtype == reward.dtype == np.float32
+    np.testing.assert_allclose(obs["policy"], client.obs_buf.numpy())
+    np.testing.assert_allclose(obs["policy"][:, 2], 0.3, rtol=1e-6)
+    assert (obs["critic"] == 2).all() and not dones.any() and infos == [{}] * 4
+    assert "time_outs" in client.extras  # left over from the reset, and no time-out of this step
+    env.step(np.full((4, 1), 1000.0, dtype=np.float32))
+    assert client.actions.tolist() == [[10.0]] * 4, "actions are bounded"
+    env.close()
+
+
+def test_ends_are_told_apart_and_end_with_what_was_seen_last() -> None:
+    """Carts 0 and 1 are pushed off the rail; the others run out of time after 20 steps and one."""
+    client = live(episode_steps=20)
+    env = IsaacVecEnv(client, stagger=False, seed=0)
+    env.reset_tensor()
+    push = torch.tensor([[5.0], [-5.0], [0.0], [0.0]])
+    lengths, fell, before = torch.zeros(4), torch.zeros(4, dtype=torch.bool), None
+    for i in range(1, 22):
+        client.dof[2:] *= 0.0  # they stay in the middle
+        client.gym.set_dof_state_tensor(client.sim, unwrapped(client.dof))
+        before = {group: value.clone() for group, value in env.env._obs.items()}
+        step = env.step_tensor(push)
+        fell |= step.terminated
+        lengths[(step.terminated | step.truncated) & (lengths == 0)] = i
+        over = step.terminated | step.truncated
+        assert not (step.terminated & step.truncated).any()
+        assert torch.equal(step.final_obs["policy"][over], before["policy"][over])
+        assert torch.equal(step.final_obs["policy"][~over], step.obs["policy"][~over])
+        assert torch.equal(step.log["fall"], step.terminated)
+    assert fell.tolist() == [True, True, False, False]
+    assert lengths[2:].tolist() == [20.0, 20.0] and (lengths[:2] < 20).all()  # reset() made a step already
+    values = env.statistics.read()
+    assert values["rollout/timeouts"] >= 2 and values["rollout/falls"] >= 2 and values["rollout/ep_len_mean"] <= 21
+
+
+def unwrapped(tensor: torch.Tensor) -> Any:
+    from isaacgym import gymtorch
+
+    return gymtorch.unwrap_tensor(tensor)
+
+
+def test_stale_and_absent_time_outs() -> None:
+    """``extras["time_outs"]`` of a step without a reset is an older one's, and absent before the first reset."""
+    client = live()
+    env = LeggedGymEnv(client, stagger=False)
+    env.reset()
+    client.extras.clear()
+    assert not env.step(torch.zeros(4, 1)).truncated.any()
+    client.extras["time_outs"] = torch.ones(4, dtype=torch.bool)
+    step = env.step(torch.zeros(4, 1))
+    assert not step.truncated.any() and not step.terminated.any()
+
+
+def test_first_episodes_are_staggered_and_seeds_repeat() -> None:
+    client = live(num_envs=64, episode_steps=20)
+    env = IsaacVecEnv(client, seed=5)
+    first = env.reset()
+    lengths = client.episode_length_buf.clone()
+    assert len(lengths.unique()) > 10 and int(lengths.max()) < 21
+    env.seed(5)
+    assert np.array_equal(env.reset(), first) and torch.equal(client.episode_length_buf, lengths)
+    env.seed(6)
+    assert not np.array_equal(env.reset(), first)
+
+
+def test_the_loss_of_the_last_observation_is_said() -> None:
+    with pytest.warns(UserWarning, match="Cart resets inside its step and loses the last observation"):
+        IsaacVecEnv(live())
+
+
+def test_a_task_by_its_name_with_a_config_of_ones_own() -> None:
+    env = make_tensor_env(f"{PACKAGE}:cart", 3, threads=1, seed=0, cfg={"env": {"episode_steps": 5},
+                                                                        "rewards": {"scale": 2.0}})
+    assert isinstance(env, LeggedGymEnv) and env.num_envs == 3 and env.max_steps == 6
+    assert set(env.observation_space.spaces) == {"policy"}
+    obs = env.reset(seed=0)["policy"].clone()
+    reward = env.step(torch.zeros(3, 1)).reward
+    assert 1.0 < float(reward.max()) <= 2.0 and float(obs[:, 0].abs().max()) <= 0.6
+    facts = env.metadata()
+    assert facts["obs_table"] == {"obs": 3} and facts["joint_names"] == ["slide"]
+    assert facts["control_dt"] == pytest.approx(0.02) and facts["action_scale"] == 1.0
+    assert sys.argv[0].endswith(("pytest", "__main__.py")) and "--task" not in sys.argv, "argv is as it was"
+    env.close()
+
+
+def test_mistakes_are_sentences(monkeypatch: pytest.MonkeyPatch) -> None:
+    for kwargs, said in (({"env": "cart_client:cat"}, "did you mean 'cart'"), ({"env": "no_client:cart"}, "PYTHONPATH"),
+                         ({"env": "cart_client:cart", "speed": 3}, "unknown option 'speed'"),
+                         ({"env": "cart_client:cart", "cfg": {"enw": {}}}, "did you mean 'env'"),
+                         ({"env": "cart_client:cart", "cfg": {"env": {"num_env": 3}}}, "did you mean 'num_envs'"),
+                         ({"env": "cart_client:cart", "num_envs": 0}, "num_envs is 0"),
+                         ({"env": "cart_client:cart", "device": "cuda:0", "num_envs": 2}, "'cuda:0'"),
+                         ({"env": object()}, "legged_gym, unitree_rl_gym or humanoid-gym"),
+                         ({"env": live(), "num_envs": 9}, "leave out num_envs"),
+                         ({"env": live(), "robot": "anymal"}, "unknown option 'robot'"),
+                         ({"env": live(), "action_bound": -1.0}, "action_bound is -1.0")):
+        with pytest.raises(UserError, match=said):
+            IsaacVecEnv(**kwargs)
+    env = IsaacVecEnv(live())
+    with pytest.raises(UserError, match="give one action for each"):
+        env.step(np.zeros((4, 2)))
+    with pytest.raises(UserError, match=r"give \(4, 1\)"):
+        env.step_tensor(torch.zeros(4, 2))
+    assert "cfg" in env_options("cart_client:cart") and "robot" in env_options("IsaacQuadrupedFlat-v0")
+
+
+def test_ppo_learns_to_keep_the_cart_in_the_middle() -> None:
+    env = VecNormalize(IsaacVecEnv(live(num_envs=64, episode_steps=50), seed=0))
+    torch.manual_seed(0)
+    model = PPO("MlpPolicy", env, n_steps=16, batch_size=256, n_epochs=5, learning_rate=3e-3, seed=0,
+                policy_kwargs={"net_arch": [32]})
+    means = []
+    for _ in range(6):
+        env.unwrapped.statistics.clear()
+        model.learn(64 * 16 * 6, reset_num_timesteps=False)
+        means.append(env.unwrapped.statistics.read()["rollout/ep_rew_mean"])
+    assert means[-1] > 1.5 * means[0], means
+
+
+def test_the_command_line_trains_evaluates_and_resumes(tmp_path: Path, site: Path) -> None:
+    train = ["-m", "sb3_isaac", "train", "--client", f"{PACKAGE}:cart", "--num-envs", "8", "-params", "n_steps:8",
+             "policy_kwargs.net_arch:[16]", "--env-kwargs", "threads:1", "cfg.env.num_privileged_obs:1", "--seed", "3"]
+    out = python(*train, "-n", "128", cwd=tmp_path, path=site)
+    assert out.returncode == 0, out.stdout + out.stderr
+    run = tmp_path / "logs" / "ppo" / f"{PACKAGE}-cart_1"
+    assert {"model.zip", "vecnormalize.pkl", "config.yml", "meta.json", "task_state.pt", "policy.pth", "metrics.csv",
+            "DONE"} <= {file.name for file in run.iterdir()}
+    assert json.loads((run / "meta.json").read_text())["env"] == f"{PACKAGE}:cart"
+    out = python("-m", "sb3_isaac", "eval", str(run), "--episodes", "4", "--json", cwd=tmp_path, path=site)
+    report = json.loads(out.stdout.splitlines()[-1])
+    assert report["episodes"] == 4 and 1 <= report["length_mean"] <= 21, out.stdout + out.stderr
+    out = python("-m", "sb3_isaac", "train", "-i", str(run), "-n", "256", cwd=tmp_path, path=site)
+    assert out.returncode == 0 and (run / "DONE").read_text() == "256\n", out.stdout + out.stderr
+
+
+def test_bad_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    for args, said in ((["--client", "cart"], "such as legged_gym:go2"), (["--client", "a:"], "such as legged_gym:go2"),
+                       (["--client", ":b"], "such as legged_gym:go2"),
+                       (["--client", "a:b", "--env", "IsaacQuadrupedFlat-v0"], "give one of them"),
+                       (["--client", "no_such_client:cart"], "on PYTHONPATH"),
+                       (["--client", f"{PACKAGE}:cart", "--env-kwargs", "robot:anymal"], "env_kwargs key 'robot'")):
+        assert main(["train", "-n", "100", *args]) == 2
+        assert said in capsys.readouterr().err
+    assert not list(tmp_path.glob("logs/*/*")), "no run folder is left behind"

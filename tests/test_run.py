@@ -1,0 +1,136 @@
+"""``sb3-isaac run``: what a program sees, which isaacgym it gets, and what it is told when it cannot run."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Iterator
+
+import pytest
+from isaacgym_helpers import NVIDIAS, python, write
+
+from sb3_isaac import UserError
+from sb3_isaac.cli.run import restore_numpy_names
+from sb3_isaac.gymcompat import install
+from sb3_isaac.gymcompat.install import MODULES, is_emulated, is_installed
+from sb3_isaac.gymcompat.settings import current, use
+
+PROGRAM = """
+import sys
+import isaacgym
+from isaacgym import gymapi, gymtorch, gymutil, torch_utils, terrain_utils
+from isaacgym.torch_utils import *
+import isaacgym.gymapi as again
+import neighbour
+
+assert again is gymapi and isaacgym.gymapi is gymapi and isaacgym.__emulated__ is True
+
+class Pickled:
+    pass
+
+if __name__ == "__main__":
+    import pickle
+    assert type(pickle.loads(pickle.dumps(Pickled()))) is Pickled
+    args = gymutil.parse_arguments(custom_parameters=[{"name": "--task", "type": str, "default": "ant"},
+                                                      {"name": "--rl_device", "type": str, "default": "cuda:0"}])
+    x = torch.zeros(2, device=args.rl_device) + torch.ones(2, device="cuda:0").to("cuda").cuda(0)
+    net = torch.nn.Linear(2, 1).to("cuda:0")
+    print(sys.argv, args.task, args.sim_device, args.rl_device, net(x).device, neighbour.WORD, sys.path[0])
+    sys.exit(7)
+"""
+
+
+def test_a_program_runs_as_if_python_ran_it(tmp_path: Path) -> None:
+    write(tmp_path / "project", {"train.py": PROGRAM, "neighbour.py": "WORD = 'found'\n"})
+    out = python("-m", "sb3_isaac", "run", "--sim", "mujoco", "--cuda-to-cpu", "project/train.py", "--task", "go2",
+                 cwd=tmp_path)
+    assert out.returncode == 7, out.stdout + out.stderr
+    assert out.stdout.split("\n")[0] == (f"['project/train.py', '--task', 'go2'] go2 cpu cpu cpu found "
+                                         f"{(tmp_path / 'project').resolve()}")
+    assert out.stderr.count("isaacgym is emulated on MuJoCo") == 1
+
+
+def test_what_a_program_cannot_have_is_a_sentence_with_the_flag_that_helps(tmp_path: Path) -> None:
+    write(tmp_path, {
+        "device.py": "from isaacgym import gymutil\n\n\ndef main():\n    gymutil.parse_arguments()\n\n\nmain()\n",
+        "torch_device.py": "import isaacgym, torch\ntorch.zeros(1, device='cuda:0')\n",
+        "old.py": "import isaacgym\nimport numpy as np\nprint(np.float(3), np.int, np.zeros(1, dtype=np.bool))\n"})
+    for program, hint, line in (("device.py", "--cuda-to-cpu", "device.py:5"),
+                                ("torch_device.py", "--cuda-to-cpu", "torch_device.py:2"),
+                                ("old.py", "--legacy-numpy", "old.py:3")):
+        out = python("-m", "sb3_isaac", "run", program, cwd=tmp_path)
+        assert out.returncode == 2 and "Traceback" not in out.stderr, out.stderr
+        assert hint in out.stderr and line in out.stderr, out.stderr
+    out = python("-m", "sb3_isaac", "run", "--legacy-numpy", "old.py", cwd=tmp_path)
+    assert out.returncode == 0 and out.stdout.startswith("3.0 <class 'int'>"), out.stdout + out.stderr
+
+
+def test_bad_commands(tmp_path: Path) -> None:
+    write(tmp_path, {"train.py": ""})
+    for args, said in ((["nowhere.py"], "no program 'nowhere.py'"), ([], "required"),
+                       (["--sim", "bullet", "train.py"], "--sim"), (["--fast", "train.py"], "--fast"),
+                       (["--threads", "0", "train.py"], "--threads"),
+                       (["--sim", "isaacgym", "train.py"], "NVIDIA's isaacgym is not installed here")):
+        out = python("-m", "sb3_isaac", "run", *args, cwd=tmp_path)
+        assert out.returncode == 2 and said in out.stderr and "Traceback" not in out.stderr, out.stderr
+
+
+def test_nvidias_package_is_taken_where_it_is_unless_told_otherwise(tmp_path: Path) -> None:
+    write(tmp_path / "site" / "isaacgym", NVIDIAS)
+    write(tmp_path, {"train.py": "import isaacgym\nprint(getattr(isaacgym, 'NVIDIA', False))\n"})
+    for sim, theirs in (("auto", "True"), ("isaacgym", "True"), ("mujoco", "False")):
+        out = python("-m", "sb3_isaac", "run", "--sim", sim, "train.py", cwd=tmp_path, path=tmp_path / "site")
+        assert out.returncode == 0 and out.stdout.strip() == theirs, out.stdout + out.stderr
+        assert ("isaacgym is NVIDIA's, from" in out.stderr) == (theirs == "True")
+
+
+def test_nvidias_package_that_came_first_stays(tmp_path: Path) -> None:
+    write(tmp_path / "isaacgym", NVIDIAS)
+    code = ("import isaacgym\nfrom sb3_isaac import gymcompat, UserError\nprint(gymcompat.install())\n"
+            "try:\n    gymcompat.install('mujoco')\nexcept UserError as error:\n    print(error)")
+    out = python("-c", code, cwd=tmp_path, path=tmp_path)
+    lines = out.stdout.split("\n")
+    assert lines[0] == "isaacgym" and "after NVIDIA's isaacgym was imported" in lines[1], out.stdout + out.stderr
+
+
+@pytest.fixture
+def clean() -> Iterator[None]:
+    settings = current()
+    yield
+    use(settings)
+    for name in [name for name in sys.modules if name.split(".")[0] == "isaacgym"]:
+        del sys.modules[name]
+
+
+@pytest.mark.usefixtures("clean")
+def test_installing_twice_keeps_what_was_settled(capsys: pytest.CaptureFixture[str]) -> None:
+    assert not is_installed() and not is_emulated()
+    assert install("mujoco", cuda_to_cpu=True, threads=2) == "mujoco"
+    assert install() == "mujoco" and current().cuda_to_cpu and current().threads == 2
+    assert install(threads=1) == "mujoco" and current().cuda_to_cpu and current().threads == 1
+    assert capsys.readouterr().err.count("emulated") == 1
+    assert is_emulated() and not is_installed()
+    import isaacgym  # the emulation
+
+    assert sorted(name for name in vars(isaacgym) if not name.startswith("_")) == sorted(MODULES)
+    with pytest.raises(ImportError):
+        import isaacgym.omniverse
+    with pytest.raises(UserError, match="after the emulation isaacgym was imported"):
+        install("isaacgym")
+    with pytest.raises(UserError, match="did you mean 'mujoco'"):
+        install("mujocco")
+
+
+def test_numpy_keeps_the_names_it_has() -> None:
+    import numpy as np
+
+    before = {name: getattr(np, name) for name in ("bool", "float64", "prod")}
+    assert "float" not in vars(np)
+    added = set(vars(np))
+    try:
+        restore_numpy_names()
+        assert np.float is float and np.int is int and np.product is np.prod  # type: ignore[attr-defined]
+        assert all(getattr(np, name) is value for name, value in before.items())
+    finally:
+        for name in set(vars(np)) - added:
+            delattr(np, name)

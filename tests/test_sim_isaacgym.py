@@ -1,0 +1,239 @@
+"""The Isaac Gym simulator on the emulation: the same mechanics as sim="mujoco", in the same conventions."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Dict
+
+import pytest
+import torch
+from isaacgym_helpers import NVIDIAS, emulation, python, write
+from test_sim import write_biped
+
+from sb3_isaac import IsaacVecEnv
+from sb3_isaac.errors import UserError
+from sb3_isaac.robots import ROBOTS, Robot, get_robot
+from sb3_isaac.sim import Simulator, make_simulator
+from sb3_isaac.sim.rotations import from_yaw, rotate
+
+pytest.importorskip("mujoco")
+ROOT = Path(__file__).resolve().parents[1]
+__all__ = ["emulation"]
+pytestmark = pytest.mark.usefixtures("emulation")
+
+
+@pytest.fixture(params=[*sorted(ROBOTS), "biped"])
+def robot(request: pytest.FixtureRequest, tmp_path: Path) -> Robot:
+    return write_biped(tmp_path) if request.param == "biped" else ROBOTS[request.param]
+
+
+def make(sim: str, robot: Robot, num_envs: int = 3) -> Simulator:
+    return make_simulator(sim, robot, num_envs, threads=1)
+
+
+def place(sim: Simulator, mask: Any = None, height_m: float = 3.0, **given: torch.Tensor) -> None:
+    """Robots tumbling through the air, unless told otherwise."""
+    n, joints = sim.num_envs, len(sim.robot.joints)
+    generator = torch.Generator().manual_seed(0)
+    pos = torch.tensor([0.0, 0.0, height_m]).repeat(n, 1)
+    quat = from_yaw(torch.linspace(-1.0, 2.0, n))
+    quat[:, 1] = 0.3
+    state: Dict[str, torch.Tensor] = {
+        "root_pos_w": pos, "root_quat_w": quat / quat.norm(dim=1, keepdim=True),
+        "root_lin_vel_w": torch.randn(n, 3, generator=generator),
+        "root_ang_vel_w": torch.randn(n, 3, generator=generator),
+        "joint_pos": torch.tensor(sim.robot.default_joint_pos).repeat(n, 1),
+        "joint_vel": 0.5 * torch.randn(n, joints, generator=generator)}
+    sim.reset(torch.ones(n, dtype=torch.bool) if mask is None else mask, **{**state, **given})
+
+
+def targets(sim: Simulator, seed: int) -> torch.Tensor:
+    default = torch.tensor(sim.robot.default_joint_pos)
+    noise = torch.randn(sim.num_envs, len(default), generator=torch.Generator().manual_seed(seed))
+    return default + 0.1 * noise  # within the torque limits, which count a joint's own damping in one of the two only
+
+
+FIELDS = ("root_pos_w", "root_quat_w", "root_lin_vel_w", "root_ang_vel_w", "joint_pos", "joint_vel", "joint_torque",
+          "body_pos_w", "contact_force_w")
+
+
+def assert_same(a: Simulator, b: Simulator, atol: float = 2e-4) -> None:
+    order = [a.body_names.index(name) for name in b.body_names]
+    for name in FIELDS:
+        ours, theirs = getattr(a.state, name), getattr(b.state, name)
+        ours = ours[:, order] if name in ("body_pos_w", "contact_force_w") else ours
+        torch.testing.assert_close(ours, theirs, atol=atol, rtol=1e-3, msg=lambda text, name=name: f"{name}: {text}")
+
+
+def test_it_moves_as_the_mujoco_simulator_does(robot: Robot) -> None:
+    """In the air, then standing: frames, quaternion order, joint order, drives, damping, contacts."""
+    gym, mujoco = make("isaacgym", robot), make("mujoco", robot)
+    assert gym.weight_n == pytest.approx(mujoco.weight_n, rel=1e-5)
+    assert gym.control_dt == mujoco.control_dt and torch.equal(gym.friction, mujoco.friction)
+    for sim in (gym, mujoco):
+        place(sim)
+    for i in range(10):
+        for sim in (gym, mujoco):
+            sim.step(targets(sim, i))
+        assert_same(gym, mujoco)
+    if robot.name == "biped":  # which cannot stand
+        return
+    level = from_yaw(torch.zeros(3))
+    for sim in (gym, mujoco):
+        place(sim, height_m=robot.base_height_m + 0.02, root_quat_w=level, root_lin_vel_w=torch.zeros(3, 3),
+              root_ang_vel_w=torch.zeros(3, 3))
+    for _ in range(100):
+        for sim in (gym, mujoco):
+            sim.step(torch.tensor(robot.default_joint_pos).repeat(3, 1))
+    torch.testing.assert_close(gym.state.joint_pos, mujoco.state.joint_pos, atol=0.02, rtol=0.0)
+    for sim in (gym, mujoco):
+        upward = sim.state.contact_force_w[..., 2].sum(dim=1)
+        torch.testing.assert_close(upward, torch.full((3,), sim.weight_n), atol=0.0, rtol=0.02)
+
+
+def test_targets_of_each_physics_step_and_beyond_the_joints_ranges() -> None:
+    gym, mujoco = make("isaacgym", get_robot("quadruped")), make("mujoco", get_robot("quadruped"))
+    for sim in (gym, mujoco):
+        place(sim)
+        beyond = targets(sim, 1)
+        beyond[:, 2::3] = -0.5  # of a range that ends at -0.838
+        sim.step(torch.stack((targets(sim, 0), beyond)))
+    assert_same(gym, mujoco)
+    with pytest.raises(UserError, match=r"targets .*\(3, 12\)"):
+        gym.step(torch.zeros(3, 11))
+
+
+def test_reset_touches_the_masked_robots_alone_and_knows_their_bodies(robot: Robot) -> None:
+    sim = make("isaacgym", robot)
+    place(sim)
+    for i in range(3):
+        sim.step(targets(sim, i))
+    before = {name: getattr(sim.state, name).clone() for name in FIELDS}
+    addresses = {name: getattr(sim.state, name).data_ptr() for name in FIELDS}
+    pos = torch.tensor([5.0, -2.0, 1.5]).repeat(3, 1)
+    mask = torch.tensor([False, True, False])
+    place(sim, mask, root_pos_w=pos)
+    for name in FIELDS:
+        assert torch.equal(getattr(sim.state, name)[[0, 2]], before[name][[0, 2]]), name
+        assert getattr(sim.state, name).data_ptr() == addresses[name], name
+    state = sim.state
+    assert torch.equal(state.root_pos_w[1], pos[1]) and not state.contact_force_w[1].any()
+    reference = make("mujoco", robot)
+    place(reference, root_pos_w=pos)
+    order = [sim.body_names.index(name) for name in reference.body_names]
+    torch.testing.assert_close(state.body_pos_w[1, order], reference.state.body_pos_w[1], atol=1e-3, rtol=0.0)
+    torch.testing.assert_close(state.joint_torque[1], reference.state.joint_torque[1], atol=1e-4, rtol=1e-4)
+    place(sim, torch.zeros(3, dtype=torch.bool), root_pos_w=10.0 + pos)
+    assert torch.equal(state.root_pos_w[1], pos[1]), "an empty mask resets nobody"
+
+
+def test_angular_velocity_is_the_worlds() -> None:
+    """A robot spinning about the vertical, lying on its side: in its own frame that is about y."""
+    sim = make("isaacgym", get_robot("quadruped"), 1)
+    on_its_side = torch.tensor([[0.5**0.5, 0.5**0.5, 0.0, 0.0]])
+    spin = torch.tensor([[0.0, 0.0, 2.0]])
+    place(sim, root_quat_w=on_its_side, root_ang_vel_w=spin, root_lin_vel_w=torch.zeros(1, 3),
+          joint_vel=torch.zeros(1, 12))
+    nose = rotate(on_its_side, torch.tensor([[1.0, 0.0, 0.0]]))
+    sim.step(torch.tensor([sim.robot.default_joint_pos]))
+    turned = rotate(sim.state.root_quat_w, torch.tensor([[1.0, 0.0, 0.0]]))
+    assert float(torch.linalg.cross(nose, turned)[0, 2]) == pytest.approx(2.0 * sim.control_dt, rel=0.05)
+    torch.testing.assert_close(sim.state.root_ang_vel_w, spin, atol=0.1, rtol=0.0)
+
+
+def test_a_saved_simulation_goes_on() -> None:
+    robot = get_robot("quadruped")
+    sim, other = make("isaacgym", robot), make("isaacgym", robot)
+    place(sim)
+    for i in range(5):
+        sim.step(targets(sim, i))
+    other.load_state_dict(sim.state_dict())
+    for name in FIELDS:
+        torch.testing.assert_close(getattr(other.state, name), getattr(sim.state, name))
+    for i in range(5):
+        for each in (sim, other):
+            each.step(targets(each, i))
+    assert_same(sim, other, atol=1e-4)
+    with pytest.raises(UserError, match="same sim, robot and num_envs"):
+        make("isaacgym", robot, 2).load_state_dict(sim.state_dict())
+    with pytest.raises(UserError, match="same sim"):
+        sim.load_state_dict(make("mujoco", robot).state_dict())
+
+
+def test_the_task_runs_on_it_and_gives_the_same_rewards() -> None:
+    """The same random actions, over the ends of all first episodes."""
+    envs = [IsaacVecEnv("IsaacQuadrupedFlat-v0", num_envs=8, sim=sim, seed=3, threads=1, episode_length_s=0.5)
+            for sim in ("isaacgym", "mujoco")]
+    for env in envs:
+        env.reset_tensor()
+    generator = torch.Generator().manual_seed(0)
+    ended = 0
+    for _ in range(25):
+        actions = 0.1 * torch.randn(8, 12, generator=generator)
+        ours, theirs = (env.step_tensor(actions) for env in envs)
+        ended += int(theirs.truncated.sum())
+        assert torch.equal(ours.terminated, theirs.terminated) and torch.equal(ours.truncated, theirs.truncated)
+        torch.testing.assert_close(ours.obs["policy"], theirs.obs["policy"], atol=5e-3, rtol=1e-2)
+    assert ended >= 8
+    ours_r, theirs_r = (env.statistics.episode_return for env in envs)
+    torch.testing.assert_close(ours_r, theirs_r, atol=0.02, rtol=0.02)
+    assert IsaacVecEnv(num_envs=1, threads=1).env.sim.__class__.__name__ == "IsaacGymSimulator", "auto: it is imported"
+    with pytest.raises(UserError, match="no pictures of sim='isaacgym'"):
+        IsaacVecEnv(num_envs=1, threads=1, render_mode="rgb_array").get_images()
+    for env in envs:
+        env.close()
+
+
+def test_what_it_refuses(tmp_path: Path) -> None:
+    robot = get_robot("quadruped")
+    for bad, said in ((replace(robot, mjcf="nowhere/robot.xml"), "robot.xml"),
+                      (replace(robot, trunk="tail"), "names body 'tail'"),
+                      (replace(robot, joints=("nose", *robot.joints[1:])), "names the joints nose")):
+        with pytest.raises(UserError, match=said):
+            make("isaacgym", bad)
+    with pytest.raises(UserError, match="device 'cuda:0' is not where Isaac Gym is emulated"):
+        make_simulator("isaacgym", robot, 1, device="cuda:0")
+    with pytest.raises(NotImplementedError, match="cameras"):
+        make("isaacgym", robot, 1).camera("front", 8, 8)
+
+
+def test_after_torch_nvidias_package_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    write(tmp_path / "isaacgym", NVIDIAS)
+    code = ("import torch\nfrom sb3_isaac import IsaacVecEnv, UserError\n"
+            "try:\n    IsaacVecEnv(num_envs=1, sim='isaacgym')\nexcept UserError as error:\n    print(error)")
+    out = python("-c", code, cwd=tmp_path, path=tmp_path)
+    assert "import isaacgym first" in out.stdout, out.stdout + out.stderr
+
+
+def test_it_is_typed_against_the_public_stubs(tmp_path: Path) -> None:
+    """``isaacgym-stubs`` lists NVIDIA's names and signatures; two of its arguments are called ``lambda``, and mended.
+
+    A file with three mistakes shows that the check can fail.
+    """
+    stubs = importlib.metadata.distribution("isaacgym-stubs").locate_file("isaacgym-stubs")
+    text = re.sub(r"\blambda\b", "lambda_", (Path(str(stubs)) / "gymapi.pyi").read_text(encoding="utf-8"))
+    write(tmp_path / "isaacgym", {
+        "__init__.pyi": "", "gymapi.pyi": text.replace("def acquire_gym(*args, **kwargs)", "def acquire_gym()"),
+        "gymtorch.pyi": "import torch\nfrom isaacgym.gymapi import Tensor\n"
+                        "def wrap_tensor(gym_tensor: Tensor) -> torch.Tensor: ...\n"
+                        "def unwrap_tensor(torch_tensor: torch.Tensor) -> Tensor: ...\n"})
+    source = (ROOT / "sb3_isaac" / "sim" / "isaacgym.py").read_text(encoding="utf-8")
+    wrong = (source.replace("_gym.prepare_sim(self._sim)", "_gym.prepare_sims(self._sim)")
+             .replace("gymapi.SIM_PHYSX, params", "params, gymapi.SIM_PHYSX")
+             .replace("ground.static_friction =", "ground.stat_friction ="))
+    write(tmp_path, {"right.py": source, "wrong.py": wrong, "mypy.ini": (
+        "[mypy]\nfollow_imports = skip\nignore_missing_imports = True\ncheck_untyped_defs = True\n"
+        "[mypy-isaacgym.*]\nfollow_imports = normal\n")})
+    out = python("-m", "mypy", "--config-file", "mypy.ini", "right.py", "wrong.py", cwd=tmp_path)
+    mistakes = [line for line in out.stdout.splitlines() if ": error:" in line and not line.startswith("isaacgym")]
+    assert not [line for line in mistakes if line.startswith("right.py")], out.stdout
+    for name in ("prepare_sims", "create_sim", "stat_friction"):
+        assert any(name in line for line in mistakes), out.stdout
+
+
+def test_this_file_uses_the_emulation() -> None:
+    assert sys.modules["isaacgym"].__emulated__ is True
