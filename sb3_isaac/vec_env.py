@@ -13,7 +13,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
 from sb3_isaac.clients import as_tensor_env, is_client, make_tensor_env
-from sb3_isaac.errors import UserError
+from sb3_isaac.errors import UserError, whole_number
 from sb3_isaac.statistics import RolloutStatistics
 from sb3_isaac.tensor_env import Obs, Step, TensorEnv
 
@@ -64,7 +64,7 @@ class IsaacVecEnv(VecEnv):
         self.statistics = RolloutStatistics(self.num_envs, self.device)
         """Means over all environments, steps and finished episodes; both doors fill it."""
         if seed is not None:
-            self.seed(seed)
+            self.seed(whole_number("seed", seed, least=0))
 
     # ---- the tensor door
 

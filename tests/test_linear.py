@@ -54,5 +54,9 @@ def test_the_fast_way_is_taken_and_hooks_and_other_types_leave_it(monkeypatch: p
     assert torch.equal(run_layers(hooked, x), hooked(x))
     doubled = layer.double()
     assert torch.equal(run_layers(doubled, x.double()), doubled(x.double()))
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.compiler, "is_compiling", lambda: True)
+        plain = nn.Linear(4, 4)
+        assert torch.equal(run_layers(plain, x), plain(x))
     assert run_layers(nn.Linear(4, 4), x[:0]).shape == (0, 4) and run_layers(nn.Linear(4, 4), x[0]).shape == (4,)
     assert len(calls) == 1

@@ -339,6 +339,7 @@ def test_unknown_simulators_and_devices_are_refused() -> None:
     for device in ("cuda", torch.device("cuda:0")):
         assert "use device='cpu' or 'auto'" in refusal("mujoco", robot, 1, device=device)
     assert "physics_dt is -0.1" in refusal("mujoco", robot, 1, physics_dt=-0.1)
+    assert "physics_dt is 1.0 s: give at most 0.05" in refusal("mujoco", robot, 1, physics_dt=1.0)
     assert "substeps is 0" in refusal("mujoco", robot, 1, substeps=0)
 
 

@@ -206,6 +206,7 @@ def test_a_tensor_env_may_be_brought() -> None:
     (PENDULUM, {"num_envs": 0}, "num_envs is 0"),
     (PENDULUM, {"num_envs": -3}, "num_envs is -3"),
     (PENDULUM, {"num_envs": 2.0}, "num_envs is 2.0"),
+    (PENDULUM, {"seed": -1}, "seed is -1"),
 ])
 def test_mistakes_name_what_was_meant(env_id: str, options: dict, sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):

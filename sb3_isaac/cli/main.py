@@ -58,7 +58,7 @@ def _run(argv: List[str]) -> int:
     if argv[0] not in VERBS:
         raise unknown("verb", argv[0], VERBS)
     module: Any = importlib.import_module(f"sb3_isaac.cli.{argv[0]}")
-    parser = _Parser(prog=f"sb3-isaac {argv[0]}", description=VERBS[argv[0]].capitalize() + ".", allow_abbrev=False)
+    parser = _Parser(prog=f"sb3-isaac {argv[0]}", description=_sentence(VERBS[argv[0]]), allow_abbrev=False)
     module.add_arguments(parser)
     return int(module.run(parser.parse_args(argv[1:])))
 
@@ -79,6 +79,10 @@ def settle_isaacgym(env_kwargs: Sequence[str] = (), run: Optional[str] = None, e
     wanted = sims[-1] == "isaacgym" if sims else trained_there or ":" in (env or "")
     if wanted and is_installed():
         install("isaacgym")
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def pair(text: str) -> List[float]:

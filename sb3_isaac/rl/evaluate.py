@@ -142,7 +142,7 @@ def evaluate(env: TensorEnv, policy: Policy, seed: Optional[int] = None,
     }
     if gait is not None:
         report.update(gait.report(good, length, command, metadata["weight_n"]))
-        report["command"] = command[0].tolist()
+        report["command"] = [round(value, 6) for value in command[0].tolist()]
     return report
 
 

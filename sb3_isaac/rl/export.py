@@ -145,5 +145,8 @@ def find_policy(path: Union[str, Path]) -> Path:
     for place in places:
         if (place / "policy.pth").is_file():
             return place / "policy.pth"
+    runs = sorted(run.name for run in path.iterdir() if (run / "policy.pth").is_file())
+    if runs:
+        raise UserError(f"{str(path)!r} is no run folder but holds some: give one of {', '.join(runs)} in it.")
     raise UserError(f"{str(path)!r} holds no policy.pth: give a folder that 'sb3-isaac train' wrote, "
                     "or wait for its first checkpoint.")

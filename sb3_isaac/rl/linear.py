@@ -54,8 +54,12 @@ def run_layers(layers: nn.Module, x: torch.Tensor) -> torch.Tensor:
 
 
 def _is_fast(layer: nn.Module, x: torch.Tensor) -> bool:
-    """Whether `layer` is a linear one without hooks and x a matrix that oneDNN multiplies."""
-    return (_ONEDNN is not None and type(layer) is nn.Linear and layer.bias is not None
+    """Whether `layer` is a linear one without hooks and x a matrix that oneDNN multiplies.
+
+    ``torch.compile`` makes products of its own choice, and cannot compile this one's gradient.
+    """
+    return (_ONEDNN is not None and not torch.compiler.is_compiling()
+            and type(layer) is nn.Linear and layer.bias is not None
             and not layer._forward_hooks and not layer._forward_pre_hooks
             and x.device.type == "cpu" and x.dtype is torch.float32 and layer.weight.dtype is torch.float32
             and x.dim() == 2 and len(x) > 0)

@@ -19,6 +19,7 @@ from sb3_isaac.gymcompat.install import install
 from sb3_isaac.robots import Robot
 
 SIMULATORS = ("auto", "mujoco", "isaacgym")
+MOST_PHYSICS_DT = 0.05
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,8 @@ def make_simulator(sim: str, robot: Robot, num_envs: int, *, device: Union[str, 
     :param physics_dt: seconds of a physics step; a control step takes ``substeps`` of them.
     :param threads: physics threads on the CPU, by default one for each available core.
     """
-    number_above_zero("physics_dt", physics_dt)
+    if number_above_zero("physics_dt", physics_dt) > MOST_PHYSICS_DT:
+        raise UserError(f"physics_dt is {physics_dt} s: give at most {MOST_PHYSICS_DT}, or legs are unstable.")
     whole_number("substeps", substeps)
     if threads is not None:
         whole_number("threads", threads)
