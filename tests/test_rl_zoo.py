@@ -90,7 +90,7 @@ def test_a_study_draws_from_our_space(tmp_path: Path) -> None:
     drawn = study.trials[1].params
     trial = manager(PENDULUM, tmp_path, storage=storage, study_name="s", trial_id=1, hyperparams={"n_envs": 16})
     words, _ = trial.read_hyperparameters()
-    assert words["batch_size"] == 16 * 16 // drawn["n_minibatches"] and words["learning_rate"] == drawn["learning_rate"]
+    assert words["batch_size"] == -(-16 * 16 // drawn["n_minibatches"]) and words["learning_rate"] == drawn["learning_rate"]
 
 
 def test_a_trial_has_arguments_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
