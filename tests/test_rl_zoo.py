@@ -120,7 +120,7 @@ def test_a_trial_has_arguments_of_its_own(tmp_path: Path, monkeypatch: pytest.Mo
                                      "activation_fn": nn.ELU, "log_std_init": -1.0}, "what is not drawn stays"
     assert [callback.desired_kl for callback in made["callbacks"] if hasattr(callback, "desired_kl")] == [0.02]
     assert made["env"].gamma == 0.98
-    assert study.specified_callbacks == [{"sb3_isaac.AdaptiveLearningRate": {"desired_kl": 0.03}}]
+    assert study.specified_callbacks[-1] == {"sb3_isaac.AdaptiveLearningRate": {"desired_kl": 0.03}}
     assert study._hyperparams["policy_kwargs"]["log_std_init"] == -1.4
 
 
