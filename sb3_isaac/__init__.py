@@ -14,7 +14,7 @@ from sb3_isaac.errors import UserError
 from sb3_isaac.registration import register_all
 
 if TYPE_CHECKING:
-    from sb3_isaac.rl.callbacks import AdaptiveLearningRate, Evaluation, TrainingLog
+    from sb3_isaac.rl.callbacks import AdaptiveLearningRate, Evaluation, FadingExploration, TrainingLog
     from sb3_isaac.rl.export import load_policy
     from sb3_isaac.rl.ppo import PPO
     from sb3_isaac.rl.run import RunCheckpoints
@@ -24,12 +24,13 @@ if TYPE_CHECKING:
     from sb3_isaac.vec_normalize import VecNormalize
 
 __version__ = "0.1.0"
-__all__ = ["AdaptiveLearningRate", "Evaluation", "IsaacVecEnv", "PPO", "Robot", "RunCheckpoints", "Step", "TensorEnv",
-           "TrainingLog", "UserError", "VecNormalize", "load_policy"]
+__all__ = ["AdaptiveLearningRate", "Evaluation", "FadingExploration", "IsaacVecEnv", "PPO", "Robot",
+           "RunCheckpoints", "Step", "TensorEnv", "TrainingLog", "UserError", "VecNormalize", "load_policy"]
 
 _LAZY = {
     "AdaptiveLearningRate": "sb3_isaac.rl.callbacks",
     "Evaluation": "sb3_isaac.rl.callbacks",
+    "FadingExploration": "sb3_isaac.rl.callbacks",
     "IsaacVecEnv": "sb3_isaac.vec_env",
     "PPO": "sb3_isaac.rl.ppo",
     "Robot": "sb3_isaac.robots",

@@ -44,23 +44,13 @@ class GroupExtractor(BaseFeaturesExtractor):
         return torch.cat([observations[group].flatten(1) for group in self.groups], dim=1)
 
 
-class TwoMlps(nn.Module):
+class TwoMlps(MlpExtractor):
     """SB3's MlpExtractor with inputs of different widths for actor and critic."""
 
     def __init__(self, actor: MlpExtractor, critic: MlpExtractor) -> None:
-        super().__init__()
+        nn.Module.__init__(self)
         self.policy_net, self.value_net = actor.policy_net, critic.value_net
         self.latent_dim_pi, self.latent_dim_vf = actor.latent_dim_pi, critic.latent_dim_vf
-
-    def forward_actor(self, features: torch.Tensor) -> torch.Tensor:
-        """Latent features of the actor."""
-        latent: torch.Tensor = self.policy_net(features)
-        return latent
-
-    def forward_critic(self, features: torch.Tensor) -> torch.Tensor:
-        """Latent features of the critic."""
-        latent: torch.Tensor = self.value_net(features)
-        return latent
 
 
 class AsymmetricPolicy(ActorCriticPolicy):
@@ -88,4 +78,4 @@ class AsymmetricPolicy(ActorCriticPolicy):
         self.vf_features_extractor = GroupExtractor(self.observation_space, CRITIC_GROUPS)
         actor, critic = (MlpExtractor(extractor.features_dim, self.net_arch, self.activation_fn, self.device)
                          for extractor in (self.pi_features_extractor, self.vf_features_extractor))
-        self.mlp_extractor = TwoMlps(actor, critic)  # type: ignore[assignment]
+        self.mlp_extractor = TwoMlps(actor, critic)

@@ -12,6 +12,9 @@ from typing import Any, Tuple
 import torch
 from stable_baselines3.common.distributions import DiagGaussianDistribution
 from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.torch_layers import MlpExtractor
+
+from sb3_isaac.rl.linear import run_layers
 
 _STOCK = ("forward", "evaluate_actions", "_get_action_dist_from_latent", "extract_features")
 
@@ -48,8 +51,12 @@ def _mean_and_value(policy: Any, obs: Any) -> Tuple[torch.Tensor, torch.Tensor]:
     features = policy.extract_features(obs)
     pi_features, vf_features = (features, features) if policy.share_features_extractor else features
     extractor = policy.mlp_extractor
-    values = policy.value_net(extractor.forward_critic(vf_features)).flatten()
-    return policy.action_net(extractor.forward_actor(pi_features)), values
+    if type(extractor).forward_actor is MlpExtractor.forward_actor:
+        pi_latent, vf_latent = (run_layers(extractor.policy_net, pi_features),
+                                run_layers(extractor.value_net, vf_features))
+    else:
+        pi_latent, vf_latent = extractor.forward_actor(pi_features), extractor.forward_critic(vf_features)
+    return run_layers(policy.action_net, pi_latent), run_layers(policy.value_net, vf_latent).flatten()
 
 
 def _log_prob(standardized: torch.Tensor, log_std: torch.Tensor) -> torch.Tensor:

@@ -24,6 +24,8 @@ SIMULATORS = ("auto", "mujoco", "isaacgym")
 class SimState:
     """Live views of the simulation: fixed address, float32, refreshed in place by ``step`` and ``reset``.
 
+    Backends may store them component by component (strides (1, N)), where arithmetic on components is fastest.
+
     =============== ========== =====================================================================
     field           shape      unit, frame
     =============== ========== =====================================================================

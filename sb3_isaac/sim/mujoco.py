@@ -144,14 +144,15 @@ class MujocoSimulator:
     def _views(self) -> SimState:
         first = int(self.model.sensor(f"contact_{self.body_names[0]}").adr[0])
         forces = self.engine.field("sensordata")[:, first:first + 3 * len(self.body_names)]
-        joints = torch.zeros(2, self.num_envs, len(self.robot.joints))
+        joint_pos, joint_vel = (field[:, columns] for field, columns in (
+            (self._qpos, self._qpos_columns), (self._qvel, self._qvel_columns)))
         return SimState(
             root_pos_w=self._qpos[:, :3],
             root_quat_w=self._qpos[:, 3:7],
             root_lin_vel_w=self._qvel[:, :3],
-            root_ang_vel_w=torch.zeros(self.num_envs, 3),
-            joint_pos=joints[0],
-            joint_vel=joints[1],
+            root_ang_vel_w=torch.zeros(3, self.num_envs).t(),
+            joint_pos=joint_pos,
+            joint_vel=joint_vel,
             joint_torque=self.engine.field("actuator_force"),
             body_pos_w=self.engine.field("xpos")[:, 1:],
             contact_force_w=forces.unflatten(1, (-1, 3)),
@@ -160,9 +161,11 @@ class MujocoSimulator:
     def _refresh(self, ids: Union[slice, torch.Tensor] = slice(None)) -> None:
         """Bring up to date what is not a view of an engine field. A free joint's angular velocity is the body's."""
         qpos, qvel = self._qpos[ids], self._qvel[ids]
-        self.state.joint_pos[ids] = qpos[:, self._qpos_columns]
-        self.state.joint_vel[ids] = qvel[:, self._qvel_columns]
         self.state.root_ang_vel_w[ids] = rotate(qpos[:, 3:7], qvel[:, 3:6])
+        if not isinstance(self._qpos_columns, slice):
+            self.state.joint_pos[ids] = qpos[:, self._qpos_columns]
+        if not isinstance(self._qvel_columns, slice):
+            self.state.joint_vel[ids] = qvel[:, self._qvel_columns]
 
     @property
     def physics_s(self) -> float:

@@ -7,25 +7,31 @@ import torch
 
 def rotate(quat: torch.Tensor, vec: torch.Tensor) -> torch.Tensor:
     """Body vectors (N, 3) in world coordinates, by v + 2w(u × v) + 2u × (u × v) (Rodrigues)."""
-    w, u = quat[:, :1], quat[:, 1:]
-    t = 2.0 * torch.linalg.cross(u, vec)
-    return vec + w * t + torch.linalg.cross(u, t)
+    w, x, y, z = quat.unbind(dim=-1)
+    return _turn(w, x, y, z, vec)
 
 
 def rotate_inverse(quat: torch.Tensor, vec: torch.Tensor) -> torch.Tensor:
     """World vectors (N, 3) in body coordinates."""
-    w, u = quat[:, :1], quat[:, 1:]
-    t = 2.0 * torch.linalg.cross(u, vec)
-    return vec - w * t + torch.linalg.cross(u, t)
+    w, x, y, z = quat.unbind(dim=-1)
+    return _turn(-w, x, y, z, vec)
+
+
+def _turn(w: torch.Tensor, x: torch.Tensor, y: torch.Tensor, z: torch.Tensor, vec: torch.Tensor) -> torch.Tensor:
+    """Written out: on vectors that are stored component by component it is faster than a cross product."""
+    a, b, c = vec.unbind(dim=-1)
+    s, t, u = 2.0 * (y * c - z * b), 2.0 * (z * a - x * c), 2.0 * (x * b - y * a)
+    return torch.stack((a + w * s + (y * u - z * t), b + w * t + (z * s - x * u), c + w * u + (x * t - y * s))).movedim(
+        0, -1)
 
 
 def down(quat: torch.Tensor) -> torch.Tensor:
     """The world's downward direction (N, 3) in body coordinates: minus the third row of the rotation matrix."""
     w, x, y, z = quat.unbind(dim=1)
-    return torch.stack((2.0 * (w * y - x * z), -2.0 * (w * x + y * z), 2.0 * (x * x + y * y) - 1.0), dim=1)
+    return torch.stack((2.0 * (w * y - x * z), -2.0 * (w * x + y * z), 2.0 * (x * x + y * y) - 1.0)).t()
 
 
 def from_yaw(yaw: torch.Tensor) -> torch.Tensor:
     """Quaternions (N, 4) of a turn by yaw (N,) rad about the world's z axis."""
     zero = torch.zeros_like(yaw)
-    return torch.stack((torch.cos(0.5 * yaw), zero, zero, torch.sin(0.5 * yaw)), dim=-1)
+    return torch.stack((torch.cos(0.5 * yaw), zero, zero, torch.sin(0.5 * yaw))).movedim(0, -1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
+from typing import Any, Dict, Mapping, Optional, Union
 
 import numpy as np
 import torch
@@ -24,11 +24,14 @@ MAX_TILT_COS = 0.5
 """A robot has fallen when its trunk leans further than 60° (the cosine of the angle to upright)."""
 
 
-def _touches(contact_force_w: torch.Tensor, bodies: List[int]) -> torch.Tensor:
-    """Which of `bodies` touch, (N, len(bodies)) bool, by the net forces (N, B, 3)."""
-    if not bodies:
-        return torch.zeros_like(contact_force_w[:, :0, 0], dtype=torch.bool)
-    x, y, z = torch.stack([contact_force_w[:, i] for i in bodies], dim=1).unbind(dim=2)
+def _bodies(field_w: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+    """The rows (N, len(ids), ...) of some bodies in a field (N, B, ...), stored component by component."""
+    return field_w.movedim(0, -1).index_select(0, ids).movedim(-1, 0)
+
+
+def _touches(contact_force_w: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+    """Which of the bodies touch, (N, len(ids)) bool, by the net forces (N, B, 3)."""
+    x, y, z = _bodies(contact_force_w, ids).unbind(dim=2)
     return x * x + y * y + z * z > CONTACT_N**2
 
 
@@ -129,22 +132,28 @@ class QuadrupedFlat:
         self.observation_space = spaces.Dict({group: spaces.Box(-np.inf, np.inf, (k,), np.float32)
                                               for group, k in widths.items()})
         self.action_space = spaces.Box(-1.0, 1.0, (joints,), np.float32)
-        self.command = torch.zeros(n, 2, **kw)
+        self.command = self._zeros(2)
         """Forward velocity m/s and yaw rate rad/s that each robot is told to hold. Another task may write it, with a
         ``resample_s`` that leaves it alone."""
         self.steps = torch.zeros(n, dtype=torch.long, **kw)
         """Control steps since the episode began (a staggered first episode begins in its midst)."""
-        self._action, self._last_action = torch.zeros(n, joints, **kw), torch.zeros(n, joints, **kw)
-        self._air_time = torch.zeros(n, feet, **kw)
-        self._foot_pos_w = torch.zeros(n, feet, 3, **kw)
+        self._action, self._last_action = self._zeros(joints), self._zeros(joints)
+        self._air_time = self._zeros(feet)
+        self._foot_pos_w = self._zeros(feet, 3)
         self._obs, self._final_obs = ({group: torch.zeros(n, k, **kw) for group, k in widths.items()}
                                       for _ in range(2))
-        self._wobble, self._turn = torch.zeros(n, 6 + 2 * joints, **kw), 0
+        self._wobble, self._turn = self._zeros(6 + 2 * joints), 0
         self._default_joint_pos = torch.tensor(self.robot.default_joint_pos, **kw)
+        self._start_pos_w, self._start_quat_w = self._zeros(3), from_yaw(torch.zeros(n, **kw))
         index = {name: i for i, name in enumerate(self.sim.body_names)}
         groups = (self.robot.feet, self.robot.penalised_bodies, self.robot.terminal_bodies)
-        self._touching = [[index[name] for name in names] for names in groups]
+        self._feet, self._penalised, self._terminal = (
+            torch.tensor([index[name] for name in names], dtype=torch.long, **kw) for names in groups)
         self._stance_height = self._measure_stance()
+
+    def _zeros(self, *shape: int) -> torch.Tensor:
+        """Zeros (N, *shape), stored component by component as the simulator's state is."""
+        return torch.zeros(*shape, self.num_envs, device=self.device).movedim(-1, 0)
 
     def _measure_stance(self) -> torch.Tensor:
         """Height (F,) m of the feet's frames when the robot stands in its default pose."""
@@ -157,7 +166,9 @@ class QuadrupedFlat:
         if seed is not None:
             self._generator.manual_seed(seed)
         self._started = False
-        self._begin(torch.ones(self.num_envs, dtype=torch.bool, device=self.device))
+        everyone = torch.ones(self.num_envs, dtype=torch.bool, device=self.device)
+        self._draw_command(everyone)
+        self._begin(everyone)
         self._observe_now()
         return self._obs
 
@@ -180,14 +191,16 @@ class QuadrupedFlat:
             torch.where(bad[:, None], last, self._final_obs[group], out=self._final_obs[group])
         self._air_time *= ~features.foot_contact
         self._foot_pos_w.copy_(self._feet_pos_w())
-        self._draw_command((self.steps % self._resample_steps) == 0)
-        self._begin(terminated | truncated)
+        over = terminated | truncated
+        self._draw_command(over | (self.steps % self._resample_steps == 0))
+        self._begin(over)
         self._observe_now()
         return Step(self._obs, reward, terminated, truncated, self._final_obs, log)
 
     def _features(self) -> Features:
         state = self.sim.state
-        foot_contact, knee_contact, trunk_contact = (_touches(state.contact_force_w, ids) for ids in self._touching)
+        foot_contact, knee_contact, trunk_contact = (_touches(state.contact_force_w, ids)
+                                                     for ids in (self._feet, self._penalised, self._terminal))
         self._air_time += self.control_dt
         feet_pos_w = self._feet_pos_w()
         lin_vel_b = rotate_inverse(state.root_quat_w, state.root_lin_vel_w)
@@ -200,6 +213,7 @@ class QuadrupedFlat:
             joint_pos=state.joint_pos - self._default_joint_pos,
             joint_vel=state.joint_vel,
             torque=state.joint_torque,
+            power_w=rewards.mechanical_power(state.joint_torque, state.joint_vel),
             action=self._action,
             last_action=self._last_action,
             command=self.command,
@@ -216,18 +230,20 @@ class QuadrupedFlat:
     def _measures(self, f: Features, terms: Dict[str, torch.Tensor], terminated: torch.Tensor,
                   bad: torch.Tensor) -> Dict[str, torch.Tensor]:
         """What evaluation and logs are made of; rows of bad worlds are zero or to be skipped."""
-        ok = ~bad
+        def good(value: torch.Tensor) -> torch.Tensor:
+            return value.masked_fill(bad if value.dim() == 1 else bad[:, None], 0)
+
         return {
             **terms,
             "bad_world": bad,
-            "fall": terminated & ok,
-            "forward_speed": torch.where(ok, f.lin_vel_b[:, 0], 0.0),
-            "yaw_rate": torch.where(ok, f.ang_vel_b[:, 2], 0.0),
-            "power_w": torch.where(ok, rewards.mechanical_power(f.torque, f.joint_vel), 0.0),
-            "trunk_height_m": torch.where(ok, f.trunk_height, 0.0),
-            "knee_contact": f.knee_contact & ok,
-            "foot_contact": f.foot_contact & ok[:, None],
-            "foot_clearance_m": torch.where(ok[:, None], f.foot_clearance, 0.0),
+            "fall": good(terminated),
+            "forward_speed": good(f.lin_vel_b[:, 0]),
+            "yaw_rate": good(f.ang_vel_b[:, 2]),
+            "power_w": good(f.power_w),
+            "trunk_height_m": good(f.trunk_height),
+            "knee_contact": good(f.knee_contact),
+            "foot_contact": good(f.foot_contact),
+            "foot_clearance_m": good(f.foot_clearance),
             "command": f.command.clone(),
         }
 
@@ -242,7 +258,7 @@ class QuadrupedFlat:
                    self.command), dim=1, out=out["policy"])
         if self.privileged:
             lin_vel_b = rotate_inverse(state.root_quat_w, state.root_lin_vel_w)
-            contact = _touches(state.contact_force_w, self._touching[0]).float()
+            contact = _touches(state.contact_force_w, self._feet).float()
             torch.cat((lin_vel_b, contact, self.sim.friction[:, None]), dim=1, out=out["critic"])
 
     def _begin(self, mask: torch.Tensor) -> None:
@@ -256,36 +272,34 @@ class QuadrupedFlat:
         self._started = True
         self._action.masked_fill_(mask[:, None], 0.0)  # filled, not multiplied: it may hold NaN
         self._air_time.masked_fill_(mask[:, None], 0.0)
-        self._draw_command(mask)
         torch.where(mask[:, None, None], self._feet_pos_w(), self._foot_pos_w, out=self._foot_pos_w)
 
     def _draw_starts(self) -> None:
-        """Draw the noise of coming starts anew: of all robots first, then of an eighth at each step, which is cheaper
-        and as good while no robot falls twice in eight steps."""
+        """Draw the noise of coming starts anew, uniform in ±1: of all robots first, then of an eighth at each step,
+        which is cheaper and as good while no robot falls twice in eight steps."""
         share = -(-self.num_envs // 8)
         rows = self._wobble[self._turn * share:(self._turn + 1) * share] if self._started else self._wobble
-        rows.copy_(self._uniform(-1.0, 1.0, tuple(rows.shape)))
+        rows.copy_(torch.rand(rows.shape, generator=self._generator, device=self.device).mul_(2.0).sub_(1.0))
         self._turn = (self._turn + 1) % 8 if self._started else 0
 
     def _place(self, mask: torch.Tensor, noise: float = 1.0) -> None:
         """Stand the robots of `mask` at the origin, joints off by up to 0.1 rad and moving a little."""
         joints, wobble = len(self.robot.joints), self._wobble if noise == 1.0 else noise * self._wobble
-        root_pos_w = torch.zeros(self.num_envs, 3, device=self.device)
-        root_pos_w[:, 2] = self.robot.base_height_m + 0.02 * noise
-        self.sim.reset(
-            mask, root_pos_w, from_yaw(torch.zeros(self.num_envs, device=self.device)), 0.2 * wobble[:, :3],
-            0.2 * wobble[:, 3:6], self._default_joint_pos + 0.1 * wobble[:, 6:6 + joints], 0.5 * wobble[:, 6 + joints:])
+        self._start_pos_w[:, 2] = self.robot.base_height_m + 0.02 * noise
+        self.sim.reset(mask, self._start_pos_w, self._start_quat_w, 0.2 * wobble[:, :3], 0.2 * wobble[:, 3:6],
+                       self._default_joint_pos + 0.1 * wobble[:, 6:6 + joints], 0.5 * wobble[:, 6 + joints:])
 
     def _draw_command(self, mask: torch.Tensor) -> None:
-        forward = self._uniform(*self.command_ranges.forward_m_s, (self.num_envs,))
-        yaw = self._uniform(*self.command_ranges.yaw_rad_s, (self.num_envs,))
-        torch.where(mask[:, None], torch.stack((forward, yaw), dim=1), self.command, out=self.command)
+        ranges = (self.command_ranges.forward_m_s, self.command_ranges.yaw_rad_s)
+        for column, (low, high), drawn in zip(self.command.unbind(dim=1), ranges, self._random(2)):
+            torch.where(mask, drawn.mul_(high - low).add_(low), column, out=column)
 
-    def _uniform(self, low: float, high: float, shape: Tuple[int, ...]) -> torch.Tensor:
-        return low + (high - low) * torch.rand(shape, generator=self._generator, device=self.device)
+    def _random(self, rows: int) -> torch.Tensor:
+        """Uniform in [0, 1), (rows, N)."""
+        return torch.rand(rows, self.num_envs, generator=self._generator, device=self.device)
 
     def _feet_pos_w(self) -> torch.Tensor:
-        return torch.stack([self.sim.state.body_pos_w[:, i] for i in self._touching[0]], dim=1)
+        return _bodies(self.sim.state.body_pos_w, self._feet)
 
     @property
     def physics_s(self) -> float:

@@ -27,6 +27,7 @@ class Features:
     joint_pos        (N, J)     rad, minus the default pose
     joint_vel        (N, J)     rad/s
     torque           (N, J)     N·m
+    power_w          (N,)       W, mechanical
     action           (N, J)     in [−1, 1], as applied
     last_action      (N, J)     the one before
     command          (N, 2)     forward m/s, yaw rad/s, body
@@ -48,6 +49,7 @@ class Features:
     joint_pos: torch.Tensor
     joint_vel: torch.Tensor
     torque: torch.Tensor
+    power_w: torch.Tensor
     action: torch.Tensor
     last_action: torch.Tensor
     command: torch.Tensor
@@ -70,7 +72,7 @@ class Term(NamedTuple):
 
 REWARD: Dict[str, Term] = {
     "forward_velocity": Term(0.5, lambda f: f.tracking),
-    "energy": Term(-1e-4, lambda f: rewards.mechanical_power(f.torque, f.joint_vel)),
+    "energy": Term(-1e-4, lambda f: f.power_w),
     "torque": Term(-2e-6, lambda f: rewards.sum_square(f.torque)),
     "action_rate": Term(-0.008, lambda f: rewards.sum_square(f.action - f.last_action)),
     "bounce": Term(-0.025, lambda f: f.lin_vel_b[:, 2].square()),

@@ -53,4 +53,5 @@ def swing_height(clearance: torch.Tensor, foot_vel_w: torch.Tensor, target: floa
     clearance (N, F) m, foot_vel_w (N, F, 3) m/s; a foot at rest costs nothing, so stance is free (Ji et al. 2022,
     arXiv 2202.05481).
     """
-    return ((clearance - target).square() * foot_vel_w[..., :2].norm(dim=-1)).sum(dim=1)
+    x, y, _ = foot_vel_w.unbind(dim=-1)
+    return ((clearance - target).square() * (x * x + y * y).sqrt()).sum(dim=1)
