@@ -90,7 +90,8 @@ def test_a_study_draws_from_our_space(tmp_path: Path) -> None:
     drawn = study.trials[1].params
     trial = manager(PENDULUM, tmp_path, storage=storage, study_name="s", trial_id=1, hyperparams={"n_envs": 16})
     words, _ = trial.read_hyperparameters()
-    assert words["batch_size"] == -(-16 * 16 // drawn["n_minibatches"]) and words["learning_rate"] == drawn["learning_rate"]
+    assert words["batch_size"] == -(-16 * 16 // drawn["n_minibatches"])
+    assert words["learning_rate"] == drawn["learning_rate"]
 
 
 def test_a_trial_has_arguments_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,6 +141,16 @@ def test_wrappers_of_one_robot_are_refused(tmp_path: Path) -> None:
         "n_envs": 2, "env_wrapper": "gymnasium.wrappers.ClipAction"})
     with pytest.raises(UserError, match=r"ClipAction .* remove env_wrapper"):
         ours.setup_experiment()
+
+
+def test_an_old_rl_zoo_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    import rl_zoo3
+
+    from sb3_isaac.rl_zoo import plug
+
+    monkeypatch.setattr(rl_zoo3, "__version__", "2.4.0")
+    with pytest.warns(UserWarning, match=r"rl_zoo3 2\.4\.0 .* pip install 'rl_zoo3>=2\.8'"):
+        plug()
 
 
 def test_our_words_in_stocks() -> None:
