@@ -177,6 +177,7 @@ class Plan:
         env.close()
         tree: Dict[str, Any] = {**_defaults(self.algo), **base.algo_kwargs, "desired_kl": base.desired_kl,
                                 "n_envs": base.n_envs, "normalize": base.normalize, "policy": base.policy,
+                                "callback": [{path: dict(kw)} if kw else path for path, kw in base.callback],
                                 "env_kwargs": {**_task_defaults(self.env), **base.env_kwargs, **in_effect}}
         if base.algo_kwargs.get("n_steps") and base.algo_kwargs.get("batch_size"):
             tree["n_minibatches"] = base.minibatches
