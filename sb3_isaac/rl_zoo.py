@@ -107,10 +107,11 @@ class IsaacExperimentManager(ExperimentManager):
 
     def read_hyperparameters(self) -> Tuple[Dict[str, Any], Dict[str, Any]]:
         """See ExperimentManager; our words are translated in what is used, and kept in what is saved."""
+        files = shipped()
         if Path(self.config).parent == STOCK_SETTINGS:
-            self.config = str(find_file(f"sb3-{self.algo}", None))
-        elif self.config in shipped():
-            self.config = str(shipped()[self.config])
+            self.config = str(files.get(f"sb3-{self.algo}") or find_file(self.algo, None))
+        elif self.config in files:
+            self.config = str(files[self.config])
         said, saved = super().read_hyperparameters()
         # Training spreads the first time-outs; an episode that is scored has its full length.
         env_kwargs = said.get("env_kwargs") or self.env_kwargs

@@ -13,10 +13,12 @@ from typing import Any, Dict
 
 import numpy as np
 import pytest
+import yaml
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecNormalize
 from torch import nn
 
+from sb3_isaac.config.files import read_entry, shipped
 from sb3_isaac.errors import UserError
 from sb3_isaac.vec_env import IsaacVecEnv
 
@@ -134,6 +136,30 @@ def test_one_simulation_staggered_in_training_alone(tmp_path: Path) -> None:
         assert isinstance(env, VecNormalize) and isinstance(env.unwrapped, IsaacVecEnv) and env.num_envs == n
         assert (env.unwrapped.env.steps.unique().numel() > 1) is spread
         env.close()
+
+
+def test_settings_are_the_shipped_ones(tmp_path: Path) -> None:
+    for given, file in ((None, "sb3-ppo.yml"), ("ppo-course", "ppo-course.yml")):
+        ours = manager(QUADRUPED, tmp_path, config=given)
+        said, saved = ours.read_hyperparameters()
+        assert Path(ours.config).name == file and said["n_envs"] == saved["n_envs"] == 4096
+    ours.algo, ours.config = "sac", str(Path(rl_zoo_folder(), "hyperparams", "sac.yml"))
+    with pytest.raises(UserError, match=r"unknown algorithm 'sac' .* with -conf"):
+        ours.read_hyperparameters()
+
+
+@pytest.mark.parametrize("name", sorted(shipped()))
+def test_plain_yaml_reads_the_shipped_files_as_we_do(name: str) -> None:
+    """YAML 1.1 takes 1.0e6 for text and 1.0e+6 for a number; rl_zoo3 reads it with yaml.safe_load."""
+    document = yaml.safe_load(shipped()[name].read_text())
+    for env_id, entry in document.items():
+        assert entry == read_entry(shipped()[name], env_id)
+
+
+def rl_zoo_folder() -> Path:
+    import rl_zoo3
+
+    return Path(rl_zoo3.__file__).parent
 
 
 def test_wrappers_of_one_robot_are_refused(tmp_path: Path) -> None:
