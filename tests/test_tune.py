@@ -30,9 +30,9 @@ PENDULUM = "IsaacDoublePendulum-v0"
 GAMMA = PENDULUM + ":\n  gamma: {kind: float, low: 0.9, high: 0.99}\n"
 
 
-def plan(folder: Path, space: str = GAMMA, **changes: Any) -> Plan:
+def plan(folder: Path, text: str = GAMMA, **changes: Any) -> Plan:
     """A study of the pendulum whose trial is 4 rollouts of 8 pendulums x 16 steps."""
-    (folder / "space.yml").write_text(space)  # of this name, so that changes["space"] may be another
+    (folder / "space.yml").write_text(text)
     small: Dict[str, Any] = {
         "env": PENDULUM, "num_envs": 8, "hyperparams": {"n_minibatches": 2, "n_epochs": 1}, "n_timesteps": 512,
         "n_evaluations": 4, "eval_episodes": 2, "n_trials": 3, "space": str(folder / "space.yml"), "final_top": 0,
@@ -255,7 +255,7 @@ def test_another_study_of_the_same_name_is_refused(tmp_path: Path) -> None:
     tune(plan(tmp_path, n_trials=1))
     for changes, words in (({"n_timesteps": 1024}, "another n_timesteps, 512 there and 1024 here"),
                            ({"hyperparams": {"n_minibatches": 4}}, "another starting YAML"),
-                           ({"space": "ppo"}, "another search space"),
+                           ({"text": GAMMA.replace("0.9,", "0.8,")}, "another search space"),
                            ({"algo": "sb3-ppo", "study_name": f"ppo-{PENDULUM}"}, "belongs to another task, ppo on")):
         with pytest.raises(UserError, match=words):
             tune(plan(tmp_path, n_trials=1, **changes))
@@ -263,7 +263,7 @@ def test_another_study_of_the_same_name_is_refused(tmp_path: Path) -> None:
     assert len(study.trials) == 1, "nothing was run"
     optuna.create_study(storage=study._storage, study_name="down", direction="minimize")
     with pytest.raises(UserError, match="directions minimize and this one maximize"):
-        tune(plan(tmp_path, study_name="down"))
+        tune(plan(tmp_path, study_name="down", storage=plan(tmp_path).storage_name))
 
 
 @pytest.mark.parametrize(("changes", "words"), [
