@@ -71,7 +71,8 @@ def _wait(processes: Sequence[Any]) -> bool:
                 interrupted = True
                 for other in processes:
                     with contextlib.suppress(ProcessLookupError):
-                        os.kill(other.pid, signal.SIGINT)
+                        # Not SIGINT: the terminal has sent them that already, and a second one means "at once".
+                        os.kill(other.pid, signal.SIGTERM)
         if process.exitcode < 0:
             print(f"sb3-isaac: {process.name} was killed by signal {-process.exitcode}; its trial goes to another "
                   "worker once its heart has been still for long enough.", file=sys.stderr, flush=True)

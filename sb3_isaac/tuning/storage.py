@@ -209,13 +209,13 @@ def open_storage(name: str, heartbeat_s: int = 60, patience_s: float = 120.0) ->
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # trials are told of in our own lines
     storage: Any
     if "://" in name:
-        shown, storage = _shown(name), _database(name, heartbeat_s)
+        storage = _database(name, heartbeat_s)
     elif name.endswith(".log"):
-        shown, storage = name, _journal(name, heartbeat_s)
+        storage = _journal(name, heartbeat_s)
     else:
         raise UserError(f"storage {name!r} is neither a journal file nor a database: give a file that ends in .log, "
                         f"sqlite:///{name}, or a URL such as postgresql+psycopg://user@host/database.")
-    Patience(patience_s, shown).given_to(storage)
+    Patience(patience_s, shown(name)).given_to(storage)
     return optuna.storages.get_storage(storage)
 
 
@@ -237,14 +237,14 @@ def _database(url: str, heartbeat_s: int) -> Database:
             time.sleep(0.5)  # another worker makes the tables at this moment
         return _connected(url, heartbeat_s)
     except (ImportError, ModuleNotFoundError) as error:
-        raise UserError(f"storage {_shown(url)} needs a database driver that is not installed "
+        raise UserError(f"storage {shown(url)} needs a database driver that is not installed "
                         f"({error.__cause__ or error}): pip install 'psycopg[binary]' for postgresql+psycopg://, "
                         "pymysql for mysql+pymysql://.") from error
     except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-        raise UserError(f"storage {_shown(url)} cannot be reached ({reason_of(error)}): start it, or correct the URL "
+        raise UserError(f"storage {shown(url)} cannot be reached ({reason_of(error)}): start it, or correct the URL "
                         "given with --storage.") from error
     except (RuntimeError, ValueError, AssertionError) as error:
-        raise UserError(f"storage {_shown(url)} is of no use to this version of Optuna ({reason_of(error)}): "
+        raise UserError(f"storage {shown(url)} is of no use to this version of Optuna ({reason_of(error)}): "
                         "choose another one with --storage.") from error
 
 
@@ -256,7 +256,7 @@ def _connected(url: str, heartbeat_s: int) -> Database:
                         grace_period=2 * heartbeat_s, heartbeat_stale_trial_callback=retry)
 
 
-def _shown(url: str) -> str:
+def shown(url: str) -> str:
     """The URL without its password."""
     try:
         return sqlalchemy.make_url(url).render_as_string(hide_password=True)
