@@ -71,8 +71,9 @@ def test_train_resume_and_enjoy(tmp_path: Path) -> None:
     resumed = PPO.load(run.with_name(f"{QUADRUPED}_2") / f"{QUADRUPED}.zip")
     assert resumed._n_updates == 2 * model._n_updates == 30
 
-    out = zoo("enjoy", QUADRUPED, "-f", "logs", "-n", "50", "--no-render", *short, cwd=tmp_path)
-    assert "Loading running average" in out and out.count("Episode Length") >= 2
+    out = zoo("enjoy", QUADRUPED, "-f", "logs", "--exp-id", "1", "--load-checkpoint", "384", "-n", "50", "--no-render",
+              *short, cwd=tmp_path)
+    assert "rl_model_384_steps.zip" in out and "Loading running average" in out and out.count("Episode Length") >= 2
 
 
 def test_a_study_draws_from_our_space(tmp_path: Path) -> None:
