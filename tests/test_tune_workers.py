@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 from typing import Any, Iterator, List
@@ -72,7 +71,7 @@ def check(study: Any, wanted: int) -> None:
 
 def there(this: Plan) -> Any:
     """The study, or None while it is not there yet."""
-    if this.storage is None and not (this.folder / "study.log").exists():
+    if not this.folder.exists():  # it is made when the study is
         return None
     try:
         return open_study(this)
@@ -91,17 +90,21 @@ def kill_in_mid_trial(study: Any) -> int:
     return process
 
 
-def test_a_killed_workers_trial_goes_to_another(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
-    """Two processes on a journal file; one is killed in the middle of a trial."""
-    this = plan(tmp_path, n_jobs=2, n_trials=4)
-    killer = threading.Thread(target=lambda: kill_in_mid_trial(until(lambda: there(this))))
-    killer.start()
+def test_killed_and_ended_workers_leave_a_study_that_goes_on(tmp_path: Path) -> None:
+    """Two processes on a journal file: one is killed in mid-trial; then a cluster ends the job; then the same line."""
+    this = plan(tmp_path, max_total_trials=4, storage=str(tmp_path / "study.log"))
+    first = subprocess.Popen(line(this, "--max-total-trials", "4", "--n-jobs", "2"), stdout=subprocess.DEVNULL,
+                             stderr=subprocess.PIPE, text=True)
+    study = until(lambda: there(this))
+    kill_in_mid_trial(study)
+    until(lambda: any(t.user_attrs.get("retries") for t in study.get_trials(deepcopy=False)))
+    first.terminate()
+    _, said = first.communicate(timeout=120)
+    assert first.returncode == 130 and "was killed by signal 9" in said and "the same line goes on" in said
+    states = [t.state for t in study.get_trials(deepcopy=False)]
+    assert TrialState.RUNNING not in states and TrialState.WAITING in states
     tune(this)
-    killer.join()
-    study = open_study(this)
     check(study, 4)
-    assert sum(t.state == TrialState.FAIL for t in study.trials) == 1
-    assert "was killed by signal 9" in capfd.readouterr().err
     assert (this.folder / "best.yml").exists() and (this.folder / "report.html").exists()
 
 

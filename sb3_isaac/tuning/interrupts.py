@@ -15,17 +15,18 @@ class Interrupts:
     """
 
     def __init__(self) -> None:
-        self._asked = False
+        self.asked = False
+        """Whether SIGINT or SIGTERM has come."""
 
     def check(self) -> None:
         """Raise KeyboardInterrupt if SIGINT or SIGTERM has come."""
-        if self._asked:
+        if self.asked:
             raise KeyboardInterrupt
 
     def _remember(self, number: int, _: Any) -> None:
-        if self._asked and number == signal.SIGINT:
+        if self.asked and number == signal.SIGINT:
             raise KeyboardInterrupt  # a person asks again: at once, then
-        self._asked = True
+        self.asked = True
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
