@@ -22,6 +22,8 @@ from sb3_isaac.tuning.trial import Diverged, Goal, Outcome, Workplace, run_trial
 
 POLL_S = 1.0
 FALLS = "falls"
+NO_NEWS = ("You have specified a mini-batch size", "Constraints have been set, but CmaEsSampler")
+"""Beginnings of warnings that every trial would repeat: a last minibatch is smaller, CMA-ES knows no constraints."""
 
 
 class _Surplus(Exception):
@@ -85,7 +87,10 @@ class Worker:
     def _next(self) -> None:
         self._taken_away = False
         try:
-            self._study.optimize(self._objective, n_trials=1, catch=(Diverged, _Surplus), callbacks=[self._say])
+            with warnings.catch_warnings():
+                for known in NO_NEWS:
+                    warnings.filterwarnings("ignore", message=known)
+                self._study.optimize(self._objective, n_trials=1, catch=(Diverged, _Surplus), callbacks=[self._say])
         except Exception as error:
             lost = lost_in(error)
             if lost is not None:
