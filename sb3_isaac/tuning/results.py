@@ -60,7 +60,7 @@ def write_best(plan: Plan, space: Space, study: optuna.Study, comparisons: Seque
     if best is None:
         return None
     path = plan.folder / "best.yml"
-    write_text(path, _yaml([trial_words(plan, best), *comments], trial_config(plan, space, best)))
+    write_text(path, _yaml(list(dict.fromkeys([trial_words(plan, best), *comments])), trial_config(plan, space, best)))
     return path
 
 
