@@ -140,7 +140,7 @@ def _final_job(plan: Plan, study: optuna.Study, goal: Goal) -> Job:
 
     def config(trial: optuna.Trial) -> TrainConfig:
         name = trial.suggest_categorical(CANDIDATE, list(candidates))
-        return plan.config(candidates[name], seed=trial.suggest_int(SEED, plan.seed, plan.seed + plan.final_seeds - 1))
+        return plan.config(candidates[name], seed=trial.suggest_int(SEED, plan.seed + 1, plan.seed + plan.final_seeds))
 
     quota = Quota(len(candidates) * plan.final_seeds)
     return Job(config, Goal(goal.steps, budget, goal.interval), quota, plan.max_falls, prunes=False)
@@ -153,7 +153,7 @@ def _final_stage(plan: Plan, base: TrainConfig, space: Space, storage: BaseStora
     if len(candidates) < 2:
         return []
     name = ".".join([plan.name, "final", *(key.split()[-1] for key in candidates if key != SHIPPED)])
-    seeds = range(plan.seed, plan.seed + plan.final_seeds)
+    seeds = range(plan.seed + 1, plan.seed + 1 + plan.final_seeds)  # not the one by which the best were chosen
     identity = {**plan.identity(base, space), "final_seeds": plan.final_seeds,
                 "final_timesteps": plan.final_timesteps or plan.budget(base)}
     final, _ = join(storage, name, plan.direction, identity, queue(list(candidates), seeds), shown(plan.storage_name),
