@@ -8,6 +8,7 @@ Environments that are not ours get from rl_zoo3 what they would get without us.
 from __future__ import annotations
 
 import copy
+import warnings
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
@@ -32,7 +33,8 @@ from sb3_isaac.vec_env import IsaacVecEnv
 
 EnvMaker = Callable[[], gymnasium.Env]
 STOCK_SETTINGS = Path(rl_zoo3.exp_manager.__file__).parent / "hyperparams"
-OTHERS: Optional[Callable[..., VecEnv]] = ExperimentManager.default_vec_env_cls
+OLDEST = (2, 8)
+OTHERS: Optional[Callable[..., VecEnv]] = getattr(ExperimentManager, "default_vec_env_cls", None)
 """What somebody else plugged in before us; None is rl_zoo3's own choice."""
 SPACES = sorted({file.stem for file in space.FOLDER.glob("*.yml")} & set(HYPERPARAMS_SAMPLER))
 """Algorithms whose studies have a search space of ours."""
@@ -105,10 +107,11 @@ class IsaacExperimentManager(ExperimentManager):
 
     def read_hyperparameters(self) -> Tuple[Dict[str, Any], Dict[str, Any]]:
         """See ExperimentManager; our words are translated in what is used, and kept in what is saved."""
+        files = shipped()
         if Path(self.config).parent == STOCK_SETTINGS:
-            self.config = str(find_file(f"sb3-{self.algo}", None))
-        elif self.config in shipped():
-            self.config = str(shipped()[self.config])
+            self.config = str(files.get(f"sb3-{self.algo}") or find_file(self.algo, None))
+        elif self.config in files:
+            self.config = str(files[self.config])
         said, saved = super().read_hyperparameters()
         # Training spreads the first time-outs; an episode that is scored has its full length.
         env_kwargs = said.get("env_kwargs") or self.env_kwargs
@@ -116,12 +119,12 @@ class IsaacExperimentManager(ExperimentManager):
         return stock_words({**said, "env_kwargs": {"stagger": True, **env_kwargs}}), saved
 
     def objective(self, trial: optuna.Trial) -> float:
-        """See ExperimentManager; what is drawn is from our search space, its part of the algorithm."""
+        """See ExperimentManager; what is drawn is from our search space."""
         if self.algo not in SPACES:
             return super().objective(trial)
         # Trials may run at once, in threads: each has a manager of its own.
         this = copy.copy(self)
-        drawn = space.read_space(self.env_name.gym_id, self.algo).of_algorithm().draw(trial)
+        drawn = self._space().draw(trial)
         chosen = stock_words({**self._hyperparams, "n_envs": self.n_envs, "callback": self.specified_callbacks,
                               **drawn})
         this.specified_callbacks = chosen.pop("callback")
@@ -136,11 +139,14 @@ class IsaacExperimentManager(ExperimentManager):
     def load_trial(self, storage: str, study_name: str, trial_id: Optional[int] = None,
                    convert: bool = True) -> Dict[str, Any]:
         """See ExperimentManager; the values of one of our studies by dotted key."""
-        params = super().load_trial(storage, study_name, trial_id, convert=False)
         if not convert or self.algo not in SPACES:
             return super().load_trial(storage, study_name, trial_id, convert)
-        ours = space.read_space(self.env_name.gym_id, self.algo).of_algorithm()
-        return ours.draw(optuna.trial.FixedTrial(params))
+        params = super().load_trial(storage, study_name, trial_id, convert=False)
+        return self._space().draw(optuna.trial.FixedTrial(params))
+
+    def _space(self) -> space.Space:
+        """What a study varies: nothing of the task, because rl_zoo3 has one for all of its trials."""
+        return space.read_space(self.env_name.gym_id, self.algo).of_algorithm()
 
 
 _CHOSEN: ContextVar[Optional[Dict[str, Any]]] = ContextVar("chosen", default=None)
@@ -185,6 +191,10 @@ def stock_words(entry: Mapping[str, Any]) -> Dict[str, Any]:
 
 def plug() -> None:
     """Have rl_zoo3 make :class:`IsaacExperimentManager` and one simulation for our ids; a second call does nothing."""
+    if tuple(map(int, rl_zoo3.__version__.split(".")[:2])) < OLDEST:
+        warnings.warn(f"rl_zoo3 {rl_zoo3.__version__} has no place for one simulation of many robots: "
+                      "pip install 'rl_zoo3>=2.8'.", stacklevel=2)
+        return
     if ExperimentManager.default_vec_env_cls is one_simulation:
         return
 

@@ -13,10 +13,12 @@ from typing import Any, Dict
 
 import numpy as np
 import pytest
+import yaml
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecNormalize
 from torch import nn
 
+from sb3_isaac.config.files import read_entry, shipped
 from sb3_isaac.errors import UserError
 from sb3_isaac.vec_env import IsaacVecEnv
 
@@ -69,8 +71,9 @@ def test_train_resume_and_enjoy(tmp_path: Path) -> None:
     resumed = PPO.load(run.with_name(f"{QUADRUPED}_2") / f"{QUADRUPED}.zip")
     assert resumed._n_updates == 2 * model._n_updates == 30
 
-    out = zoo("enjoy", QUADRUPED, "-f", "logs", "-n", "50", "--no-render", *short, cwd=tmp_path)
-    assert "Loading running average" in out and out.count("Episode Length") >= 2
+    out = zoo("enjoy", QUADRUPED, "-f", "logs", "--exp-id", "1", "--load-checkpoint", "384", "-n", "50", "--no-render",
+              *short, cwd=tmp_path)
+    assert "rl_model_384_steps.zip" in out and "Loading running average" in out and out.count("Episode Length") >= 2
 
 
 def test_a_study_draws_from_our_space(tmp_path: Path) -> None:
@@ -90,7 +93,8 @@ def test_a_study_draws_from_our_space(tmp_path: Path) -> None:
     drawn = study.trials[1].params
     trial = manager(PENDULUM, tmp_path, storage=storage, study_name="s", trial_id=1, hyperparams={"n_envs": 16})
     words, _ = trial.read_hyperparameters()
-    assert words["batch_size"] == 16 * 16 // drawn["n_minibatches"] and words["learning_rate"] == drawn["learning_rate"]
+    assert words["batch_size"] == -(-16 * 16 // drawn["n_minibatches"])
+    assert words["learning_rate"] == drawn["learning_rate"]
 
 
 def test_a_trial_has_arguments_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,7 +124,7 @@ def test_a_trial_has_arguments_of_its_own(tmp_path: Path, monkeypatch: pytest.Mo
                                      "activation_fn": nn.ELU, "log_std_init": -1.0}, "what is not drawn stays"
     assert [callback.desired_kl for callback in made["callbacks"] if hasattr(callback, "desired_kl")] == [0.02]
     assert made["env"].gamma == 0.98
-    assert study.specified_callbacks == [{"sb3_isaac.AdaptiveLearningRate": {"desired_kl": 0.03}}]
+    assert study.specified_callbacks[-1] == {"sb3_isaac.AdaptiveLearningRate": {"desired_kl": 0.03}}
     assert study._hyperparams["policy_kwargs"]["log_std_init"] == -1.4
 
 
@@ -135,11 +139,45 @@ def test_one_simulation_staggered_in_training_alone(tmp_path: Path) -> None:
         env.close()
 
 
+def test_settings_are_the_shipped_ones(tmp_path: Path) -> None:
+    for given, file in ((None, "sb3-ppo.yml"), ("ppo-course", "ppo-course.yml")):
+        ours = manager(QUADRUPED, tmp_path, config=given)
+        said, saved = ours.read_hyperparameters()
+        assert Path(ours.config).name == file and said["n_envs"] == saved["n_envs"] == 4096
+    ours.algo, ours.config = "sac", str(Path(rl_zoo_folder(), "hyperparams", "sac.yml"))
+    with pytest.raises(UserError, match=r"unknown algorithm 'sac' .* with -conf"):
+        ours.read_hyperparameters()
+
+
+@pytest.mark.parametrize("name", sorted(shipped()))
+def test_plain_yaml_reads_the_shipped_files_as_we_do(name: str) -> None:
+    """YAML 1.1 takes 1.0e6 for text and 1.0e+6 for a number; rl_zoo3 reads it with yaml.safe_load."""
+    document = yaml.safe_load(shipped()[name].read_text())
+    for env_id, entry in document.items():
+        assert entry == read_entry(shipped()[name], env_id)
+
+
+def rl_zoo_folder() -> Path:
+    import rl_zoo3
+
+    return Path(rl_zoo3.__file__).parent
+
+
 def test_wrappers_of_one_robot_are_refused(tmp_path: Path) -> None:
     ours = manager(PENDULUM, tmp_path, verbose=0, hyperparams={
         "n_envs": 2, "env_wrapper": "gymnasium.wrappers.ClipAction"})
     with pytest.raises(UserError, match=r"ClipAction .* remove env_wrapper"):
         ours.setup_experiment()
+
+
+def test_an_old_rl_zoo_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    import rl_zoo3
+
+    from sb3_isaac.rl_zoo import plug
+
+    monkeypatch.setattr(rl_zoo3, "__version__", "2.4.0")
+    with pytest.warns(UserWarning, match=r"rl_zoo3 2\.4\.0 .* pip install 'rl_zoo3>=2\.8'"):
+        plug()
 
 
 def test_our_words_in_stocks() -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
-import signal
 import sys
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from sb3_isaac.errors import UserError
+from sb3_isaac.tuning.interrupts import Interrupts
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 GPUS = "CUDA_VISIBLE_DEVICES"
@@ -51,31 +51,32 @@ def run_in_processes(work: Callable[[int, int], None], workers: int) -> None:
         with _environment(variables(index, len(share), gpus, os.environ)):
             process.start()
         processes.append(process)
-    interrupted = _wait(processes)
+    interrupts = Interrupts()
+    with interrupts.held():
+        _wait(processes, interrupts)
     codes = [process.exitcode for process in processes]
-    if interrupted or 130 in codes:
+    interrupts.check()
+    if 130 in codes:
         raise KeyboardInterrupt
     if not any(code == 0 for code in codes):
         raise UserError(f"none of the {workers} workers came to its end: what they finished is in the storage, and the "
                         "same line goes on.")
 
 
-def _wait(processes: Sequence[Any]) -> bool:
-    """Wait for all; whether there was an interrupt, which is passed on to them."""
-    interrupted = False
+def _wait(processes: Sequence[Any], interrupts: Interrupts) -> None:
+    """Wait for all; an interrupt is passed on to them."""
+    told = False
     for process in processes:
         while process.exitcode is None:
-            try:
-                process.join()
-            except KeyboardInterrupt:
-                interrupted = True
+            process.join(0.2)
+            if interrupts.asked and not told:
+                told = True
                 for other in processes:
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(other.pid, signal.SIGINT)
+                    # Not by SIGINT: the terminal has sent them that already, and a second one means "at once".
+                    other.terminate()
         if process.exitcode < 0:
             print(f"sb3-isaac: {process.name} was killed by signal {-process.exitcode}; its trial goes to another "
                   "worker once its heart has been still for long enough.", file=sys.stderr, flush=True)
-    return interrupted
 
 
 def _in_process(work: Callable[[int, int], None], index: int, share: List[int]) -> None:

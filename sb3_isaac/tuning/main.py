@@ -22,7 +22,7 @@ from sb3_isaac.tuning.launch import run_in_processes
 from sb3_isaac.tuning.plan import Plan
 from sb3_isaac.tuning.report import write_report
 from sb3_isaac.tuning.space import Space
-from sb3_isaac.tuning.storage import open_storage
+from sb3_isaac.tuning.storage import open_storage, shown
 from sb3_isaac.tuning.study import Quota, best_trials, join, make_pruner, make_sampler
 from sb3_isaac.tuning.trial import Goal, Workplace
 from sb3_isaac.tuning.worker import Job, Worker
@@ -50,8 +50,8 @@ def tune(plan: Plan) -> Path:
     """
     base, space = plan.config(), plan.search_space()
     storage, study, call = _begin(plan, base, space)
-    print(f"study {plan.name} in {plan.storage_name}, {plan.budget(base) / 1e6:g}M steps a trial -> {plan.folder}",
-          flush=True)
+    where, budget = shown(plan.storage_name), plan.budget(base) / 1e6
+    print(f"study {plan.name} in {where}, {budget:g}M steps a trial -> {plan.folder}", flush=True)
     _run_workers(call, plan.n_jobs)
     comparisons = _final_stage(plan, base, space, storage, study)
     write_results(plan, base, space, study, comparisons)
@@ -75,7 +75,7 @@ def open_study(plan: Plan) -> optuna.Study:
     try:
         return optuna.load_study(study_name=plan.name, storage=_storage(plan))
     except KeyError as error:
-        raise UserError(f"there is no study {plan.name!r} in {plan.storage_name}: correct --study-name or "
+        raise UserError(f"there is no study {plan.name!r} in {shown(plan.storage_name)}: correct --study-name or "
                         "--storage.") from error
 
 
@@ -98,7 +98,7 @@ def _begin(plan: Plan, base: TrainConfig, space: Space) -> Tuple[BaseStorage, op
     make_sampler(plan.sampler, plan.n_startup_trials, 0, "")
     storage = _storage(plan)
     study, created = join(storage, plan.name, plan.direction, plan.identity(base, space),
-                          [(shipped, {SHIPPED_TRIAL: True})], plan.storage_name)
+                          [(shipped, {SHIPPED_TRIAL: True})], shown(plan.storage_name))
     results.make_folder(plan)
     runner = uuid.uuid4().hex[:12]
     return storage, study, _Call(plan, plan.name, runner, "" if created else runner)
@@ -140,7 +140,7 @@ def _final_job(plan: Plan, study: optuna.Study, goal: Goal) -> Job:
 
     def config(trial: optuna.Trial) -> TrainConfig:
         name = trial.suggest_categorical(CANDIDATE, list(candidates))
-        return plan.config(candidates[name], seed=trial.suggest_int(SEED, plan.seed, plan.seed + plan.final_seeds - 1))
+        return plan.config(candidates[name], seed=trial.suggest_int(SEED, plan.seed + 1, plan.seed + plan.final_seeds))
 
     quota = Quota(len(candidates) * plan.final_seeds)
     return Job(config, Goal(goal.steps, budget, goal.interval), quota, plan.max_falls, prunes=False)
@@ -153,10 +153,10 @@ def _final_stage(plan: Plan, base: TrainConfig, space: Space, storage: BaseStora
     if len(candidates) < 2:
         return []
     name = ".".join([plan.name, "final", *(key.split()[-1] for key in candidates if key != SHIPPED)])
-    seeds = range(plan.seed, plan.seed + plan.final_seeds)
+    seeds = range(plan.seed + 1, plan.seed + 1 + plan.final_seeds)  # not the one by which the best were chosen
     identity = {**plan.identity(base, space), "final_seeds": plan.final_seeds,
                 "final_timesteps": plan.final_timesteps or plan.budget(base)}
-    final, _ = join(storage, name, plan.direction, identity, queue(list(candidates), seeds), plan.storage_name,
+    final, _ = join(storage, name, plan.direction, identity, queue(list(candidates), seeds), shown(plan.storage_name),
                     {CANDIDATES: candidates})
     print(f"final stage: {', '.join(candidates)}, {plan.final_seeds} paired seeds each", flush=True)
     _run_workers(_Call(plan, name, uuid.uuid4().hex[:12], "final", final=True), plan.n_jobs)

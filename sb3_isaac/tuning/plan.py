@@ -123,7 +123,8 @@ class Plan:
         values = dict(drawn or {})
         if "n_minibatches" in values:
             base = self.config()
-            values = with_batch_size(values, base.n_envs, int(base.algo_kwargs.get("n_steps", 2048)))  # type: ignore
+            robots = values.get("n_envs", base.n_envs)
+            values = with_batch_size(values, robots, int(base.algo_kwargs.get("n_steps", 2048)))  # type: ignore
         task = {key[len("env_kwargs."):]: value for key, value in values.items() if key.startswith("env_kwargs.")}
         rest = {key: value for key, value in values.items() if not key.startswith("env_kwargs.")}
         return load_config(
@@ -177,6 +178,7 @@ class Plan:
         env.close()
         tree: Dict[str, Any] = {**_defaults(self.algo), **base.algo_kwargs, "desired_kl": base.desired_kl,
                                 "n_envs": base.n_envs, "normalize": base.normalize, "policy": base.policy,
+                                "callback": [{path: dict(kw)} if kw else path for path, kw in base.callback],
                                 "env_kwargs": {**_task_defaults(self.env), **base.env_kwargs, **in_effect}}
         if base.algo_kwargs.get("n_steps") and base.algo_kwargs.get("batch_size"):
             tree["n_minibatches"] = base.minibatches

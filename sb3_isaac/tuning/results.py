@@ -19,6 +19,7 @@ from sb3_isaac.rl.run import installed_versions
 from sb3_isaac.tuning.final import Comparison
 from sb3_isaac.tuning.plan import Plan
 from sb3_isaac.tuning.space import Space
+from sb3_isaac.tuning.storage import shown
 from sb3_isaac.tuning.study import REASON, best_trials, is_feasible
 
 UNITS = {"steps": "steps to the stop rule", "reward": "reward"}
@@ -59,7 +60,7 @@ def write_best(plan: Plan, space: Space, study: optuna.Study, comparisons: Seque
     if best is None:
         return None
     path = plan.folder / "best.yml"
-    write_text(path, _yaml([trial_words(plan, best), *comments], trial_config(plan, space, best)))
+    write_text(path, _yaml(list(dict.fromkeys([trial_words(plan, best), *comments])), trial_config(plan, space, best)))
     return path
 
 
@@ -88,7 +89,8 @@ def write_meta(plan: Plan, base: TrainConfig) -> None:
     meta = {"plan": plan.flags(), "command_line": sys.argv, "python": platform.python_version(),
             "platform": platform.platform(), "versions": installed_versions(
                 "sb3_isaac", "optuna", "stable-baselines3", "torch", "mujoco", "numpy")}
-    write_text(plan.folder / "meta.json", json.dumps(meta, indent=2, default=str) + "\n")
+    text = json.dumps(meta, indent=2, default=str) + "\n"
+    write_text(plan.folder / "meta.json", text.replace(plan.storage_name, shown(plan.storage_name)))  # no password
     write_text(plan.folder / "config.yml", dump_config(base))
 
 

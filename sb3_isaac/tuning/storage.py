@@ -40,40 +40,54 @@ def reason_of(error: BaseException) -> str:
     return str(getattr(cause, "orig", None) or getattr(cause, "strerror", None) or cause).strip().split("\n")[0]
 
 
-def patient(method: Callable[..., Any], patience_s: float, name: str) -> Callable[..., Any]:
-    """`method` called again until the storage answers; StorageLost after `patience_s` seconds of outage."""
-    @functools.wraps(method)
-    def asks_again(*args: Any, **kwargs: Any) -> Any:
-        begun, pause_s = time.monotonic(), 0.1
-        while True:
-            try:
-                return method(*args, **kwargs)
-            except OUTAGES as error:
-                if time.monotonic() - begun + pause_s > patience_s:
-                    raise StorageLost(
-                        f"the storage {name} does not answer ({reason_of(error)}) and this worker has given it "
-                        f"{patience_s:g} s: what it holds is safe, so make room or bring it back, and give the same "
-                        "line again.") from error
-                time.sleep(pause_s)
-                pause_s = min(2 * pause_s, 5.0)
-    return asks_again
+class Patience:
+    """How long a storage named `name` is asked again before it is given up: `seconds`, once for all its methods."""
+
+    def __init__(self, seconds: float, name: str) -> None:
+        self._left_s, self._name = seconds, name
+
+    def patient(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        """`method`, called again until the storage answers; StorageLost when the patience is at its end."""
+        @functools.wraps(method)
+        def asks_again(*args: Any, **kwargs: Any) -> Any:
+            begun, pause_s = time.monotonic(), 0.1
+            while True:
+                try:
+                    return method(*args, **kwargs)
+                except OUTAGES as error:
+                    waited_s = time.monotonic() - begun
+                    if waited_s + pause_s > self._left_s:
+                        self._left_s = 0.0  # what comes after, such as the trial's end, is asked for once
+                        raise StorageLost(
+                            f"the storage {self._name} does not answer ({reason_of(error)}) and was given time to: "
+                            "what it holds is safe, so make room or bring it back, and give the same line again.") \
+                            from error
+                    time.sleep(pause_s)
+                    pause_s = min(2 * pause_s, 5.0)
+        return asks_again
+
+    def given_to(self, storage: Any) -> None:
+        """Make each method by which Optuna asks `storage` patient."""
+        asked = {*BaseStorage.__abstractmethods__, "_get_trials", "_create_new_trial", "_set_trial_param",
+                 "_get_stale_trial_ids", "get_best_trial"}
+        for method in asked:
+            if hasattr(storage, method):
+                setattr(storage, method, self.patient(getattr(storage, method)))
+        beat = self.patient(storage.record_heartbeat)
+
+        def record_heartbeat(trial_id: int) -> None:
+            # It runs in a thread of its own; the worker itself finds the storage lost and says so.
+            with contextlib.suppress(StorageLost):
+                beat(trial_id)
+
+        storage.record_heartbeat = record_heartbeat
 
 
-def make_patient(storage: Any, patience_s: float, name: str) -> None:
-    """Give each method by which Optuna asks `storage` that patience."""
-    asked = {*BaseStorage.__abstractmethods__, "_get_trials", "_create_new_trial", "_set_trial_param",
-             "_get_stale_trial_ids", "get_best_trial"}
-    for method in asked:
-        if hasattr(storage, method):
-            setattr(storage, method, patient(getattr(storage, method), patience_s, name))
-    beat = patient(storage.record_heartbeat, patience_s, name)
-
-    def record_heartbeat(trial_id: int) -> None:
-        # It runs in a thread of its own; the worker itself finds the storage lost and says so.
-        with contextlib.suppress(StorageLost):
-            beat(trial_id)
-
-    storage.record_heartbeat = record_heartbeat
+def lost_in(error: Optional[BaseException]) -> Optional[StorageLost]:
+    """The StorageLost that `error` came of: Optuna stumbles (over an UnboundLocalError) when it cannot end a trial."""
+    while error is not None and not isinstance(error, StorageLost):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def retry(study: optuna.Study, trial: FrozenTrial, counts: bool = True) -> None:
@@ -195,13 +209,13 @@ def open_storage(name: str, heartbeat_s: int = 60, patience_s: float = 120.0) ->
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # trials are told of in our own lines
     storage: Any
     if "://" in name:
-        shown, storage = _shown(name), _database(name, heartbeat_s)
+        storage = _database(name, heartbeat_s)
     elif name.endswith(".log"):
-        shown, storage = name, _journal(name, heartbeat_s)
+        storage = _journal(name, heartbeat_s)
     else:
         raise UserError(f"storage {name!r} is neither a journal file nor a database: give a file that ends in .log, "
                         f"sqlite:///{name}, or a URL such as postgresql+psycopg://user@host/database.")
-    make_patient(storage, patience_s, shown)
+    Patience(patience_s, shown(name)).given_to(storage)
     return optuna.storages.get_storage(storage)
 
 
@@ -216,25 +230,33 @@ def _journal(name: str, heartbeat_s: int) -> Journal:
 
 
 def _database(url: str, heartbeat_s: int) -> Database:
-    waits: Dict[str, Any] = {"connect_args": {"connect_timeout": 10}} if url.startswith("postgresql") else {}
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return Database(url, engine_kwargs={"pool_pre_ping": True, **waits}, heartbeat_interval=heartbeat_s,
-                            grace_period=2 * heartbeat_s, heartbeat_stale_trial_callback=retry)
+        for _ in range(5):
+            with contextlib.suppress(sqlalchemy.exc.IntegrityError, sqlalchemy.exc.ProgrammingError):
+                return _connected(url, heartbeat_s)
+            time.sleep(0.5)  # another worker makes the tables at this moment
+        return _connected(url, heartbeat_s)
     except (ImportError, ModuleNotFoundError) as error:
-        raise UserError(f"storage {_shown(url)} needs a database driver that is not installed "
+        raise UserError(f"storage {shown(url)} needs a database driver that is not installed "
                         f"({error.__cause__ or error}): pip install 'psycopg[binary]' for postgresql+psycopg://, "
                         "pymysql for mysql+pymysql://.") from error
     except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-        raise UserError(f"storage {_shown(url)} cannot be reached ({reason_of(error)}): start it, or correct the URL "
+        raise UserError(f"storage {shown(url)} cannot be reached ({reason_of(error)}): start it, or correct the URL "
                         "given with --storage.") from error
     except (RuntimeError, ValueError, AssertionError) as error:
-        raise UserError(f"storage {_shown(url)} is of no use to this version of Optuna ({reason_of(error)}): "
+        raise UserError(f"storage {shown(url)} is of no use to this version of Optuna ({reason_of(error)}): "
                         "choose another one with --storage.") from error
 
 
-def _shown(url: str) -> str:
+def _connected(url: str, heartbeat_s: int) -> Database:
+    waits: Dict[str, Any] = {"connect_args": {"connect_timeout": 10}} if url.startswith("postgresql") else {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return Database(url, engine_kwargs={"pool_pre_ping": True, **waits}, heartbeat_interval=heartbeat_s,
+                        grace_period=2 * heartbeat_s, heartbeat_stale_trial_callback=retry)
+
+
+def shown(url: str) -> str:
     """The URL without its password."""
     try:
         return sqlalchemy.make_url(url).render_as_string(hide_password=True)

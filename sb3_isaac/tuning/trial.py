@@ -122,11 +122,13 @@ class Judge(BaseCallback):
     :param evaluates: ``(model, cut) -> report``.
     :param reports: called with transitions of the grid (equal for all trials, whatever a rollout's length), the trial's
         worth if it ended now, and whether it does; what it raises ends the trial.
+    :param check: called at each step; what it raises ends the trial.
     """
 
-    def __init__(self, goal: Goal, outcome: Outcome, evaluates: Callable[[Any, int], Report],
-                 reports: Reports) -> None:
+    def __init__(self, goal: Goal, outcome: Outcome, evaluates: Callable[[Any, int], Report], reports: Reports,
+                 check: Callable[[], None] = lambda: None) -> None:
         super().__init__()
+        self._check = check
         self._goal, self.outcome, self._evaluates, self._reports = goal, outcome, evaluates, reports
         self._done, self._looked = False, 0
 
@@ -180,18 +182,21 @@ class Judge(BaseCallback):
             raise Diverged(f"the networks' parameters are not finite after {self.model.num_timesteps} steps")
 
     def _on_step(self) -> bool:
+        self._check()
         return not self._done
 
     def _on_training_end(self) -> None:
         self._on_rollout_start()
 
 
-def run_trial(config: TrainConfig, goal: Goal, workplace: Workplace, reports: Reports, outcome: Outcome) -> None:
+def run_trial(config: TrainConfig, goal: Goal, workplace: Workplace, reports: Reports, outcome: Outcome,
+              check: Callable[[], None] = lambda: None) -> None:
     """Train with `config` until the goal is reached or the budget is spent, and fill in `outcome` as it goes.
 
-    :raises Diverged: with the reason where the trial cannot have a value; and whatever `reports` raises.
+    :param check: called at each step; what it raises ends the trial.
+    :raises Diverged: with the reason where the trial cannot have a value; and whatever `reports` and `check` raise.
     """
-    judge = Judge(goal, outcome, lambda model, cut: workplace.evaluate(config, model, cut), reports)
+    judge = Judge(goal, outcome, lambda model, cut: workplace.evaluate(config, model, cut), reports, check)
     start = time.perf_counter()
     try:
         model: Any = build.make_model(config, build.wrap_env(config, workplace.robots(config)))

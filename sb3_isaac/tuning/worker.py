@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import signal
+import os
 import socket
 import time
 import warnings
 from dataclasses import dataclass
-from typing import Any, Callable, Iterator
+from typing import Callable
 
 import optuna
 from optuna.storages import fail_stale_trials
@@ -16,12 +15,15 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sb3_isaac.config import TrainConfig
 from sb3_isaac.errors import UserError
-from sb3_isaac.tuning.storage import RUNNER, StorageLost, retry
+from sb3_isaac.tuning.interrupts import Interrupts
+from sb3_isaac.tuning.storage import RUNNER, StorageLost, lost_in, retry
 from sb3_isaac.tuning.study import REASON, Quota
 from sb3_isaac.tuning.trial import Diverged, Goal, Outcome, Workplace, run_trial
 
 POLL_S = 1.0
 FALLS = "falls"
+NO_NEWS = ("You have specified a mini-batch size", "Constraints have been set, but CmaEsSampler")
+"""Beginnings of warnings that every trial would repeat: a last minibatch is smaller, CMA-ES knows no constraints."""
 
 
 class _Surplus(Exception):
@@ -57,17 +59,19 @@ class Worker:
 
     def __init__(self, study: optuna.Study, job: Job, workplace: Workplace, runner: str, index: int = 0) -> None:
         self._study, self._job, self._workplace = study, job, workplace
-        self._about = {RUNNER: runner, "worker": f"{socket.gethostname()}:{index}"}
-        self._mark = f"[{index}] "
+        self._about = {RUNNER: runner, "worker": f"{socket.gethostname()}:{os.getpid()}"}
+        self._mark, self._interrupts = f"[{index}] ", Interrupts()
 
     def work(self) -> None:
         """Run trials; wait for those of others, and take up those whose worker is gone.
 
-        A KeyboardInterrupt or SIGTERM puts the trial under way back into the queue.
+        Ctrl-C, or SIGTERM by which clusters end jobs, puts the trial under way back into the queue; a
+        KeyboardInterrupt is raised then.
         """
         waits = False
-        with _terminates_as_interrupt():
+        with self._interrupts.held():
             while True:
+                self._interrupts.check()
                 fail_stale(self._study)
                 trials = self._study.get_trials(deepcopy=False)
                 if self._job.quota.open(trials):
@@ -83,8 +87,14 @@ class Worker:
     def _next(self) -> None:
         self._taken_away = False
         try:
-            self._study.optimize(self._objective, n_trials=1, catch=(Diverged, _Surplus), callbacks=[self._say])
-        except (ValueError, RuntimeError):
+            with warnings.catch_warnings():
+                for known in NO_NEWS:
+                    warnings.filterwarnings("ignore", message=known)
+                self._study.optimize(self._objective, n_trials=1, catch=(Diverged, _Surplus), callbacks=[self._say])
+        except Exception as error:
+            lost = lost_in(error)
+            if lost is not None:
+                raise lost from error
             if not self._taken_away:
                 raise
             print(f"{self._mark}was silent for too long, and its trial was given to another worker", flush=True)
@@ -96,7 +106,6 @@ class Worker:
             self._taken_away = True
             raise
         except KeyboardInterrupt:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one must not break what follows
             retry(self._study, self._study.get_trials(deepcopy=False)[trial.number], counts=False)
             raise
 
@@ -109,7 +118,8 @@ class Worker:
         try:
             config = self._config(trial)
             outcome.seconds["storage"] += time.perf_counter() - start
-            run_trial(config, self._job.goal, self._workplace, self._reports(trial), outcome)
+            run_trial(config, self._job.goal, self._workplace, self._reports(trial), outcome,
+                      self._interrupts.check)
         except Diverged as error:
             self._note(trial, outcome)
             trial.set_user_attr(REASON, str(error))
@@ -156,23 +166,6 @@ def fail_stale(study: optuna.Study) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         fail_stale_trials(study)
-
-
-@contextlib.contextmanager
-def _terminates_as_interrupt() -> Iterator[None]:
-    """SIGTERM, by which clusters end jobs, ends a trial as Ctrl-C does; only a process's main thread can ask for it."""
-    def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    try:
-        before = signal.signal(signal.SIGTERM, interrupt)
-    except ValueError:
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def trial_line(trial: FrozenTrial) -> str:

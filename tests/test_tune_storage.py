@@ -1,0 +1,157 @@
+"""Storages: heartbeats in a journal, full disks, and sentences for those that cannot be used."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, List
+
+import optuna
+import pytest
+from optuna.storages import fail_stale_trials
+from optuna.trial import TrialState
+
+from sb3_isaac.errors import UserError
+from sb3_isaac.tuning.storage import MAX_RETRIES, RUNNER, Patience, StorageLost, open_storage, retry
+
+pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning",
+                                        "ignore:Heartbeat of storage:UserWarning")
+
+
+def study_in(storage: Any) -> optuna.Study:
+    return optuna.create_study(storage=storage, study_name="s", load_if_exists=True)
+
+
+def abandon(study: optuna.Study, storage: Any, seconds_ago: float, journal: Path) -> int:
+    """A trial that a worker began, drew a value of, and was killed in."""
+    trial = study.ask()
+    trial.set_user_attr(RUNNER, "gone")
+    trial.suggest_float("x", 0.0, 1.0)
+    storage.record_heartbeat(trial._trial_id)
+    beat = Path(f"{journal}.beats") / str(trial._trial_id)
+    os.utime(beat, (time.time() - seconds_ago,) * 2)
+    return trial.number
+
+
+def test_a_journal_knows_who_is_dead(tmp_path: Path) -> None:
+    path = tmp_path / "study.log"
+    storage = open_storage(str(path), heartbeat_s=10)
+    study = study_in(storage)
+    dead, alive = abandon(study, storage, 21.0, path), abandon(study, storage, 19.0, path)
+    fail_stale_trials(study)
+    trials = study.trials
+    assert [trials[i].state for i in (dead, alive)] == [TrialState.FAIL, TrialState.RUNNING]
+    assert len(trials) == 3 and trials[2].state == TrialState.WAITING
+    again = study.ask()
+    assert again.number == 2 and again.suggest_float("x", 0.0, 1.0) == trials[dead].params["x"]
+    assert again.user_attrs == {"retry of": dead, "retries": 1}
+
+
+def test_a_trial_is_retried_so_often_and_no_more(tmp_path: Path) -> None:
+    study = optuna.create_study()
+    for expected in (*range(1, MAX_RETRIES + 1), None):
+        trial = study.ask()
+        trial.set_user_attr(RUNNER, "gone")
+        assert trial.user_attrs.get("retries", 0) == (expected or MAX_RETRIES + 1) - 1
+        study.tell(trial, state=TrialState.FAIL)
+        retry(study, study.trials[-1])
+        assert (study.trials[-1].state == TrialState.WAITING) == (expected is not None)
+    retry(study, study.trials[-1], counts=False)
+    assert study.trials[-1].state == TrialState.WAITING, "what a person interrupted always waits"
+
+
+@pytest.mark.parametrize("name", ["study.log", "sqlite:///study.db"])
+def test_a_trial_without_a_first_heartbeat_is_dead_too(name: str, tmp_path: Path,
+                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    study = study_in(open_storage(name, heartbeat_s=1))
+    study.ask()
+    fail_stale_trials(study)
+    assert study.trials[0].state == TrialState.RUNNING
+    time.sleep(2.2)
+    fail_stale_trials(study)
+    assert [t.state for t in study.trials] == [TrialState.FAIL, TrialState.WAITING]
+
+
+def test_a_cut_off_entry_is_taken_away_by_the_next_writer(tmp_path: Path) -> None:
+    """A worker that is killed while it writes leaves half a line."""
+    path = tmp_path / "study.log"
+    study = study_in(open_storage(str(path)))
+    study.tell(study.ask(), 1.0)
+    with path.open("ab") as file:
+        file.write(b'{"op_code":4,"worker_')
+    study.tell(study.ask(), 2.0)
+    assert [t.value for t in study_in(open_storage(str(path))).trials] == [1.0, 2.0]
+    assert all(json.loads(line) for line in path.read_text().splitlines())
+
+
+FULL = """
+import resource, sys
+from sb3_isaac.tuning.storage import open_storage, StorageLost
+import optuna
+storage = open_storage(sys.argv[1], patience_s=0.3)
+study = optuna.create_study(storage=storage, study_name="s")
+study.tell(study.ask(), 1.0)
+import os
+# A disk that is full in the middle of the next entry.
+resource.setrlimit(resource.RLIMIT_FSIZE, (os.path.getsize(sys.argv[1]) + 20,) * 2)
+try:
+    study.tell(study.ask(), 2.0)
+except StorageLost as error:
+    print(error)
+"""
+
+
+def test_a_full_disk_leaves_a_journal_that_reads(tmp_path: Path) -> None:
+    path = tmp_path / "study.log"
+    run = subprocess.run([sys.executable, "-c", FULL, str(path)], capture_output=True, text=True, check=True)
+    assert "does not answer (File too large)" in run.stdout and "same line again" in run.stdout
+    study = study_in(open_storage(str(path)))
+    study.tell(study.ask(), 3.0)
+    assert [t.value for t in study.trials] == [1.0, 3.0]
+
+
+def test_patience_outlasts_a_short_outage_and_ends() -> None:
+    calls: List[float] = []
+
+    def answers_at_the_third(value: int) -> int:
+        calls.append(time.monotonic())
+        if len(calls) < 3:
+            raise OSError(28, "No space left on device")
+        return value
+
+    assert Patience(10.0, "x").patient(answers_at_the_third)(7) == 7 and len(calls) == 3
+
+    def never() -> None:
+        raise optuna.exceptions.StorageInternalError("x") from OSError(5, "Input/output error")
+
+    patience = Patience(0.4, "x")
+    for seconds in (1.0, 0.1):  # it is spent once
+        start = time.monotonic()
+        with pytest.raises(StorageLost, match="x does not answer \\(Input/output error\\)"):
+            patience.patient(never)()
+        assert time.monotonic() - start < seconds
+    with pytest.raises(optuna.exceptions.DuplicatedStudyError):
+        Patience(9.0, "x").patient(lambda: (_ for _ in ()).throw(optuna.exceptions.DuplicatedStudyError()))()
+
+
+@pytest.mark.parametrize(("name", "words"), [
+    ("study.txt", ["study.txt", ".log", "sqlite:///"]),
+    ("nowhere/study.log", ["nowhere/study.log", "No such file"]),
+    ("sqlite:////nowhere/study.db", ["sqlite:////nowhere/study.db", "unable to open"]),
+    ("postgresql+psycopg://me:secret@127.0.0.1:1/x", ["me:***@127.0.0.1:1/x", "cannot be reached"]),
+    ("postgresql+nothing://127.0.0.1/x", ["nothing", "cannot be reached"]),
+    ("notes.log", ["notes.log", "not a journal"]),
+])
+def test_a_storage_that_cannot_be_used_is_one_sentence(name: str, words: List[str], tmp_path: Path,
+                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes.log").write_text("dear diary\nit rained\n")
+    with pytest.raises(UserError) as error:
+        open_storage(name)
+    assert "\n" not in str(error.value) and "secret" not in str(error.value)
+    assert all(word in str(error.value) for word in words), error.value

@@ -1,0 +1,200 @@
+"""More than one worker: shares of the machine, workers that are killed, a database that is lost and comes back."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Iterator, List
+
+import pytest
+from optuna.trial import TrialState
+
+from sb3_isaac.errors import UserError
+from sb3_isaac.tuning import Plan, open_study, tune
+from sb3_isaac.tuning.launch import shares, variables
+from sb3_isaac.tuning.study import Quota
+
+SPACE = "IsaacDoublePendulum-v0:\n  gamma: {kind: float, low: 0.9, high: 0.99}\n"
+BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+
+
+def plan(folder: Path, **changes: Any) -> Plan:
+    (folder / "space.yml").write_text(SPACE)
+    return Plan(**{"env": "IsaacDoublePendulum-v0", "num_envs": 8, "n_timesteps": 128 * 40, "n_evaluations": 6,
+                   "hyperparams": {"n_minibatches": 2, "n_epochs": 1}, "eval_episodes": 2, "final_top": 0,
+                   "env_kwargs": {"episode_length_s": 0.4}, "space": str(folder / "space.yml"), "max_falls": 1.0,
+                   "log_folder": str(folder), "pruner": "none", "sampler": "random", "heartbeat_s": 1, **changes})
+
+
+def test_cores_are_shared_out() -> None:
+    assert shares([0, 1, 2, 3], 2) == [[0, 1], [2, 3]]
+    assert shares([4, 5, 6], 2) == [[4], [5]]
+    assert shares([0, 1], 3) == [[0], [1], [0]], "with fewer cores than workers they take turns"
+
+
+def test_each_worker_has_a_gpu_and_its_threads() -> None:
+    made = [variables(index, 4, ["2", "5"], {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "x"}) for index in range(3)]
+    assert [m["CUDA_VISIBLE_DEVICES"] for m in made] == ["2", "5", "2"]
+    assert made[0]["OMP_NUM_THREADS"] == "1", "no more than were allowed"
+    assert made[0]["MKL_NUM_THREADS"] == made[0]["OPENBLAS_NUM_THREADS"] == "4"
+    assert "CUDA_VISIBLE_DEVICES" not in variables(0, 4, [], {})
+
+
+def until(what: Any, seconds: float = 120.0) -> Any:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        found = what()
+        if found:
+            return found
+        time.sleep(0.1)
+    raise AssertionError("it did not come to that")
+
+
+def check(study: Any, wanted: int) -> None:
+    """No trial lost, none run twice: each number of values was run to an end exactly once."""
+    trials = study.get_trials(deepcopy=False)
+    ended = [t for t in trials if t.state == TrialState.COMPLETE]
+    gone = [t for t in trials if t.state == TrialState.FAIL]
+    assert len(ended) == wanted and len(ended) + len(gone) == len(trials) and Quota(wanted).met(trials)
+    assert len({t.params["gamma"] for t in ended}) == wanted, "workers draw apart, and nothing was run again"
+    for trial in gone:
+        again = [t for t in trials if t.user_attrs.get("retry of") == trial.number]
+        assert len(again) == 1 and trial.params.items() <= again[0].params.items()
+
+
+def there(this: Plan) -> Any:
+    """The study, or None while it is not there yet."""
+    if not this.folder.exists():  # it is made when the study is
+        return None
+    try:
+        return open_study(this)
+    except UserError:
+        return None
+
+
+def kill_in_mid_trial(study: Any) -> int:
+    """Kill a worker that has reported and is not done, once each of the two has a trial; its process."""
+    def busy() -> Any:
+        running = [t for t in study.get_trials(deepcopy=False) if t.state == TrialState.RUNNING]
+        return len(running) == 2 and next((t for t in running if t.intermediate_values), None)
+
+    process = int(until(busy).user_attrs["worker"].rsplit(":", 1)[1])
+    os.kill(process, signal.SIGKILL)
+    return process
+
+
+def test_killed_and_ended_workers_leave_a_study_that_goes_on(tmp_path: Path) -> None:
+    """Two processes on a journal file: one is killed in mid-trial; then a cluster ends the job; then the same line."""
+    this = plan(tmp_path, max_total_trials=4, storage=str(tmp_path / "study.log"))
+    first = subprocess.Popen(line(this, "--max-total-trials", "4", "--n-jobs", "2"), stdout=subprocess.DEVNULL,
+                             stderr=subprocess.PIPE, text=True)
+    study = until(lambda: there(this))
+    kill_in_mid_trial(study)
+    until(lambda: any(t.user_attrs.get("retries") for t in study.get_trials(deepcopy=False)))
+    first.terminate()
+    _, said = first.communicate(timeout=120)
+    assert first.returncode == 130 and "was killed by signal 9" in said and "the same line goes on" in said
+    states = [t.state for t in study.get_trials(deepcopy=False)]
+    assert TrialState.RUNNING not in states and TrialState.WAITING in states
+    tune(this)
+    check(study, 4)
+    assert (this.folder / "best.yml").exists() and (this.folder / "report.html").exists()
+
+
+class Server:
+    """A PostgreSQL server in a folder of its own, run as an ordinary user."""
+
+    def __init__(self) -> None:
+        self.folder, self.bin = Path(tempfile.mkdtemp(prefix="pg")), BINARIES[-1].parent
+        # The server refuses to be run by root.
+        self._as: Any = {"user": "nobody"} if os.geteuid() == 0 else {}
+        if self._as:
+            shutil.chown(self.folder, "nobody")
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.run("initdb", "-D", f"{self.folder}/data", "-A", "trust", "-U", "tuner", "-N", "--no-locale", "-E", "UTF8")
+        self.start()
+        self.run("createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", "tuner", "study")
+        self.url = f"postgresql+psycopg://tuner@127.0.0.1:{self.port}/study"
+
+    def run(self, program: str, *args: str) -> None:
+        subprocess.run([str(self.bin / program), *args], check=True, cwd=self.folder, stdout=subprocess.DEVNULL,
+                       stderr=subprocess.DEVNULL, **self._as)
+
+    def start(self) -> None:
+        self.run("pg_ctl", "-D", f"{self.folder}/data", "-l", f"{self.folder}/log", "-w", "start", "-o",
+                 f"-k {self.folder} -p {self.port} -c listen_addresses=127.0.0.1 -c fsync=off")
+
+    def stop(self) -> None:
+        self.run("pg_ctl", "-D", f"{self.folder}/data", "-m", "immediate", "-w", "stop")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    if not BINARIES:
+        pytest.skip("there is no PostgreSQL server here (apt-get install postgresql)")
+    pytest.importorskip("psycopg")
+    made = Server()
+    yield made
+    made.stop()
+    shutil.rmtree(made.folder, ignore_errors=True)
+
+
+def line(this: Plan, *more: str) -> List[str]:
+    """The command line of `this`."""
+    return [sys.executable, "-m", "sb3_isaac", "tune", "--env", this.env, "--num-envs", "8", "-n",
+            str(this.n_timesteps), "--n-evaluations", "6", "-params", "n_minibatches:2", "n_epochs:1",
+            "--eval-episodes", "2", "--final-top", "0", "--env-kwargs", "episode_length_s:0.4", "--space",
+            str(this.space), "-f", this.log_folder, "--pruner", "none", "--sampler", "random", "--heartbeat", "1",
+            "--max-falls", "1.0", "--storage", str(this.storage), *more]
+
+
+def test_two_workers_on_postgresql_and_one_is_killed(server: Server, tmp_path: Path) -> None:
+    """The same line given twice, as on two machines; whoever is in the middle of a trial is killed."""
+    this = plan(tmp_path, storage=server.url)
+    begun = [subprocess.Popen(line(this, "--max-total-trials", "5"), stdout=subprocess.DEVNULL) for _ in range(2)]
+    study = until(lambda: there(this))
+    killed = kill_in_mid_trial(study)
+    codes = {worker.pid: worker.wait(timeout=240) for worker in begun}
+    assert codes.pop(killed) == -signal.SIGKILL and list(codes.values()) == [0]
+    check(study, 5)
+    assert sum(t.state == TrialState.FAIL for t in study.trials) == 1
+
+
+LOST = """
+import sys
+from sb3_isaac.tuning import tune
+from test_tune_workers import Path, plan
+from sb3_isaac.errors import UserError
+try:
+    tune(plan(Path(sys.argv[1]), storage=sys.argv[2], study_name="lost", max_total_trials=3, patience_s=1.0))
+except UserError as error:
+    print(error)
+"""
+
+
+def test_a_database_that_is_lost_and_comes_back(server: Server, tmp_path: Path) -> None:
+    """The worker says so and ends; nothing that was finished is lost; the same line goes on."""
+    command = [sys.executable, "-c", LOST, str(tmp_path), server.url]
+    worker = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent)
+    this = plan(tmp_path, storage=server.url, study_name="lost", max_total_trials=3, patience_s=20.0)
+    study = until(lambda: there(this))
+    until(lambda: any(t.state == TrialState.COMPLETE for t in study.get_trials(deepcopy=False)))
+    server.stop()
+    said, _ = worker.communicate(timeout=120)
+    server.start()
+    assert "does not answer" in said and "same line again" in said
+    study = open_study(this)
+    finished = [t for t in study.trials if t.state == TrialState.COMPLETE]
+    assert finished
+    tune(this)
+    check(study, 3)
+    assert study.trials[finished[0].number].value == finished[0].value
