@@ -75,6 +75,7 @@ def test_it_moves_as_the_mujoco_simulator_does(robot: Robot) -> None:
     """In the air, then standing: frames, quaternion order, joint order, drives, damping, contacts."""
     gym, mujoco = make("isaacgym", robot), make("mujoco", robot)
     assert gym.weight_n == pytest.approx(mujoco.weight_n, rel=1e-5)
+    torch.testing.assert_close(gym.state.root_pos_w[:, 2], torch.full((3,), robot.base_height_m))
     assert gym.control_dt == mujoco.control_dt and torch.equal(gym.friction, mujoco.friction)
     for sim in (gym, mujoco):
         place(sim)
