@@ -35,6 +35,11 @@ if __name__ == "__main__":
                                                       {"name": "--rl_device", "type": str, "default": "cuda:0"}])
     x = torch.zeros(2, device=args.rl_device) + torch.ones(2, device="cuda:0").to("cuda").cuda(0)
     net = torch.nn.Linear(2, 1).to("cuda:0")
+    import io
+    file = io.BytesIO()
+    torch.save(net.state_dict(), file)
+    file.seek(0)
+    assert torch.load(file, map_location="cuda:0")["bias"].device.type == "cpu"
     print(sys.argv, args.task, args.sim_device, args.rl_device, net(x).device, neighbour.WORD, sys.path[0])
     sys.exit(7)
 """
