@@ -207,3 +207,12 @@ def test_a_plane_may_be_tilted() -> None:
     gym.refresh_actor_root_state_tensor(sim)
     distance = float(root[0, 0] * ground.normal.x + root[0, 2] * ground.normal.z)
     assert distance == pytest.approx(0.1, abs=0.005) and root[0, 7] > 0.5
+
+
+def test_what_has_no_effect_is_said_when_the_simulation_is_prepared(tmp_path: Path,
+                                                                  capsys: pytest.CaptureFixture[str]) -> None:
+    World(tmp_path, WALKER, linear_damping=0.1)
+    said = capsys.readouterr().err
+    assert "velocity limits of joints" in said and "linear damping" in said
+    World(tmp_path, CRAWLER)
+    assert capsys.readouterr().err == ""

@@ -92,6 +92,7 @@ def _set_options(spec: mujoco.MjSpec, params: SimParams) -> None:
     # Sparse Jacobians have a wrong Newton Hessian in MuJoCo 4.0.0.
     option.jacobian = mujoco.mjtJacobian.mjJAC_DENSE
     option.iterations, option.ls_iterations = 20, 20
+    spec.visual.headlight.ambient[:], spec.visual.headlight.diffuse[:] = [0.4] * 3, [0.7] * 3  # for the viewer
 
 
 def _attach(spec: mujoco.MjSpec, actor: Actor, prefix: str) -> None:

@@ -17,6 +17,8 @@ from sb3_isaac.gymcompat.sim import Sim
 from sb3_isaac.gymcompat.structs import ActionEvent
 from sb3_isaac.gymcompat.values import Vec3
 
+_PICTURE = (480, 640)
+"""Height and width of saved pictures: MuJoCo's offscreen buffer holds no more unless a model asks for it."""
 _GLFW_NAMED = {"KEY_SPACE": 32, "KEY_APOSTROPHE": 39, "KEY_COMMA": 44, "KEY_MINUS": 45, "KEY_PERIOD": 46,
                "KEY_SLASH": 47, "KEY_SEMICOLON": 59, "KEY_EQUAL": 61, "KEY_LEFT_BRACKET": 91, "KEY_BACKSLASH": 92,
                "KEY_RIGHT_BRACKET": 93, "KEY_ESCAPE": 256, "KEY_ENTER": 257, "KEY_TAB": 258, "KEY_BACKSPACE": 259,
@@ -111,6 +113,14 @@ class Viewer:
                     mujoco.mjv_connector(geom, mujoco.mjtGeom.mjGEOM_LINE, 2.0, *ends.astype(float))
                     scene.ngeom += 1
         self._window.sync()
+
+    def save(self, filename: str) -> None:
+        """Draw the scene once more, offscreen, and save it. matplotlib writes the PNG, for it is there anyway."""
+        from matplotlib.image import imsave
+
+        with mujoco.Renderer(self.model, *_PICTURE) as renderer:
+            renderer.update_scene(self.data, camera=self._window.cam)
+            imsave(filename, renderer.render())
 
     def wait(self) -> None:
         """Until the wall clock has caught up with the simulated time."""
