@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
+import threading
 import time
 from typing import Dict, List, Optional, Tuple
 
@@ -53,8 +55,11 @@ class Viewer:
         self._events: List[ActionEvent] = []
         self._start_s = time.perf_counter() - sim.frames * sim.params.dt
         self._paint()
+        before = set(threading.enumerate())
         self._window = mujoco.viewer.launch_passive(self.model, self.data, key_callback=self._pressed,
                                                     show_left_ui=False, show_right_ui=False)
+        self._threads = set(threading.enumerate()) - before
+        atexit.register(self.close)  # a window that outlives the program crashes it at its end
 
     def _paint(self) -> None:
         scene = self.sim.running("create_viewer").scene
@@ -137,5 +142,8 @@ class Viewer:
 
     def close(self) -> None:
         """Close the window."""
+        atexit.unregister(self.close)
         self._window.close()
+        for thread in self._threads:
+            thread.join(timeout=10.0)
         self.sim.viewer = None
