@@ -38,7 +38,7 @@ class IsaacVecEnv(VecEnv):
     :raises UserError: for an unknown id, simulator or option, naming the nearest valid ones.
     """
 
-    def __init__(self, env: Union[str, TensorEnv, Any] = "IsaacQuadrupedFlat-v0", num_envs: Optional[int] = None,
+    def __init__(self, env: Union[str, TensorEnv, object] = "IsaacQuadrupedFlat-v0", num_envs: Optional[int] = None,
                  sim: str = "auto", device: str = "auto", seed: Optional[int] = None, **task_options: Any) -> None:
         if isinstance(env, str):
             if sim != "auto":

@@ -13,7 +13,8 @@ import pytest
 from sb3_isaac.gymcompat.install import install
 from sb3_isaac.gymcompat.settings import current, use
 
-NVIDIAS = {"__init__.py": "NVIDIA = True\n", "gymapi.py": "", "gymtorch.py": ""}
+NVIDIAS = {"__init__.py": "import sys\nassert 'torch' not in sys.modules, 'too late'\nNVIDIA = True\n",
+           "gymapi.py": "", "gymtorch.py": ""}
 """Stands where NVIDIA's package is installed: it can be imported, and no more."""
 
 

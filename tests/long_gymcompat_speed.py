@@ -151,7 +151,9 @@ def main() -> int:
     middle, ratio = np.median(seconds, axis=0) * 1e3, np.median(seconds[:, 0] / seconds[:, 1], axis=0)
     print(f"control step of {DECIMATION} physics steps, {args.num_envs} a1 on the plane, {running.engine.threads} "
           f"threads, medians: emulation {middle[1, 0]:.0f} ms ({middle[1, 1]:.0f} ms CPU), bare {middle[0, 0]:.0f} ms "
-          f"({middle[0, 1]:.0f} ms CPU), {own.bind('ncon').mean():.1f} contacts a robot; bare / emulation {ratio[0]:.3f} ({ratio[1]:.3f} CPU); "
+          f"({middle[0, 1]:.0f} ms CPU), "
+          f"{own.bind('ncon').mean():.1f} contacts a robot; "
+          f"bare / emulation {ratio[0]:.3f} ({ratio[1]:.3f} CPU); "
           f"peak memory {peak_gb():.2f} GB")
     return 0 if max(ratio) >= 0.75 and peak_gb() < 3.0 and stored == 1300 * 2100 else 1
 

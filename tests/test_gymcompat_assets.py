@@ -20,6 +20,7 @@ def test_urdf_order_is_depth_first_with_siblings_by_joint_name(tmp_path: Path) -
     legs = ("back", "front", "left", "right")
     assert asset.dof_names == [f"{leg}_{joint}" for leg in legs for joint in ("hip", "knee")]
     assert asset.body_names == ["trunk"] + [f"{leg}_{part}" for leg in legs for part in ("thigh", "shin", "foot")]
+    assert World(tmp_path, WALKER, collapse_fixed_joints=False).asset.dof_names == asset.dof_names
 
 
 def test_mjcf_order_is_the_files(tmp_path: Path) -> None:
@@ -139,10 +140,10 @@ def test_disable_gravity(tmp_path: Path) -> None:
 
 
 def stairs() -> np.ndarray:
-    """30 × 20 samples of 5 mm: 0.5 m high where x ≥ 1.5 m, and one step of 0.25 m at small y."""
-    samples = np.zeros((30, 20), dtype=np.int16)
-    samples[15:, :] = 100
-    samples[:15, :5] = 50
+    """30 × 20 samples of 5 mm: −0.3 m, but 0.2 m where x ≥ 1.5 m, and −0.05 m before that at small y."""
+    samples = np.full((30, 20), -60, dtype=np.int16)
+    samples[15:, :] = 40
+    samples[:15, :5] = -10
     return samples
 
 
@@ -165,7 +166,7 @@ def terrain_sim(kind: str) -> Any:
     ball = gym.create_sphere(sim, 0.05, options(density=1000.0))
     for x, y in ((0.7, 1.2), (0.7, 0.2), (2.4, 1.2)):
         env = gym.create_env(sim, gymapi.Vec3(), gymapi.Vec3(), 3)
-        gym.create_actor(env, ball, gymapi.Transform(p=gymapi.Vec3(x - 1.0, y - 2.0, 0.6)), "ball", 0, 0)
+        gym.create_actor(env, ball, gymapi.Transform(p=gymapi.Vec3(x - 1.0, y - 2.0, 0.4)), "ball", 0, 0)
     gym.prepare_sim(sim)
     return gym, sim
 
@@ -177,7 +178,7 @@ def test_balls_lie_on_the_terrain_where_its_samples_say(kind: str) -> None:
     for _ in range(300):
         gym.simulate(sim)
     gym.refresh_actor_root_state_tensor(sim)
-    assert root[:, 2].tolist() == pytest.approx([0.05, 0.30, 0.55], abs=0.01)
+    assert root[:, 2].tolist() == pytest.approx([-0.25, 0.0, 0.25], abs=0.01)
 
 
 def test_a_terrain_is_stored_once_and_shared_by_all_worlds() -> None:
@@ -206,3 +207,12 @@ def test_a_plane_may_be_tilted() -> None:
     gym.refresh_actor_root_state_tensor(sim)
     distance = float(root[0, 0] * ground.normal.x + root[0, 2] * ground.normal.z)
     assert distance == pytest.approx(0.1, abs=0.005) and root[0, 7] > 0.5
+
+
+def test_what_has_no_effect_is_said_when_the_simulation_is_prepared(tmp_path: Path,
+                                                                  capsys: pytest.CaptureFixture[str]) -> None:
+    World(tmp_path, WALKER, linear_damping=0.1)
+    said = capsys.readouterr().err
+    assert "velocity limits of joints" in said and "linear damping" in said
+    World(tmp_path, CRAWLER)
+    assert capsys.readouterr().err == ""

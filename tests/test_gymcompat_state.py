@@ -9,7 +9,7 @@ import pytest
 import torch
 from gymcompat_robots import PENDULUM, WALKER, World, options, plane, sim_params
 
-from sb3_isaac.gymcompat import gymapi, gymtorch
+from sb3_isaac.gymcompat import gymapi, gymtorch, settings
 
 
 def unwrap(tensor: torch.Tensor) -> Any:
@@ -81,6 +81,27 @@ def test_bodies_and_contacts_stay_those_of_the_last_step_after_a_set(tmp_path: P
     world.step(1)
     assert (world.body[:, 0, 2] - old_body[:, 0, 2] > 2.9).all()
     assert world.contact.abs().max() == 0
+
+
+def test_contacts_do_not_depend_on_whether_bodies_were_refreshed_before(tmp_path: Path) -> None:
+    """Bodies are computed when they are asked for, by one thread for many worlds: here one stands and three fly."""
+    before = settings.current()
+    settings.use(settings.Settings(threads=1))
+    try:
+        world = World(tmp_path, WALKER, n=4, height=0.43)
+    finally:
+        settings.use(before)
+    world.root[1:, 2] += 50.0
+    world.set_root()
+    world.step(100)
+    for _ in range(3):
+        world.gym.simulate(world.sim)
+    world.gym.refresh_net_contact_force_tensor(world.sim)
+    expected = world.contact.clone()
+    assert expected[0, :, 2].sum() > 50 and expected[1:].abs().max() == 0
+    world.gym.refresh_rigid_body_state_tensor(world.sim)
+    world.gym.refresh_net_contact_force_tensor(world.sim)
+    assert torch.equal(world.contact, expected)
 
 
 def test_a_set_pose_has_xyzw_order_and_angular_velocity_in_the_world_frame(tmp_path: Path) -> None:

@@ -35,6 +35,11 @@ if __name__ == "__main__":
                                                       {"name": "--rl_device", "type": str, "default": "cuda:0"}])
     x = torch.zeros(2, device=args.rl_device) + torch.ones(2, device="cuda:0").to("cuda").cuda(0)
     net = torch.nn.Linear(2, 1).to("cuda:0")
+    import io
+    file = io.BytesIO()
+    torch.save(net.state_dict(), file)
+    file.seek(0)
+    assert torch.load(file, map_location="cuda:0")["bias"].device.type == "cpu"
     print(sys.argv, args.task, args.sim_device, args.rl_device, net(x).device, neighbour.WORD, sys.path[0])
     sys.exit(7)
 """
@@ -91,6 +96,21 @@ def test_nvidias_package_that_came_first_stays(tmp_path: Path) -> None:
     out = python("-c", code, cwd=tmp_path, path=tmp_path)
     lines = out.stdout.split("\n")
     assert lines[0] == "isaacgym" and "after NVIDIA's isaacgym was imported" in lines[1], out.stdout + out.stderr
+
+
+@pytest.mark.parametrize(("call", "imported"), [
+    ("env_kwargs=['sim:isaacgym']", True), ("env_kwargs=['sim:mujoco'], run='there'", False), ("run='there'", True),
+    ("run='client'", True), ("run='here'", False), ("env='legged_gym:go2'", True), ("", False)])
+def test_commands_import_nvidias_package_before_torch_where_they_need_it(tmp_path: Path, call: str,
+                                                                         imported: bool) -> None:
+    write(tmp_path / "isaacgym", NVIDIAS)
+    for name, text in (("there", "A-v0:\n  n_envs: 3\n  env_kwargs:\n    sim: isaacgym\n"),
+                       ("client", "legged_gym:go2:\n  n_envs: 3\n"), ("here", "A-v0:\n  n_envs: 3\n")):
+        write(tmp_path / name, {"config.yml": text})
+    code = ("import sys; from sb3_isaac.cli.main import settle_isaacgym; "
+            f"settle_isaacgym({call}); print('isaacgym' in sys.modules, 'torch' in sys.modules)")
+    out = python("-c", code, cwd=tmp_path, path=tmp_path)
+    assert out.stdout.split() == [str(imported), "False"], out.stdout + out.stderr
 
 
 @pytest.fixture

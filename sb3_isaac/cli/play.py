@@ -44,9 +44,10 @@ def run(args: argparse.Namespace) -> int:
 
     policy = load_policy(args.run)
     offscreen = bool(args.video or args.picture)
+    elsewhere = {"sim": "mujoco"} if policy.info["env_kwargs"].get("sim") == "isaacgym" else {}  # which has no pictures
     if args.picture and Path(args.picture).suffix.lower() != ".png":
         raise UserError(f"--picture is {args.picture!r}: give a name that ends in .png.")
-    env = make_eval_env(policy, args.robots if offscreen else 1, command=args.command, seed=args.seed)
+    env = make_eval_env(policy, args.robots if offscreen else 1, command=args.command, seed=args.seed, **elsewhere)
     try:
         play = Play(env, policy)
         if offscreen:

@@ -16,8 +16,8 @@ from sb3_isaac.gymcompat.urdf import Joint
 from sb3_isaac.gymcompat.urdf_spec import urdf_spec
 from sb3_isaac.gymcompat.values import DOF_PROPERTIES
 
-_UNLIMITED = 1e9
-"""Position limits, rad or m, of a joint that has none."""
+UNLIMITED = 1e9
+"""Position rad or m, velocity or effort limit of a joint that has none."""
 
 
 class Asset:
@@ -72,14 +72,14 @@ class Asset:
             dof = model.jnt_dofadr[j]
             limited = bool(model.jnt_limited[j])
             row["hasLimits"] = limited
-            row["lower"], row["upper"] = model.jnt_range[j] if limited else (-_UNLIMITED, _UNLIMITED)
+            row["lower"], row["upper"] = model.jnt_range[j] if limited else (-UNLIMITED, UNLIMITED)
             row["armature"] = model.dof_armature[dof] + (self.options.armature * self.options.use_physx_armature)
             joint = urdf_joints[model.joint(j).name] if urdf_joints is not None else None
             if joint is not None:
                 row["effort"], row["velocity"] = joint.effort, joint.velocity
                 row["damping"], row["friction"] = joint.damping, joint.friction
             else:
-                row["effort"], row["velocity"] = 1e9, 1e9
+                row["effort"], row["velocity"] = UNLIMITED, UNLIMITED
                 row["stiffness"], row["damping"] = model.jnt_stiffness[j], model.dof_damping[dof]
                 row["friction"] = model.dof_frictionloss[dof]
         return props

@@ -62,6 +62,10 @@ class ViewerCalls:
         """Show it."""
         checked("draw_viewer", "viewer", viewer, Viewer).draw()
 
+    def write_viewer_image_to_file(self, viewer: Viewer, filename: str) -> None:
+        """Save what the camera of the window sees, as PNG."""
+        checked("write_viewer_image_to_file", "viewer", viewer, Viewer).save(str(filename))
+
     def poll_viewer_events(self, viewer: Viewer) -> None:
         """Keys arrive by themselves."""
 

@@ -13,13 +13,13 @@ import torch
 
 from sb3_isaac.engine.cpu import CpuEngine
 from sb3_isaac.gymcompat.actors import Actor, Env
+from sb3_isaac.gymcompat.asset import UNLIMITED
 from sb3_isaac.gymcompat.enums import DofDriveMode
 from sb3_isaac.gymcompat.ground import Ground
 from sb3_isaac.gymcompat.scene import Scene
 
 _PRIORITY = 1
 """Of the actors' shapes: in a contact with the ground, priority 0, their parameters hold."""
-_NO_LIMIT = 1e9
 _CONTACT_STEPS = 2.0
 """Time constant of a contact in physics steps: the stiffest that MuJoCo integrates."""
 
@@ -124,7 +124,7 @@ class Properties:
         ids, dof, passive = scene.drives[has], dof[:, has], passive[:, has]
         out["actuator_biasprm"][:, ids, 1] = -dof["stiffness"] * ~passive
         out["actuator_biasprm"][:, ids, 2] = -dof["damping"] * ~passive
-        limit = np.where(dof["effort"] > 0, dof["effort"], _NO_LIMIT)
+        limit = np.where(dof["effort"] > 0, dof["effort"], UNLIMITED)
         out["actuator_forcerange"][:, ids, 0], out["actuator_forcerange"][:, ids, 1] = -limit, limit
         return out
 

@@ -4,20 +4,34 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import List, Optional, Set, Union
+from typing import List, Optional, Sequence, Set, Union
 
 import numpy as np
 import torch
 
 from sb3_isaac.engine.cpu import CpuEngine
 from sb3_isaac.errors import UserError
-from sb3_isaac.gymcompat.actors import Env
+from sb3_isaac.gymcompat.actors import Actor, Env
+from sb3_isaac.gymcompat.asset import UNLIMITED
 from sb3_isaac.gymcompat.ground import Ground
 from sb3_isaac.gymcompat.properties import Properties, driven_joints, is_driven, stacked
 from sb3_isaac.gymcompat.scene import Scene, compose
 from sb3_isaac.gymcompat.settings import current
 from sb3_isaac.gymcompat.structs import SimParams
 from sb3_isaac.gymcompat.tensors import StateTensors, columns
+
+
+def without_effect(actors: Sequence[Actor]) -> List[str]:
+    """What these actors ask for and do not get, in words."""
+    asked = []
+    velocity = np.concatenate([a.dof["velocity"] for a in actors])
+    if ((velocity > 0) & (velocity < UNLIMITED)).any():
+        asked.append("velocity limits of joints")
+    if any(a.asset.options.linear_damping > 0 for a in actors):
+        asked.append("linear damping of bodies")
+    if any(a.asset.options.vhacd_enabled for a in actors):
+        asked.append("convex decomposition (meshes collide as their hulls)")
+    return asked
 
 
 class Sim:
@@ -63,6 +77,9 @@ class Sim:
             self._check_envs()
             self._prepared = _Prepared(self.envs, self.grounds, self.params)
             self._changed.clear()
+            ignored = without_effect(self.envs[0].actors)
+            if ignored:
+                print(f"gymcompat: MuJoCo has no {', no '.join(ignored)}: without effect.", file=sys.stderr)
 
     def running(self, call: str) -> "_Prepared":
         """The physics, with all changes of properties in it; programs that forget ``prepare_sim`` get it here."""

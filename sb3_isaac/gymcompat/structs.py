@@ -78,6 +78,8 @@ class AssetOptions(Closed):
         "use_physx_armature": True, "vhacd_enabled": False, "vhacd_params": VhacdParams(),
     }
     armature: float
+    linear_damping: float
+    vhacd_enabled: bool
     collapse_fixed_joints: bool
     default_dof_drive_mode: int
     density: float

@@ -76,7 +76,7 @@ _NAMES = frozenset("""
     set_rigid_body_state_tensor set_rigid_body_texture set_rigid_linear_velocity set_rigid_transform set_sim_device
     set_sim_rigid_body_states set_usd_export_root start_access_image_tensors step_graphics
     subscribe_viewer_keyboard_event subscribe_viewer_mouse_event sync_frame_time viewer_camera_look_at
-    write_camera_image_to_file write_viewer_image_to_file
+    write_camera_image_to_file
 """.split())
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
+import threading
 import time
 from typing import Dict, List, Optional, Tuple
 
@@ -17,6 +19,8 @@ from sb3_isaac.gymcompat.sim import Sim
 from sb3_isaac.gymcompat.structs import ActionEvent
 from sb3_isaac.gymcompat.values import Vec3
 
+_PICTURE = (480, 640)
+"""Height and width of saved pictures: MuJoCo's offscreen buffer holds no more unless a model asks for it."""
 _GLFW_NAMED = {"KEY_SPACE": 32, "KEY_APOSTROPHE": 39, "KEY_COMMA": 44, "KEY_MINUS": 45, "KEY_PERIOD": 46,
                "KEY_SLASH": 47, "KEY_SEMICOLON": 59, "KEY_EQUAL": 61, "KEY_LEFT_BRACKET": 91, "KEY_BACKSLASH": 92,
                "KEY_RIGHT_BRACKET": 93, "KEY_ESCAPE": 256, "KEY_ENTER": 257, "KEY_TAB": 258, "KEY_BACKSPACE": 259,
@@ -51,8 +55,11 @@ class Viewer:
         self._events: List[ActionEvent] = []
         self._start_s = time.perf_counter() - sim.frames * sim.params.dt
         self._paint()
+        before = set(threading.enumerate())
         self._window = mujoco.viewer.launch_passive(self.model, self.data, key_callback=self._pressed,
                                                     show_left_ui=False, show_right_ui=False)
+        self._threads = set(threading.enumerate()) - before
+        atexit.register(self.close)  # a window that outlives the program crashes it at its end
 
     def _paint(self) -> None:
         scene = self.sim.running("create_viewer").scene
@@ -112,6 +119,14 @@ class Viewer:
                     scene.ngeom += 1
         self._window.sync()
 
+    def save(self, filename: str) -> None:
+        """Draw the scene once more, offscreen, and save it. matplotlib writes the PNG, for it is there anyway."""
+        from matplotlib.image import imsave
+
+        with mujoco.Renderer(self.model, *_PICTURE) as renderer:
+            renderer.update_scene(self.data, camera=self._window.cam)
+            imsave(filename, renderer.render())
+
     def wait(self) -> None:
         """Until the wall clock has caught up with the simulated time."""
         ahead_s = self._start_s + self.sim.frames * self.sim.params.dt - time.perf_counter()
@@ -127,5 +142,8 @@ class Viewer:
 
     def close(self) -> None:
         """Close the window."""
+        atexit.unregister(self.close)
         self._window.close()
+        for thread in self._threads:
+            thread.join(timeout=10.0)
         self.sim.viewer = None

@@ -179,17 +179,22 @@ class IsaacGymSimulator:
             state.joint_vel.copy_(self._dof[..., 1][:, self._order])
 
     def _measure_default_pose(self) -> None:
-        """Where the bodies (B, 3) m are from the root's origin, in its frame: read after one step of free fall."""
+        """Where the bodies (B, 3) m are from the root's origin, in its frame: read after one step of free fall.
+
+        It leaves the robots standing at their base height."""
         n, joints = self.num_envs, len(self.robot.joints)
         kw: Dict[str, Any] = {"device": self.device}
-        default = torch.tensor(self.robot.default_joint_pos, **kw).expand(n, joints)
-        level, high, still = torch.zeros(n, 4, **kw), torch.zeros(n, 3, **kw), torch.zeros(n, 3, **kw)
-        level[:, 0], high[:, 2] = 1.0, 10.0
+        default = torch.tensor(self.robot.default_joint_pos, **kw).repeat(n, 1)
+        everyone, level = torch.ones(n, dtype=torch.bool, **kw), torch.zeros(n, 4, **kw)
+        pos, still, unmoved = torch.zeros(n, 3, **kw), torch.zeros(n, 3, **kw), torch.zeros(n, joints, **kw)
+        level[:, 0] = 1.0
         self._bodies_b = torch.zeros(len(self.body_names), 3, **kw)
-        self.reset(torch.ones(n, dtype=torch.bool, **kw), high, level, still, still, default,
-                   torch.zeros(n, joints, **kw))
-        self.step(default.clone())
+        pos[:, 2] = 10.0
+        self.reset(everyone, pos, level, still, still, default, unmoved)
+        self.step(default)
         self._bodies_b.copy_(self.state.body_pos_w[0] - self.state.root_pos_w[0])
+        pos[:, 2] = self.robot.base_height_m
+        self.reset(everyone, pos, level, still, still, default, unmoved)
         self.physics_s = 0.0
 
     # ---- the Simulator's surface

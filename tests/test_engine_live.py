@@ -1,0 +1,67 @@
+"""The engine's own arrays, and steps that leave derived fields for later."""
+
+from __future__ import annotations
+
+import mujoco
+import pytest
+import torch
+
+from sb3_isaac.engine.cpu import CpuEngine
+from sb3_isaac.errors import UserError
+
+XML = """<mujoco><option integrator="implicitfast" jacobian="dense"/><worldbody>
+  <geom type="plane" size="1 1 1"/>
+  <body name="ball" pos="0 0 1"><freejoint/><geom type="sphere" size="0.1" mass="1"/></body></worldbody>
+  <sensor><contact body2="ball" data="force" reduce="netforce"/></sensor></mujoco>"""
+
+
+def make(num_worlds: int = 4) -> CpuEngine:
+    return CpuEngine(mujoco.MjModel.from_xml_string(XML), num_worlds, threads=1)
+
+
+def step(engine: CpuEngine, count: int, current: bool) -> None:
+    for _ in range(count):
+        engine.step(torch.zeros(engine.num_worlds, 0), 1, current=current)
+
+
+def test_live_state_is_read_and_written_in_place() -> None:
+    engine = make()
+    qpos = engine.live("qpos")
+    assert qpos.dtype == torch.float64 and qpos is engine.live("qpos")
+    qpos[2, 2] = 5.0
+    step(engine, 10, current=True)
+    fallen = 9.81 * 0.002**2 * 55
+    assert qpos[:, 2].tolist() == pytest.approx([1 - fallen, 1 - fallen, 5 - fallen, 1 - fallen])
+    with pytest.raises(UserError, match="MuJoCo data field 'qposs'"):
+        engine.live("qposs")
+
+
+def test_forces_written_live_act_until_they_are_taken_back() -> None:
+    engine = make()
+    engine.live("xfrc_applied")[1, 1, 0] = 2.0
+    step(engine, 10, current=False)
+    assert engine.live("qvel")[:, 0].tolist() == pytest.approx([0, 0.04, 0, 0])
+
+
+def test_derived_fields_lag_without_current_and_catch_up_by_update() -> None:
+    engine, reference = make(), make()
+    xpos = engine.live("xpos")
+    reference.live("xpos")
+    step(engine, 5, current=False)
+    step(reference, 5, current=True)
+    state = engine.live("qpos").clone()
+    assert torch.equal(state, reference.live("qpos"))
+    assert not torch.equal(xpos[:, 1], state[:, :3])
+    engine.update()
+    assert torch.equal(xpos, reference.live("xpos")) and torch.equal(engine.live("qpos"), state)
+
+
+def test_forces_are_those_of_the_last_substep_without_current() -> None:
+    engine, reference = make(), make()
+    for e in (engine, reference):
+        e.live("sensordata")
+        e.live("qpos")[:, 2] = torch.tensor([0.099, 2.0, 0.095, 3.0])
+    step(engine, 3, current=False)
+    step(reference, 3, current=True)
+    assert torch.equal(engine.live("sensordata"), reference.live("sensordata"))
+    assert (engine.live("sensordata")[:, 2] > 0).tolist() == [True, False, True, False]
