@@ -32,7 +32,8 @@ def test_shipped_ppo():
     assert config.normalize == {"norm_obs": True, "norm_reward": True, "clip_obs": 10.0}
     assert config.algo_kwargs["policy_kwargs"]["activation_fn"] == "nn.ELU"
     assert config.minibatches == 12  # 4096 * 24 / 8192
-    assert (config.seed, config.device, config.callback, config.env_kwargs) == (None, "auto", (), {"privileged": True})
+    assert (config.seed, config.device, config.env_kwargs) == (None, "auto", {"privileged": True})
+    assert [path for path, _ in config.callback] == ["sb3_isaac.FadingExploration"]
     assert Path(config.source).name == "ppo.yml"
     stock = load_shipped(algo="sb3-ppo")
     assert (stock.policy, stock.env_kwargs, Path(stock.source).name) == ("MlpPolicy", {}, "sb3-ppo.yml")
