@@ -4,8 +4,8 @@ The physics is MuJoCo's, not PhysX: see ``docs/isaacgym.md`` for what is equal, 
 signatures are those that the MIT-licensed ``isaacgym-stubs`` list; nothing of NVIDIA's package is in here.
 
 From below: ``enums``, ``values``, ``structs`` (what clients fill in) → ``urdf``, ``mjcf``, ``asset`` (one robot) →
-``ground``, ``scene`` (one environment as one MuJoCo model) → ``actors``, ``properties`` (what differs between
-environments) → ``tensors`` (the state of all) → ``sim`` → ``gym`` (the facade) → ``gymapi``.
+``actors`` (the robots of an environment), ``ground``, ``scene`` (one environment as one MuJoCo model) → ``properties``
+(what differs between environments), ``tensors`` (the state of all) → ``sim`` → ``gym`` (the facade) → ``gymapi``.
 """
 
 from __future__ import annotations
