@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Dict
 
@@ -9,7 +10,7 @@ import optuna
 import pytest
 
 from sb3_isaac.errors import UserError
-from sb3_isaac.tuning import Plan, read_space, sample
+from sb3_isaac.tuning import Plan, Space, read_space, sample
 from sb3_isaac.tuning.space import FOLDER, nested
 
 QUADRUPED, PENDULUM = "IsaacQuadrupedFlat-v0", "IsaacDoublePendulum-v0"
@@ -117,6 +118,24 @@ def test_shipped_spaces_fit_the_shipped_yaml(algo: str, env: str) -> None:
     drawn = space.draw(optuna.trial.FixedTrial(shipped))
     again = plan.config(drawn)
     assert again.minibatches == base.minibatches and again.algo_kwargs["gamma"] == base.algo_kwargs["gamma"]
+
+
+@pytest.mark.parametrize("algo", ["ppo", "trpo"])
+def test_what_is_drawn_is_what_runs(algo: str, tmp_path: Path) -> None:
+    """Whatever the YAML and the flags say of the same thing, by the same name or another."""
+    (tmp_path / "more.yml").write_text(f"{QUADRUPED}:\n  n_envs: {{kind: categorical, choices: [16, 32]}}\n"
+                                       "  env_kwargs.command.yaw_rad_s: {kind: categorical, choices: [0.0, [0, 1]]}\n")
+    given = {"n_minibatches": 6, "gamma": 0.5, "policy_kwargs.log_std_init": 0.0}
+    plan = Plan(algo=algo, num_envs=64, hyperparams=given, env_kwargs={"reward.trot": 0.1, "reward": {"energy": -1.0}})
+    for space in (plan.search_space(), read_space(QUADRUPED, algo, str(tmp_path / "more.yml"))):
+        for parameter in space.parameters:
+            alone = Space((replace(parameter, condition=()),), space.source)
+            for value in parameter.probes():
+                config = plan.config({parameter.name: value})
+                if parameter.name.endswith("yaw_rad_s"):
+                    assert config.env_kwargs["command"] == {"yaw_rad_s": value}
+                else:
+                    assert plan.shipped(config, alone) == {parameter.name: parameter.encode(value, "")}
 
 
 def test_a_shipped_value_outside_the_space_is_told(tmp_path: Path) -> None:

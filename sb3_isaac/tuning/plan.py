@@ -127,11 +127,15 @@ class Plan:
             values = with_batch_size(values, robots, int(base.algo_kwargs.get("n_steps", 2048)))  # type: ignore
         task = {key[len("env_kwargs."):]: value for key, value in values.items() if key.startswith("env_kwargs.")}
         rest = {key: value for key, value in values.items() if not key.startswith("env_kwargs.")}
+        # What is drawn wins over what is given with the plan, also where it goes by another name.
+        hides = {"n_minibatches"} if "batch_size" in rest else set()
+        given = {key: value for key, value in self.hyperparams.items() if key not in hides}
         return load_config(
             self.env, self.algo, path=self.conf, algo_keys=build.algorithm_options(self.algo),
             env_keys=[name for name in task_options(self.env) if name not in ("seed", "render_mode")],
-            overrides={**self.hyperparams, **rest}, env_kwargs={**self.env_kwargs, **task}, num_envs=self.num_envs,
-            seed=self.seed if seed is None else seed, device=self.device)
+            overrides={**given, **rest}, env_kwargs={**self.env_kwargs, **task},
+            num_envs=None if "n_envs" in rest else self.num_envs, seed=self.seed if seed is None else seed,
+            device=self.device)
 
     def budget(self, base: TrainConfig) -> int:
         """Transitions of a trial at most."""
