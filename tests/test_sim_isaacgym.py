@@ -181,8 +181,10 @@ def test_the_task_runs_on_it_and_gives_the_same_rewards() -> None:
         ours, theirs = (env.step_tensor(actions) for env in envs)
         ended += int(theirs.truncated.sum())
         assert torch.equal(ours.terminated, theirs.terminated) and torch.equal(ours.truncated, theirs.truncated)
-        if i < 1:  # until feet touch the ground, which holds them differently
-            torch.testing.assert_close(ours.obs["policy"], theirs.obs["policy"], atol=5e-3, rtol=1e-2)
+        if i == 0:  # of robots in the air: the ground holds feet differently
+            air = ~(ours.log["foot_contact"] | theirs.log["foot_contact"]).any(dim=1)
+            assert int(air.sum()) >= 2
+            torch.testing.assert_close(ours.obs["policy"][air], theirs.obs["policy"][air], atol=5e-3, rtol=1e-2)
     assert ended >= 8
     ours_r, theirs_r = (env.statistics.episode_return for env in envs)
     torch.testing.assert_close(ours_r, theirs_r, atol=0.1, rtol=0.2)

@@ -221,7 +221,7 @@ def test_a_lost_world_reaches_no_evaluation() -> None:
     report = evaluate(env, policy, seed=0)
     assert report["bad_worlds"] == 1 and report["episodes"] == 2
     assert report["length_mean"] == 20 and report["falls_fraction"] == 0.0
-    assert report["duty_factor"] > 0.85 and report["min_trunk_height_m"] > 0.2, "as of robots that stand"
+    assert report["duty_factor"] > 0.8 and report["min_trunk_height_m"] > 0.2, "as of robots that stand"
     assert all(np.isfinite(v) for v in report.values() if isinstance(v, float))
 
 
