@@ -25,10 +25,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--env", help=f"environment id (default: {DEFAULT_ENV})")
     add("--client", metavar="PACKAGE:TASK", help="a task of another package, such as legged_gym:go2, in place of --env")
-    add("--algo", help=f"algorithm (default: {DEFAULT_ALGO})")
+    add("--algo", help=f"ppo, sb3-ppo or trpo (default: {DEFAULT_ALGO})")
     add("--num-envs", type=positive, help="number of robots; beats --env-kwargs num_envs:N and the YAML's n_envs")
     add("-n", "--n-timesteps", type=positive, help="transitions in all")
-    add("-conf", "--conf-file", help="YAML file, or the name of a shipped one (ppo, ppo-course)")
+    add("-conf", "--conf-file", help="YAML file, or the name of a shipped one, such as ppo-fast or ppo-course")
     add("-params", "--hyperparams", nargs="+", default=[], metavar="KEY:VALUE", help="override YAML keys")
     add("--env-kwargs", nargs="+", default=[], metavar="KEY:VALUE", help="task options, such as robot:anymal")
     add("--seed", type=int, help="random seed (default: the YAML's, else a random one)")
@@ -69,7 +69,8 @@ def run(args: argparse.Namespace) -> int:
     finally:
         with contextlib.suppress(OSError):
             folder.rmdir()  # succeeds on an empty folder alone: a mistake found before anything was saved
-    print(f"done: sb3-isaac eval {folder}   sb3-isaac play {folder} --video walk.mp4   sb3-isaac plot {folder}")
+    print("done:", f"sb3-isaac eval {folder}", f"sb3-isaac play {folder} --video walk.mp4", f"sb3-isaac plot {folder}",
+          sep="\n  ")
     return 0
 
 
