@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import statistics
 from dataclasses import dataclass
-from typing import Any, Dict, List, Mapping, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from optuna.trial import FrozenTrial, TrialState
 
@@ -52,16 +52,24 @@ class Comparison:
         """Whether it beats the shipped YAML at the 5% level."""
         return self.p <= LEVEL
 
-    def sentence(self, unit: str) -> str:
-        """The verdict."""
+    def sentence(self, unit: str, cap: Optional[int] = None) -> str:
+        """The verdict; `cap` is the most transitions of a run where values are transitions to the stop rule."""
         if not self.seeds:
             return f"{self.candidate} was not compared with the shipped YAML: no seed came to its end with both."
-        ours, theirs = (statistics.median(values) for values in (self.ours, self.theirs))
+        ours, theirs = (_median(values, cap) for values in (self.ours, self.theirs))
         verb = "beats" if self.better else "is not shown to beat"
         least = 2.0 ** -len(self.seeds)
         few = f"; with {len(self.seeds)} seeds it cannot go below {least:.3f}" if least > LEVEL else ""
-        return (f"{self.candidate} {verb} the shipped YAML: median {unit} {ours:,.0f} against {theirs:,.0f} over "
+        return (f"{self.candidate} {verb} the shipped YAML: median {unit} {ours} against {theirs} over "
                 f"{len(self.seeds)} paired seeds, p = {self.p:.3f} (Wilcoxon's signed-rank test, one-sided{few}).")
+
+
+def _median(values: Sequence[float], cap: Optional[int]) -> str:
+    median = statistics.median(values)
+    if cap is None:
+        return f"{median:,.1f}"
+    met = f"(met by {sum(value <= cap for value in values)} of {len(values)})"
+    return f"{median:,.0f} {met}" if median <= cap else f"more than {cap:,} {met}"
 
 
 def queue(candidates: Sequence[str], seeds: Sequence[int]) -> List[Tuple[Dict[str, Any], Dict[str, Any]]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import warnings
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, Sequence, Tuple
 
 import optuna
 from optuna.trial import TrialState
@@ -129,20 +129,21 @@ def _final_figure(plan: Plan, comparison: Comparison) -> str:
 def _final_picture(path: Path, plan: Plan, comparisons: Sequence[Comparison]) -> None:
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, len(comparisons), figsize=(4.5 * len(comparisons), 3.6), squeeze=False, sharey=True)
-    for axis, comparison in zip(axes[0], comparisons):
-        for seed, theirs, ours in zip(comparison.seeds, comparison.theirs, comparison.ours):
-            axis.plot(["shipped", comparison.candidate], [theirs, ours], marker="o", label=f"seed {seed}")
-        axis.set_title(f"{comparison.candidate}: p = {comparison.p:.3f}", fontsize=10)
-        axis.set_ylabel(UNITS[plan.goal])
-        axis.grid(alpha=0.3)
-    axes[0][0].legend(fontsize=8)
-    figure.tight_layout()
-    with whole_file(path) as temporary:
-        figure.savefig(temporary, dpi=110, format="png")
-    plt.close(figure)
-
-
-def list_of_pictures() -> List[str]:
-    """File names of the pictures that a study with enough trials has."""
-    return [f"{name}.png" for name, _, _ in FIGURES]
+    with plt.style.context("default"):  # Optuna's pictures leave their own
+        figure, axes = plt.subplots(1, len(comparisons), figsize=(4.5 * len(comparisons), 3.6), squeeze=False,
+                                    sharey=True)
+        for axis, comparison in zip(axes[0], comparisons):
+            for seed, theirs, ours in zip(comparison.seeds, comparison.theirs, comparison.ours):
+                axis.plot(["shipped", comparison.candidate], [theirs, ours], marker="o", label=f"seed {seed}")
+            axis.set_title(f"{comparison.candidate}: p = {comparison.p:.3f}", fontsize=10)
+            axis.set_ylabel(UNITS[plan.goal])
+            axis.grid(alpha=0.3)
+            if plan.goal == "steps":
+                cap = plan.final_timesteps or plan.budget(plan.config())
+                axis.axhline(cap, color="0.4", linestyle="--", linewidth=1)
+                axis.text(0.5, cap, "above: not met, by how much", ha="center", va="bottom", fontsize=8, color="0.3")
+        axes[0][0].legend(fontsize=8)
+        figure.tight_layout()
+        with whole_file(path) as temporary:
+            figure.savefig(temporary, dpi=110, format="png")
+        plt.close(figure)

@@ -79,9 +79,18 @@ def _yaml(comments: Sequence[str], config: TrainConfig) -> str:
 
 def trial_words(plan: Plan, trial: FrozenTrial) -> str:
     """Which trial it is and what it is worth."""
-    value = "no value" if trial.value is None else f"{trial.value:,.1f}"
-    what = "the YAML as shipped" if trial.user_attrs.get("shipped") else "drawn by the sampler"
-    return f"Trial {trial.number} of study {plan.name} ({what}): {UNITS[plan.goal]} {value}."
+    what = "the YAML as shipped" if trial.user_attrs.get("shipped") else "not the YAML as shipped"
+    return f"Trial {trial.number} of study {plan.name} ({what}): {value_words(plan, trial.value)}."
+
+
+def value_words(plan: Plan, value: Optional[float]) -> str:
+    """What the value of a trial means."""
+    if value is None:
+        return "no value"
+    budget = plan.budget(plan.config())
+    if plan.goal == "steps" and value > budget:
+        return f"stop rule not met in {budget:,} steps, {value / budget - 1:.2f} away from it"
+    return f"{UNITS[plan.goal]} {value:,.0f}" if plan.goal == "steps" else f"{UNITS[plan.goal]} {value:,.1f}"
 
 
 def write_meta(plan: Plan, base: TrainConfig) -> None:
@@ -137,8 +146,9 @@ def summary(plan: Plan, study: optuna.Study, comparisons: Sequence[Comparison]) 
                      "by value:")
     lines.append(trial_words(plan, best[0]))
     if shipped is not None and shipped.number != best[0].number:
-        lines.append(f"The YAML as shipped, with the same seed: {UNITS[plan.goal]} {shipped.value:,.1f}.")
-    lines += [_capital(comparison.sentence(UNITS[plan.goal])) for comparison in comparisons]
+        lines.append(f"The YAML as shipped, with the same seed: {value_words(plan, shipped.value)}.")
+    cap = (plan.final_timesteps or plan.budget(plan.config())) if plan.goal == "steps" else None
+    lines += [_capital(comparison.sentence(UNITS[plan.goal], cap)) for comparison in comparisons]
     return lines
 
 
