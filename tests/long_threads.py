@@ -14,7 +14,7 @@ from typing import Dict, List, Tuple
 
 from sb3_isaac.engine.cpu import available_cores
 
-ROUNDS, ITERATIONS = 3, 2
+ROUNDS, ITERATIONS = 2, 2
 CODE = """
 import os, sys
 cores, physics, torch_threads, iterations = map(int, sys.argv[1:])
