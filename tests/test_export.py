@@ -80,8 +80,10 @@ def test_wrong_files_and_widths_are_sentences(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no policy\.pth"):
         load_policy(tmp_path)
     (tmp_path / "policy.pth").write_bytes(b"not a policy")
-    with pytest.raises(UserError, match=f"holds some: give one of {tmp_path.name}"):
-        load_policy(tmp_path.parent)
+    (tmp_path / "runs" / "one_1").mkdir(parents=True)
+    (tmp_path / "runs" / "one_1" / "policy.pth").touch()
+    with pytest.raises(UserError, match="holds some: give one of one_1 in it"):
+        load_policy(tmp_path / "runs")
     with pytest.raises(UserError, match="not a policy file"):
         load_policy(tmp_path)
     model = small_model()
