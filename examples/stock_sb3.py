@@ -4,11 +4,11 @@ import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecNormalize
 
-from sb3_isaac import AdaptiveLearningRate, FadingExploration, IsaacVecEnv
+from sb3_isaac import AdaptiveLearningRate, IsaacVecEnv
 
 env = VecNormalize(IsaacVecEnv("IsaacQuadrupedFlat-v0", num_envs=4096))
 nets = {"net_arch": [256, 128, 64], "activation_fn": torch.nn.ELU, "log_std_init": -1.4}
 model = PPO("MlpPolicy", env, 1e-3, n_steps=24, n_epochs=5, batch_size=8192, policy_kwargs=nets, verbose=1)
-model.learn(10_000_000, callback=[AdaptiveLearningRate(desired_kl=0.03), FadingExploration(begin=1e6, until=3.5e6)])
+model.learn(10_000_000, callback=AdaptiveLearningRate(desired_kl=0.03))
 model.save("quadruped")
 env.save("quadruped_vecnormalize.pkl")
