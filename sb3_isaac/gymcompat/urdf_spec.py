@@ -43,6 +43,7 @@ class _Builder:
         self._meshes: Dict[Tuple[str, Tuple[float, ...]], str] = {}
 
     def add(self, parent: mujoco.MjsBody, link: Link, pose: np.ndarray) -> mujoco.MjsBody:
+        """Add `link` to `parent` at the homogeneous `pose` (4, 4) in its frame; the new body."""
         body = parent.add_body(name=link.name, pos=pose[:3, 3], quat=quat_wxyz(pose))
         inertial = link.inertial
         if inertial is not None or not link.shapes:

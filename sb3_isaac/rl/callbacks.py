@@ -111,8 +111,8 @@ class FadingExploration(BaseCallback):
     :param begin, until: timesteps, 0 <= begin < until.
     """
 
-    def __init__(self, start_std: float = 0.25, end_std: float = 0.1, begin: float = 0.5e6,
-                 until: float = 2.5e6) -> None:
+    def __init__(self, start_std: float = 0.25, end_std: float = 0.1, begin: float = 1.0e6,
+                 until: float = 3.5e6) -> None:
         super().__init__()
         if not (start_std > 0 and end_std > 0 and 0 <= begin < until):
             raise UserError(f"start_std {start_std} and end_std {end_std} must be above 0, and begin {begin} and until "
