@@ -10,36 +10,39 @@ import importlib
 import sys
 from typing import TYPE_CHECKING, Any, List
 
-from sb3_isaac.errors import UserError
-from sb3_isaac.registration import register_all
+from sb3_isaac.contract.errors import UserError
+from sb3_isaac.envs.registration import register_all
 
 if TYPE_CHECKING:
-    from sb3_isaac.rl.callbacks import AdaptiveLearningRate, Evaluation, FadingExploration, TrainingLog
-    from sb3_isaac.rl.export import load_policy
-    from sb3_isaac.rl.ppo import PPO
-    from sb3_isaac.rl.run import RunCheckpoints
+    from sb3_isaac.contract.tensor_env import Step, TensorEnv
+    from sb3_isaac.envs.vec_env import IsaacVecEnv
+    from sb3_isaac.envs.vec_normalize import VecNormalize
+    from sb3_isaac.rl.algo.ppo import PPO
+    from sb3_isaac.rl.callbacks.evaluation import Evaluation
+    from sb3_isaac.rl.callbacks.exploration import FadingExploration
+    from sb3_isaac.rl.callbacks.learning_rate import AdaptiveLearningRate
+    from sb3_isaac.rl.callbacks.training_log import TrainingLog
+    from sb3_isaac.rl.policy.formats import load_policy
+    from sb3_isaac.rl.training.checkpoint import RunCheckpoints
     from sb3_isaac.robots import Robot
-    from sb3_isaac.tensor_env import Step, TensorEnv
-    from sb3_isaac.vec_env import IsaacVecEnv
-    from sb3_isaac.vec_normalize import VecNormalize
 
 __version__ = "0.1.0"
 __all__ = ["AdaptiveLearningRate", "Evaluation", "FadingExploration", "IsaacVecEnv", "PPO", "Robot",
            "RunCheckpoints", "Step", "TensorEnv", "TrainingLog", "UserError", "VecNormalize", "load_policy"]
 
 _LAZY = {
-    "AdaptiveLearningRate": "sb3_isaac.rl.callbacks",
-    "Evaluation": "sb3_isaac.rl.callbacks",
-    "FadingExploration": "sb3_isaac.rl.callbacks",
-    "IsaacVecEnv": "sb3_isaac.vec_env",
-    "PPO": "sb3_isaac.rl.ppo",
+    "AdaptiveLearningRate": "sb3_isaac.rl.callbacks.learning_rate",
+    "Evaluation": "sb3_isaac.rl.callbacks.evaluation",
+    "FadingExploration": "sb3_isaac.rl.callbacks.exploration",
+    "IsaacVecEnv": "sb3_isaac.envs.vec_env",
+    "PPO": "sb3_isaac.rl.algo.ppo",
     "Robot": "sb3_isaac.robots",
-    "RunCheckpoints": "sb3_isaac.rl.run",
-    "Step": "sb3_isaac.tensor_env",
-    "TensorEnv": "sb3_isaac.tensor_env",
-    "TrainingLog": "sb3_isaac.rl.callbacks",
-    "VecNormalize": "sb3_isaac.vec_normalize",
-    "load_policy": "sb3_isaac.rl.export",
+    "RunCheckpoints": "sb3_isaac.rl.training.checkpoint",
+    "Step": "sb3_isaac.contract.tensor_env",
+    "TensorEnv": "sb3_isaac.contract.tensor_env",
+    "TrainingLog": "sb3_isaac.rl.callbacks.training_log",
+    "VecNormalize": "sb3_isaac.envs.vec_normalize",
+    "load_policy": "sb3_isaac.rl.policy.formats",
 }
 
 

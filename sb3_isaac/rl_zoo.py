@@ -24,12 +24,12 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 
 from sb3_isaac.config.files import find_file, shipped
 from sb3_isaac.config.grammar import resolve
-from sb3_isaac.errors import UserError
-from sb3_isaac.gym_env import IsaacEnv
-from sb3_isaac.registration import is_ours
-from sb3_isaac.rl.export import ACTIVATIONS
+from sb3_isaac.contract.errors import UserError
+from sb3_isaac.envs.gym_env import IsaacEnv
+from sb3_isaac.envs.registration import is_ours
+from sb3_isaac.envs.vec_env import IsaacVecEnv
+from sb3_isaac.rl.policy.formats import ACTIVATIONS
 from sb3_isaac.tuning import space
-from sb3_isaac.vec_env import IsaacVecEnv
 
 EnvMaker = Callable[[], gymnasium.Env]
 STOCK_SETTINGS = Path(rl_zoo3.exp_manager.__file__).parent / "hyperparams"
@@ -182,7 +182,7 @@ def stock_words(entry: Mapping[str, Any]) -> Dict[str, Any]:
                              if not isinstance(each, Mapping) or ADAPTS not in each]
         words["callback"] = [*others, {ADAPTS: {"desired_kl": desired_kl}}]
     if words.get("policy") == "AsymmetricPolicy":
-        words["policy"] = "sb3_isaac.rl.asymmetric.AsymmetricPolicy"
+        words["policy"] = "sb3_isaac.rl.policy.asymmetric.AsymmetricPolicy"
     policy_kwargs = words.get("policy_kwargs")
     if isinstance(policy_kwargs, Mapping) and policy_kwargs.get("activation_fn") in ACTIVATIONS:
         words["policy_kwargs"] = {**policy_kwargs, "activation_fn": ACTIVATIONS[policy_kwargs["activation_fn"]]}

@@ -7,7 +7,7 @@ from typing import Any, Callable, Optional
 
 import torch
 
-from sb3_isaac.gymcompat import gymapi, gymtorch
+from sb3_isaac.gymcompat.api import gymapi, gymtorch
 
 ROBOTS = Path(__file__).resolve().parents[1] / "sb3_isaac" / "robots"
 _INERTIAL = '<inertial><mass value="{m}"/><inertia ixx="{i}" iyy="{i}" izz="{i}" ixy="0" ixz="0" iyz="0"/></inertial>'

@@ -11,7 +11,7 @@ from typing import Iterator, Mapping, Optional
 import pytest
 
 from sb3_isaac.gymcompat.install import install
-from sb3_isaac.gymcompat.settings import current, use
+from sb3_isaac.gymcompat.runtime.settings import current, use
 
 NVIDIAS = {"__init__.py": "import sys\nassert 'torch' not in sys.modules, 'too late'\nNVIDIA = True\n",
            "gymapi.py": "", "gymtorch.py": ""}

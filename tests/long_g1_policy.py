@@ -24,8 +24,8 @@ TOLERANCE = 0.15
 
 def make_mistake(control: str) -> None:
     """Break one convention, to show that the test would notice."""
-    from sb3_isaac.gymcompat import urdf
-    from sb3_isaac.gymcompat.tensors import StateTensors
+    from sb3_isaac.gymcompat.model import urdf
+    from sb3_isaac.gymcompat.runtime.tensors import StateTensors
 
     if control == "siblings":
         urdf.sibling_order = lambda joint: "".join(chr(0x10FFFF - ord(c)) for c in joint.name)

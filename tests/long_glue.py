@@ -20,8 +20,8 @@ from stable_baselines3.common.vec_env import VecMonitor
 from stable_baselines3.common.vec_env import VecNormalize as StockVecNormalize
 
 from sb3_isaac import PPO, IsaacVecEnv, VecNormalize
-from sb3_isaac.rl import ppo
-from sb3_isaac.tensor_env import Obs, Step
+from sb3_isaac.contract.tensor_env import Obs, Step
+from sb3_isaac.rl.algo import ppo
 
 ROBOTS, STEPS, ROUNDS = 4096, 24, 9
 DONE_RATES = (0.0, 1 / 100, 1 / 20)

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from mujoco import batch
 
-from sb3_isaac.gymcompat import gymapi, gymtorch
+from sb3_isaac.gymcompat.api import gymapi, gymtorch
 
 DECIMATION = 4
 WARM_UP = 20

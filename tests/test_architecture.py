@@ -12,9 +12,9 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "sb3_isaac"
 LAYERS = (  # from the top; a module's layer is the first name that it starts with
-    ("cli",), ("rl_zoo",), ("bench", "tuning"), ("rl.train",), ("rl",), ("vec_normalize",), ("vec_env", "gym_env"),
-    ("statistics",), ("clients",), ("tasks",), ("sim",), ("gymcompat",), ("robots", "engine"), ("registration",),
-    ("config", "files", "tensor_env", "ids"), ("errors",),
+    ("cli",), ("rl_zoo",), ("bench", "tuning"), ("rl.training.train",), ("view",), ("rl",), ("envs.vec_normalize",),
+    ("envs.vec_env", "envs.gym_env"), ("envs.statistics",), ("clients",), ("tasks",), ("sim",), ("gymcompat",),
+    ("robots", "engine"), ("envs",), ("config",), ("contract",),
 )
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 

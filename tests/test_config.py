@@ -18,7 +18,7 @@ from sb3_isaac.config import (
     parse_key_values,
     parse_schedule,
 )
-from sb3_isaac.errors import UserError
+from sb3_isaac.contract.errors import UserError
 
 # ---- shipped files
 

@@ -8,7 +8,7 @@ import pytest
 from config_helpers import BASE, ENV, load, load_shipped, load_text, sentence
 
 from sb3_isaac.config import parse_key_values
-from sb3_isaac.errors import UserError
+from sb3_isaac.contract.errors import UserError
 
 # ---- nothing is evaluated
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from sb3_isaac.errors import UserError
+from sb3_isaac.contract.errors import UserError
+from sb3_isaac.contract.tensor_env import TensorEnv
 from sb3_isaac.tasks import make_task
 from sb3_isaac.tasks.double_pendulum import (
     CONTROL_DT,
@@ -23,7 +24,6 @@ from sb3_isaac.tasks.double_pendulum import (
     acceleration,
     advance,
 )
-from sb3_isaac.tensor_env import TensorEnv
 
 
 def random_states(n: int, dtype: torch.dtype = torch.float64):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from sb3_isaac.errors import UserError
+from sb3_isaac.contract.errors import UserError
 
 mujoco = pytest.importorskip("mujoco")
 from sb3_isaac.engine.cpu import CpuEngine  # noqa: E402

@@ -6,8 +6,8 @@ import mujoco
 import pytest
 import torch
 
+from sb3_isaac.contract.errors import UserError
 from sb3_isaac.engine.cpu import CpuEngine
-from sb3_isaac.errors import UserError
 
 XML = """<mujoco><option integrator="implicitfast" jacobian="dense"/><worldbody>
   <geom type="plane" size="1 1 1"/>

@@ -10,7 +10,7 @@ import stable_baselines3
 from stable_baselines3.common.env_util import make_vec_env
 
 from sb3_isaac import PPO, FadingExploration, IsaacVecEnv, UserError
-from sb3_isaac.rl.build import yaml_callback
+from sb3_isaac.rl.training.build import yaml_callback
 
 
 def test_the_ceiling_falls_geometrically_between_its_two_times() -> None:

@@ -13,8 +13,8 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecNormalize
 
 from sb3_isaac import IsaacVecEnv
-from sb3_isaac.errors import UserError
-from sb3_isaac.rl.export import load_policy, policy_content, save_policy
+from sb3_isaac.contract.errors import UserError
+from sb3_isaac.rl.policy.formats import load_policy, policy_content, save_policy
 
 BLOCK = """
 import sys
@@ -54,7 +54,7 @@ def test_loads_without_sb3_and_simulators(tmp_path: Path) -> None:
 
 
 def test_the_zip_loads_where_sb3_isaac_is_not_installed(tmp_path: Path) -> None:
-    from sb3_isaac.rl.run import NOT_IN_ZIP
+    from sb3_isaac.rl.training.checkpoint import NOT_IN_ZIP
 
     model = small_model()
     model.save(tmp_path / "model.zip", exclude=NOT_IN_ZIP)

@@ -12,10 +12,10 @@ import pytest
 from gymnasium.utils.env_checker import check_env, data_equivalence
 
 import sb3_isaac
-from sb3_isaac.errors import UserError
-from sb3_isaac.gym_env import IsaacEnv, IsaacVectorEnv
-from sb3_isaac.ids import TASKS
-from sb3_isaac.registration import register_all
+from sb3_isaac.contract.errors import UserError
+from sb3_isaac.contract.ids import TASKS
+from sb3_isaac.envs.gym_env import IsaacEnv, IsaacVectorEnv
+from sb3_isaac.envs.registration import register_all
 
 PENDULUM, QUADRUPED = "IsaacDoublePendulum-v0", "IsaacQuadrupedFlat-v0"
 SMALL = {PENDULUM: {}, QUADRUPED: {"threads": 1}}
@@ -65,8 +65,8 @@ def test_registration_is_by_string_without_a_step_limit_and_idempotent() -> None
         register_all()
     for env_id, spec in before.items():
         assert gymnasium.spec(env_id) is spec
-        assert spec.entry_point == "sb3_isaac.gym_env:IsaacEnv"
-        assert spec.vector_entry_point == "sb3_isaac.gym_env:IsaacVectorEnv"
+        assert spec.entry_point == "sb3_isaac.envs.gym_env:IsaacEnv"
+        assert spec.vector_entry_point == "sb3_isaac.envs.gym_env:IsaacVectorEnv"
         assert spec.max_episode_steps is None and spec.kwargs == {"env_id": env_id}
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from gymcompat_robots import PENDULUM, WALKER, World, options, plane, sim_params
 
-from sb3_isaac.gymcompat import gymapi, gymtorch
+from sb3_isaac.gymcompat.api import gymapi, gymtorch
 
 
 def boxes(frictions: List[Any], ground: Any, edit: Callable[[Any, Any], None] = lambda gym, props: None,

@@ -11,7 +11,7 @@ import pytest
 import torch
 from gymcompat_robots import CRAWLER, PENDULUM, WALKER, World, options, plane, sim_params
 
-from sb3_isaac.gymcompat import gymapi, gymtorch, terrain_utils
+from sb3_isaac.gymcompat.api import gymapi, gymtorch, terrain_utils
 
 
 def test_urdf_order_is_depth_first_with_siblings_by_joint_name(tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ import pytest
 import torch
 from gymcompat_robots import PENDULUM, WALKER, World, options, plane, sim_params
 
-from sb3_isaac.errors import UserError
-from sb3_isaac.gymcompat import gymapi, gymtorch, settings
+from sb3_isaac.contract.errors import UserError
+from sb3_isaac.gymcompat.api import gymapi, gymtorch
+from sb3_isaac.gymcompat.runtime import settings
 
 
 @pytest.fixture
@@ -197,7 +198,7 @@ def test_a_viewer_without_a_display_is_refused() -> None:
     code = """
 import os
 os.environ.pop("DISPLAY", None), os.environ.pop("WAYLAND_DISPLAY", None)
-from sb3_isaac.gymcompat import gymapi
+from sb3_isaac.gymcompat.api import gymapi
 gym = gymapi.acquire_gym()
 sim = gym.create_sim(0, 0, gymapi.SIM_PHYSX, gymapi.SimParams())
 env = gym.create_env(sim, gymapi.Vec3(), gymapi.Vec3(), 1)

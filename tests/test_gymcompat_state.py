@@ -9,7 +9,8 @@ import pytest
 import torch
 from gymcompat_robots import PENDULUM, WALKER, World, options, plane, sim_params
 
-from sb3_isaac.gymcompat import gymapi, gymtorch, settings
+from sb3_isaac.gymcompat.api import gymapi, gymtorch
+from sb3_isaac.gymcompat.runtime import settings
 
 
 def unwrap(tensor: torch.Tensor) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from sb3_isaac.gymcompat import gymapi
+from sb3_isaac.gymcompat.api import gymapi
 
 Vec3, Quat, Transform = gymapi.Vec3, gymapi.Quat, gymapi.Transform
 

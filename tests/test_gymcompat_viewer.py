@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.image import imread
 from gymcompat_robots import WALKER, World
-from sb3_isaac.gymcompat import gymapi
+from sb3_isaac.gymcompat.api import gymapi
 
 folder = Path(sys.argv[1])
 world = World(folder, WALKER, n=3, height=0.5)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from sb3_isaac import UserError
-from sb3_isaac.gymcompat import gymapi, gymutil
-from sb3_isaac.gymcompat.settings import Settings, current, use
+from sb3_isaac.gymcompat.api import gymapi, gymutil
+from sb3_isaac.gymcompat.runtime.settings import Settings, current, use
 
 
 @pytest.fixture(autouse=True)

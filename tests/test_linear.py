@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from sb3_isaac.rl import linear
-from sb3_isaac.rl.linear import run_layers
+from sb3_isaac.rl.algo import linear
+from sb3_isaac.rl.algo.linear import run_layers
 
 
 def networks() -> List[nn.Module]:

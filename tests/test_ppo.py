@@ -19,9 +19,9 @@ from stable_baselines3.common.vec_env import VecCheckNan
 from stable_baselines3.common.vec_env import VecNormalize as StockNormalize
 
 from sb3_isaac import PPO, IsaacVecEnv, UserError, VecNormalize
-from sb3_isaac.rl.gaussian import act, evaluate
-from sb3_isaac.rl.ppo import tensor_door
-from sb3_isaac.rl.rollout_buffer import Minibatch, TensorRolloutBuffer, generalized_advantage
+from sb3_isaac.rl.algo.gaussian import act, evaluate
+from sb3_isaac.rl.algo.ppo import tensor_door
+from sb3_isaac.rl.algo.rollout_buffer import Minibatch, TensorRolloutBuffer, generalized_advantage
 
 PENDULUM, QUADRUPED = "IsaacDoublePendulum-v0", "IsaacQuadrupedFlat-v0"
 SETTINGS: Dict[str, Any] = {"n_steps": 16, "n_epochs": 2, "gamma": 0.98, "learning_rate": 1e-3, "seed": 0}

@@ -8,7 +8,7 @@ from typing import Any, Callable, Dict, Mapping, Tuple
 import pytest
 import torch
 
-from sb3_isaac.errors import UserError
+from sb3_isaac.contract.errors import UserError
 from sb3_isaac.robots import Robot, get_robot
 from sb3_isaac.sim import SimState
 from sb3_isaac.tasks import make_task

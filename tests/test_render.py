@@ -7,13 +7,14 @@ import argparse
 import numpy as np
 import pytest
 
-from sb3_isaac.errors import UserError
+from sb3_isaac.contract.errors import UserError
 
 pytest.importorskip("mujoco", reason="needs MuJoCo")
 
 from sb3_isaac.cli import play
-from sb3_isaac.sim.render import SceneRenderer, lanes, write_video
+from sb3_isaac.engine.renderer import SceneRenderer, lanes
 from sb3_isaac.tasks import make_task
+from sb3_isaac.view.video import write_video
 
 WIDTH, HEIGHT = 320, 240
 

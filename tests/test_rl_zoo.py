@@ -19,8 +19,8 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecNorm
 from torch import nn
 
 from sb3_isaac.config.files import read_entry, shipped
-from sb3_isaac.errors import UserError
-from sb3_isaac.vec_env import IsaacVecEnv
+from sb3_isaac.contract.errors import UserError
+from sb3_isaac.envs.vec_env import IsaacVecEnv
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("rl_zoo3") is None,
                                 reason="rl_zoo3 is not installed: pip install rl_zoo3 pandas requests")
@@ -190,7 +190,7 @@ def test_our_words_in_stocks() -> None:
     assert stock_words(entry) == {
         "n_envs": 64, "n_steps": 24, "batch_size": 128,
         "callback": ["a.B", {"sb3_isaac.AdaptiveLearningRate": {"desired_kl": 0.01}}],
-        "policy": "sb3_isaac.rl.asymmetric.AsymmetricPolicy",
+        "policy": "sb3_isaac.rl.policy.asymmetric.AsymmetricPolicy",
         "policy_kwargs": {"net_arch": [8], "activation_fn": nn.ReLU, "log_std_init": -1.0}}
     assert entry == kept
     stock = {"n_envs": 8, "policy": "MlpPolicy", "policy_kwargs": "dict(activation_fn=nn.Softsign)", "batch_size": 64}

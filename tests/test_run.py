@@ -13,7 +13,7 @@ from sb3_isaac import UserError
 from sb3_isaac.cli.run import restore_numpy_names
 from sb3_isaac.gymcompat import install
 from sb3_isaac.gymcompat.install import MODULES, is_emulated, is_installed
-from sb3_isaac.gymcompat.settings import current, use
+from sb3_isaac.gymcompat.runtime.settings import current, use
 
 PROGRAM = """
 import sys

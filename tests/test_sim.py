@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from sb3_isaac.errors import UserError
+from sb3_isaac.contract.errors import UserError
+from sb3_isaac.contract.rotations import from_yaw, rotate, rotate_inverse
 from sb3_isaac.robots import ROBOTS, Robot, get_robot
 from sb3_isaac.sim import make_simulator
-from sb3_isaac.sim.rotations import from_yaw, rotate, rotate_inverse
 
 mujoco = pytest.importorskip("mujoco")
 from sb3_isaac.sim.mujoco import MujocoSimulator, compose_scene  # noqa: E402

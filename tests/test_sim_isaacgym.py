@@ -17,10 +17,10 @@ from test_sim import write_biped
 
 from sb3_isaac import IsaacVecEnv
 from sb3_isaac.cli.main import main
-from sb3_isaac.errors import UserError
+from sb3_isaac.contract.errors import UserError
+from sb3_isaac.contract.rotations import from_yaw, rotate
 from sb3_isaac.robots import ROBOTS, Robot, get_robot
 from sb3_isaac.sim import Simulator, make_simulator
-from sb3_isaac.sim.rotations import from_yaw, rotate
 
 pytest.importorskip("mujoco")
 ROOT = Path(__file__).resolve().parents[1]

@@ -7,8 +7,8 @@ from typing import Any, Dict
 import pytest
 import torch
 
-from sb3_isaac.statistics import RolloutStatistics
-from sb3_isaac.tensor_env import Step
+from sb3_isaac.contract.tensor_env import Step
+from sb3_isaac.envs.statistics import RolloutStatistics
 
 
 def step(reward: Any, terminated: Any = (0, 0), truncated: Any = (0, 0), bad: Any = (0, 0)) -> Step:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sb3_isaac import UserError
-from sb3_isaac.gymcompat import terrain_utils as tu
+from sb3_isaac.gymcompat.api import terrain_utils as tu
 
 
 def patch(width: int = 80, length: int = 80) -> tu.SubTerrain:

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from sb3_isaac import UserError
-from sb3_isaac.gymcompat import torch_utils as tu
-from sb3_isaac.gymcompat.settings import Settings, current, use
+from sb3_isaac.gymcompat.api import torch_utils as tu
+from sb3_isaac.gymcompat.runtime.settings import Settings, current, use
 
 HALF = math.sqrt(0.5)
 X, Y, Z = torch.eye(3).unbind()
@@ -135,7 +135,7 @@ def test_clients_may_call_them_from_scripted_functions() -> None:
 
 def test_a_star_import_brings_what_clients_use_without_importing_it() -> None:
     names: dict = {}
-    from sb3_isaac.gymcompat import torch_utils
+    from sb3_isaac.gymcompat.api import torch_utils
     names.update({k: v for k, v in vars(torch_utils).items() if not k.startswith("_")})
     assert names["torch"] is torch and names["np"] is np
 

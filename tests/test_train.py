@@ -16,10 +16,12 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from sb3_isaac import AdaptiveLearningRate, IsaacVecEnv, RunCheckpoints, load_policy
 from sb3_isaac.cli.main import main
-from sb3_isaac.errors import UserError
-from sb3_isaac.rl.callbacks import Evaluation, TrainingLog
-from sb3_isaac.rl.evaluate import evaluate, walks
-from sb3_isaac.rl.run import CHECKPOINT_FILES, MetricsCsv, find_checkpoint, read_metrics
+from sb3_isaac.contract.errors import UserError
+from sb3_isaac.rl.callbacks.evaluation import Evaluation
+from sb3_isaac.rl.callbacks.training_log import TrainingLog
+from sb3_isaac.rl.training.checkpoint import CHECKPOINT_FILES, find_checkpoint
+from sb3_isaac.rl.training.evaluate import evaluate, walks
+from sb3_isaac.rl.training.metrics import MetricsCsv, read_metrics
 from sb3_isaac.tasks import make_task
 
 PENDULUM = ["--env", "IsaacDoublePendulum-v0", "--num-envs", "16", "-params", "n_steps:8", "batch_size:64"]
@@ -63,7 +65,7 @@ def test_run_folder_and_the_way_back(tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_configured_values_are_the_effective_ones(tmp_path: Path) -> None:
     """What the YAML says is what SB3's PPO runs with."""
     from sb3_isaac.config import load_config
-    from sb3_isaac.rl import build
+    from sb3_isaac.rl.training import build
     from sb3_isaac.tasks import task_options
 
     config = load_config("IsaacQuadrupedFlat-v0", "ppo", algo_keys=build.algorithm_options("ppo"),
@@ -242,7 +244,7 @@ def test_standing_still_does_not_pass_the_stop() -> None:
 
 
 def test_a_stopped_run_is_saved_where_it_was_evaluated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sb3_isaac.rl.callbacks.walks", lambda report: report["steps"] >= 512)
+    monkeypatch.setattr("sb3_isaac.rl.callbacks.evaluation.walks", lambda report: report["steps"] >= 512)
     run = train(tmp_path, *PENDULUM, "-n", "12800", "--seed", "1", "--eval-freq", "256")
     assert json.loads((run / "meta.json").read_text())["num_timesteps"] == 512
     assert [p.name for p in (run / "checkpoints").iterdir()] == ["512"] and (run / "DONE").exists()
@@ -252,7 +254,7 @@ def test_a_stopped_run_is_saved_where_it_was_evaluated(tmp_path: Path, monkeypat
 
 
 def test_the_stop_ends_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sb3_isaac.rl.callbacks.walks", lambda report: report["steps"] >= 256)
+    monkeypatch.setattr("sb3_isaac.rl.callbacks.evaluation.walks", lambda report: report["steps"] >= 256)
     env = IsaacVecEnv("IsaacDoublePendulum-v0", num_envs=8, seed=0)
     model = PPO("MlpPolicy", env, n_steps=8, batch_size=64, n_epochs=1)
     evaluation = Evaluation(lambda: IsaacVecEnv("IsaacDoublePendulum-v0", num_envs=4, stagger=False,
@@ -283,7 +285,7 @@ def test_phases_add_up_and_evaluation_is_its_own(monkeypatch: pytest.MonkeyPatch
         time.sleep(0.2)
         return {"reward_mean": 0.0, "falls_fraction": 0.0}
 
-    monkeypatch.setattr("sb3_isaac.rl.callbacks.evaluate", slow)
+    monkeypatch.setattr("sb3_isaac.rl.callbacks.evaluation.evaluate", slow)
     log = TrainingLog(asides=(evaluation,))
     start = time.perf_counter()
     model.learn(64 * 16 * 5, callback=[log, evaluation])
@@ -303,7 +305,7 @@ def test_checkpoints_of_ones_own_training_script(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_loses_nothing_that_was_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sb3_isaac import files
+    from sb3_isaac.contract import files
 
     path = tmp_path / "policy.pth"
     files.write_text(path, "first")

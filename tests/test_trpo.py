@@ -13,8 +13,9 @@ import torch
 
 from sb3_isaac.cli.main import main
 from sb3_isaac.config import load_config
-from sb3_isaac.rl import build
-from sb3_isaac.rl.run import CHECKPOINT_FILES, read_metrics
+from sb3_isaac.rl.training import build
+from sb3_isaac.rl.training.checkpoint import CHECKPOINT_FILES
+from sb3_isaac.rl.training.metrics import read_metrics
 
 installed = pytest.mark.skipif(importlib.util.find_spec("sb3_contrib") is None,
                                reason="sb3-contrib is not installed: pip install sb3-contrib")

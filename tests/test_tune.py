@@ -17,8 +17,8 @@ from optuna.trial import TrialState
 
 from sb3_isaac.cli.main import main
 from sb3_isaac.config import load_config
-from sb3_isaac.errors import UserError
-from sb3_isaac.rl.evaluate import walks
+from sb3_isaac.contract.errors import UserError
+from sb3_isaac.rl.training.evaluate import walks
 from sb3_isaac.tuning import Plan, open_study, tune
 from sb3_isaac.tuning.final import Comparison, compare, queue, signed_rank_p
 from sb3_isaac.tuning.results import best_trial

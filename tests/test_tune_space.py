@@ -9,7 +9,7 @@ from typing import Any, Dict
 import optuna
 import pytest
 
-from sb3_isaac.errors import UserError
+from sb3_isaac.contract.errors import UserError
 from sb3_isaac.tuning import Plan, Space, read_space, sample
 from sb3_isaac.tuning.space import FOLDER, nested
 

@@ -15,7 +15,7 @@ import pytest
 from optuna.storages import fail_stale_trials
 from optuna.trial import TrialState
 
-from sb3_isaac.errors import UserError
+from sb3_isaac.contract.errors import UserError
 from sb3_isaac.tuning.storage import MAX_RETRIES, RUNNER, Patience, StorageLost, open_storage, retry
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning",

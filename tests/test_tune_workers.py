@@ -16,7 +16,7 @@ from typing import Any, Iterator, List
 import pytest
 from optuna.trial import TrialState
 
-from sb3_isaac.errors import UserError
+from sb3_isaac.contract.errors import UserError
 from sb3_isaac.tuning import Plan, open_study, tune
 from sb3_isaac.tuning.launch import shares, variables
 from sb3_isaac.tuning.study import Quota
@@ -173,7 +173,7 @@ LOST = """
 import sys
 from sb3_isaac.tuning import tune
 from test_tune_workers import Path, plan
-from sb3_isaac.errors import UserError
+from sb3_isaac.contract.errors import UserError
 try:
     tune(plan(Path(sys.argv[1]), storage=sys.argv[2], study_name="lost", max_total_trials=3, patience_s=1.0))
 except UserError as error:

@@ -12,9 +12,9 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecNormalize
 
-from sb3_isaac.errors import UserError
+from sb3_isaac.contract.errors import UserError
+from sb3_isaac.envs.vec_env import IsaacVecEnv, unwrap
 from sb3_isaac.tasks.double_pendulum import CONTROL_DT, SUBSTEPS, TORQUE_NM, DoublePendulum, advance
-from sb3_isaac.vec_env import IsaacVecEnv, unwrap
 
 PENDULUM, QUADRUPED = "IsaacDoublePendulum-v0", "IsaacQuadrupedFlat-v0"
 SMALL = {PENDULUM: {}, QUADRUPED: {"threads": 1, "sim": "mujoco"}}

@@ -15,7 +15,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, sync_envs_normalizatio
 from stable_baselines3.common.vec_env import VecNormalize as StockNormalize
 
 from sb3_isaac import IsaacVecEnv, UserError, VecNormalize
-from sb3_isaac.vec_normalize import TensorMeanStd
+from sb3_isaac.envs.vec_normalize import TensorMeanStd
 
 PENDULUM = "IsaacDoublePendulum-v0"
 

@@ -13,10 +13,10 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
 from sb3_isaac.config import TrainConfig, load_config
-from sb3_isaac.errors import UserError
-from sb3_isaac.rl import build
+from sb3_isaac.contract.errors import UserError
+from sb3_isaac.envs.vec_env import IsaacVecEnv
+from sb3_isaac.rl.training import build
 from sb3_isaac.tasks import task_options
-from sb3_isaac.vec_env import IsaacVecEnv
 
 NAMES = {"ppo": "ours", "sb3-ppo": "sb3", "rsl_rl": "rsl_rl"}
 """``--algos`` -> the name of its rows."""

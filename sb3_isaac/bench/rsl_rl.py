@@ -16,9 +16,9 @@ from torch.distributions import Distribution
 
 from sb3_isaac.bench.contenders import Stopwatch
 from sb3_isaac.config import TrainConfig
-from sb3_isaac.errors import UserError
-from sb3_isaac.rl import build
-from sb3_isaac.vec_env import IsaacVecEnv
+from sb3_isaac.contract.errors import UserError
+from sb3_isaac.envs.vec_env import IsaacVecEnv
+from sb3_isaac.rl.training import build
 
 
 class RslRlEnv:

@@ -9,7 +9,7 @@ from typing import Any, Dict, List, Tuple
 
 from sb3_isaac.cli.main import positive
 from sb3_isaac.cli.train import DEFAULT_ENV
-from sb3_isaac.errors import UserError
+from sb3_isaac.contract.errors import UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +35,7 @@ def counts(text: str) -> Tuple[int, ...]:
 def run(args: argparse.Namespace) -> int:
     """Measure, print the table, write the results."""
     from sb3_isaac.bench import Plan, bench
-    from sb3_isaac.files import write_text
+    from sb3_isaac.contract.files import write_text
 
     plan = Plan(env=args.env, num_envs=args.num_envs, rounds=args.rounds, seed=args.seed,
                 algos=tuple(name.strip() for name in args.algos.split(",")), default_batch=args.default_batch,
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     out = _folder(Path(args.out))
     result = bench(plan, lambda line: print(line, flush=True))
     write_text(out / "bench.json", json.dumps(result, indent=1) + "\n")
-    from sb3_isaac.cli.bench_plot import draw
+    from sb3_isaac.view.bench_plot import draw
 
     draw(result, out / "bench.png")
     print("\n".join(["", *table(result), "", str(out / "bench.json"), str(out / "bench.png")]))

@@ -27,8 +27,8 @@ def run(args: argparse.Namespace) -> int:
     settle_isaacgym(args.env_kwargs, run=args.run, env=args.env)
     from sb3_isaac.clients import env_options
     from sb3_isaac.config import parse_options
-    from sb3_isaac.rl.evaluate import evaluate, make_eval_env
-    from sb3_isaac.rl.export import load_policy
+    from sb3_isaac.rl.policy.formats import load_policy
+    from sb3_isaac.rl.training.evaluate import evaluate, make_eval_env
 
     policy = load_policy(args.run)
     settled = ("num_envs", "seed", "command", "stagger", "render_mode")

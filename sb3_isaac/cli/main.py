@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any, List, NoReturn, Optional, Sequence
 
-from sb3_isaac.errors import UserError, unknown
+from sb3_isaac.contract.errors import UserError, unknown
 
 VERBS = {
     "train": "train a policy",

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Iterator, List, Tuple
 
 from sb3_isaac.cli.main import pair, positive
-from sb3_isaac.errors import UserError
+from sb3_isaac.contract.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from sb3_isaac.contract.tensor_env import Step
     from sb3_isaac.sim.mujoco import MujocoSimulator
-    from sb3_isaac.tensor_env import Step
 
 FPS = 25
 SPEED_WINDOW_S = 0.5
@@ -39,8 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Play."""
-    from sb3_isaac.rl.evaluate import make_eval_env
-    from sb3_isaac.rl.export import load_policy
+    from sb3_isaac.rl.policy.formats import load_policy
+    from sb3_isaac.rl.training.evaluate import make_eval_env
 
     policy = load_policy(args.run)
     offscreen = bool(args.video or args.picture)
@@ -121,7 +121,8 @@ class Play:
 
 def _record(play: Play, args: argparse.Namespace) -> None:
     """Write the video, the picture or both."""
-    from sb3_isaac.sim.render import SceneRenderer, write_video
+    from sb3_isaac.engine.renderer import SceneRenderer
+    from sb3_isaac.view.video import write_video
 
     width, height = args.size
     renderer = SceneRenderer(play.sim, width, height, num_robots=args.robots)
@@ -158,7 +159,7 @@ def _frames(play: Play, renderer: Any, every: int, count: int, keep: List[np.nda
 def _write_picture(pixels: np.ndarray, path: Path) -> None:
     from matplotlib.image import imsave
 
-    from sb3_isaac.files import whole_file
+    from sb3_isaac.contract.files import whole_file
 
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as unfinished:
@@ -195,7 +196,7 @@ def _require_display() -> None:
     """Complain where no window can open; MuJoCo's viewer waits for one for ever."""
     import glfw
 
-    from sb3_isaac.sim.render import has_display
+    from sb3_isaac.engine.renderer import has_display
 
     if not has_display() or not glfw.init():
         raise UserError("there is no display to open a window on: pass --video out.mp4 or --picture out.png.")

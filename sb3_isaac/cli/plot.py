@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from sb3_isaac.errors import UserError
+from sb3_isaac.contract.errors import UserError
 
 PANELS = (
     ("rollout/ep_rew_mean", "reward of an episode\n(training commands)"),
@@ -44,8 +44,8 @@ def draw(folders: "list[Path]", labels: "list[str]", out: Path) -> None:
     import matplotlib.pyplot as plt
     import numpy as np
 
-    from sb3_isaac.files import whole_file
-    from sb3_isaac.rl.run import read_metrics
+    from sb3_isaac.contract.files import whole_file
+    from sb3_isaac.rl.training.metrics import read_metrics
 
     runs = [read_metrics(folder / "metrics.csv") for folder in folders]
     panels = [panel for panel in PANELS if any(panel[0] in metrics for metrics in runs)]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterator
 
 from sb3_isaac.cli.main import positive
-from sb3_isaac.errors import UserError
+from sb3_isaac.contract.errors import UserError
 from sb3_isaac.gymcompat.install import CHOICES, install
 
 
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
 
 @contextlib.contextmanager
 def _cuda_to_cpu() -> Iterator[None]:
-    from sb3_isaac.gymcompat.on_cpu import CudaToCpu
+    from sb3_isaac.gymcompat.runtime.on_cpu import CudaToCpu
 
     with CudaToCpu():
         yield

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
 
 from sb3_isaac.cli.main import positive, settle_isaacgym
-from sb3_isaac.errors import UserError
+from sb3_isaac.contract.errors import UserError
 
 if TYPE_CHECKING:
     from sb3_isaac.config import TrainConfig
-    from sb3_isaac.rl.train import Settings
+    from sb3_isaac.rl.training.train import Settings
 
 DEFAULT_ENV, DEFAULT_ALGO, CLIENT_CONF = "IsaacQuadrupedFlat-v0", "ppo", "ppo-client"
 
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     if args.client:
         args.env = _client(args)
     settle_isaacgym(args.env_kwargs, run=args.trained_agent, env=args.env)
-    from sb3_isaac.rl.run import new_run_folder, read_meta
+    from sb3_isaac.rl.training.checkpoint import new_run_folder, read_meta
 
     folder: Optional[Path] = None
     resume_from: Optional[Path] = None
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
         folder = new_run_folder(Path(args.log_folder), config.algo, config.env)
     what = "resuming" if resume_from else "training"
     print(f"{what} {config.env}, {config.n_envs} robots, {config.n_timesteps / 1e6:g}M steps -> {folder}", flush=True)
-    from sb3_isaac.rl.train import train
+    from sb3_isaac.rl.training.train import train
 
     try:
         train(config, folder, settings, resume_from)
@@ -87,7 +87,7 @@ def _client(args: argparse.Namespace) -> str:
 def _config(args: argparse.Namespace) -> TrainConfig:
     from sb3_isaac.clients import env_options, is_client
     from sb3_isaac.config import load_config, parse_key_values
-    from sb3_isaac.rl.build import algorithm_options
+    from sb3_isaac.rl.training.build import algorithm_options
 
     env, algo = args.env or DEFAULT_ENV, args.algo or DEFAULT_ALGO
     config = load_config(
@@ -103,8 +103,8 @@ def _resume(args: argparse.Namespace) -> Tuple[TrainConfig, Path, Path]:
     """Configuration, run folder and checkpoint folder of ``-i``; a checkpoint's run is the folder above it."""
     from sb3_isaac.clients import env_options
     from sb3_isaac.config import load_config
-    from sb3_isaac.rl.build import algorithm_options
-    from sb3_isaac.rl.run import find_checkpoint, new_run_folder, read_meta
+    from sb3_isaac.rl.training.build import algorithm_options
+    from sb3_isaac.rl.training.checkpoint import find_checkpoint, new_run_folder, read_meta
 
     given = Path(args.trained_agent)
     given = given.parent if given.is_file() else given
@@ -129,8 +129,8 @@ def _resume(args: argparse.Namespace) -> Tuple[TrainConfig, Path, Path]:
 
 def _settings(args: argparse.Namespace, config: TrainConfig, saved: Dict[str, Any]) -> Settings:
     """The flags over what a resumed run was started with, over the defaults."""
-    from sb3_isaac.rl.build import setting
-    from sb3_isaac.rl.train import Settings
+    from sb3_isaac.rl.training.build import setting
+    from sb3_isaac.rl.training.train import Settings
 
     per_iteration = config.n_envs * int(setting(config, "n_steps"))
     given = {"eval_episodes": args.eval_episodes, "early_stop": False if args.no_early_stop else None,

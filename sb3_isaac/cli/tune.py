@@ -7,7 +7,7 @@ import importlib.util
 import sys
 
 from sb3_isaac.cli.main import positive
-from sb3_isaac.errors import UserError
+from sb3_isaac.contract.errors import UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import Any, Sequence, Tuple
 
 from sb3_isaac.clients import legged_gym
-from sb3_isaac.errors import UserError, unknown, whole_number
+from sb3_isaac.contract.errors import UserError, unknown, whole_number
+from sb3_isaac.contract.tensor_env import TensorEnv
 from sb3_isaac.tasks import make_task, task_options
-from sb3_isaac.tensor_env import TensorEnv
 
 
 def is_client(env_id: str) -> bool:

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from gymnasium import spaces
 
-from sb3_isaac.errors import UserError, mapping, number_above_zero, truth, unknown, whole_number
+from sb3_isaac.contract.errors import UserError, mapping, number_above_zero, truth, unknown, whole_number
+from sb3_isaac.contract.tensor_env import Obs, Step
 from sb3_isaac.gymcompat.install import install
-from sb3_isaac.tensor_env import Obs, Step
 
 ADAPTER_OPTIONS = ("action_bound", "stagger", "privileged")
 OPTIONS = (*ADAPTER_OPTIONS, "sim", "device", "seed", "threads", "cfg")

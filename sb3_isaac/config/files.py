@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped,unused-ignore]
 
-from sb3_isaac.errors import UserError, unknown
+from sb3_isaac.contract.errors import UserError, unknown
 
 # YAML 1.1 reads 3e-4 (no dot, or no sign in the exponent) as a string; people mean the number.
 _FLOAT_TAG, _FLOAT = "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$")

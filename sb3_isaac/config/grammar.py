@@ -10,7 +10,7 @@ import ast
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from sb3_isaac.errors import UserError
+from sb3_isaac.contract.errors import UserError
 
 ACTIVATIONS = ("nn.ELU", "nn.ReLU", "nn.Tanh", "nn.LeakyReLU", "nn.SiLU", "nn.GELU")
 """Names a string may contain; they stay strings here, whoever builds the network resolves them to classes."""

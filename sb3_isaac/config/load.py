@@ -10,7 +10,7 @@ from sb3_isaac.config import schema
 from sb3_isaac.config.files import find_file, read_entry, to_yaml
 from sb3_isaac.config.grammar import parse_key_values, parse_literal, plain, resolve
 from sb3_isaac.config.schema import OWN_KEYS, TrainConfig
-from sb3_isaac.errors import UserError, unknown
+from sb3_isaac.contract.errors import UserError, unknown
 
 # Options of a task or wrapper are free text: only `dict(...)` as the whole of env_kwargs is parsed.
 _VERBATIM = ("env_kwargs", "env_wrapper", "vec_env_wrapper", "callback")

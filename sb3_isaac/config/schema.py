@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from sb3_isaac.config.grammar import ACTIVATIONS, parse_schedule
-from sb3_isaac.errors import UserError, unknown
+from sb3_isaac.contract.errors import UserError, unknown
 
 OWN_KEYS = frozenset(
     {

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from mujoco import batch
 
-from sb3_isaac.errors import UserError, unknown
+from sb3_isaac.contract.errors import UserError, unknown
 
 
 def available_cores() -> int:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Set, Tuple
 
-from sb3_isaac.errors import UserError
+from sb3_isaac.contract.errors import UserError
 from sb3_isaac.gymcompat.install import MODULES
 
 SKIPPED_FOLDERS = frozenset({".git", ".venv", "venv", "build", "dist", "node_modules", "__pycache__", "site-packages"})
@@ -208,8 +208,8 @@ def is_covered(symbol: str) -> bool:
     """Whether the emulation has `symbol`, written as in :class:`Use`."""
     owner, name = symbol.split(".")
     if owner in MODULES:
-        return hasattr(importlib.import_module(f"sb3_isaac.gymcompat.{owner}"), name)
-    gymapi: Any = importlib.import_module("sb3_isaac.gymcompat.gymapi")
+        return hasattr(importlib.import_module(f"sb3_isaac.gymcompat.api.{owner}"), name)
+    gymapi: Any = importlib.import_module("sb3_isaac.gymcompat.api.gymapi")
     struct = getattr(gymapi, owner, None)
     return struct is not None and (hasattr(struct, name) or name in getattr(struct, "_defaults", ()))
 

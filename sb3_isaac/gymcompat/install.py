@@ -13,8 +13,8 @@ import sys
 import types
 from typing import Optional
 
-from sb3_isaac.errors import UserError, unknown
-from sb3_isaac.gymcompat.settings import Settings, current, use
+from sb3_isaac.contract.errors import UserError, unknown
+from sb3_isaac.gymcompat.runtime.settings import Settings, current, use
 
 CHOICES = ("auto", "isaacgym", "mujoco")
 MODULES = ("gymapi", "gymtorch", "gymutil", "torch_utils", "terrain_utils")
@@ -85,7 +85,7 @@ def _emulate() -> None:
     package.__path__ = []
     package.__spec__ = importlib.machinery.ModuleSpec("isaacgym", loader=None, is_package=True)
     package.__emulated__ = True  # type: ignore[attr-defined]
-    modules = {name: importlib.import_module(f"sb3_isaac.gymcompat.{name}") for name in MODULES}
+    modules = {name: importlib.import_module(f"sb3_isaac.gymcompat.api.{name}") for name in MODULES}
     for name, module in modules.items():
         setattr(package, name, module)
         sys.modules[f"isaacgym.{name}"] = module

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from sb3_isaac.errors import UserError, unknown
+from sb3_isaac.contract.errors import UserError, unknown
 
 _HERE = Path(__file__).resolve().parent
 

@@ -14,7 +14,7 @@ from typing import Any, Dict, Mapping, Optional, Protocol, Tuple, Union
 
 import torch
 
-from sb3_isaac.errors import UserError, number_above_zero, unknown, whole_number
+from sb3_isaac.contract.errors import UserError, number_above_zero, unknown, whole_number
 from sb3_isaac.gymcompat.install import install
 from sb3_isaac.robots import Robot
 

@@ -17,7 +17,7 @@ import isaacgym  # before torch, as NVIDIA's package demands
 import torch
 from isaacgym import gymapi, gymtorch
 
-from sb3_isaac.errors import UserError
+from sb3_isaac.contract.errors import UserError
 from sb3_isaac.robots import Robot
 from sb3_isaac.sim import SimState
 

@@ -7,11 +7,11 @@ from typing import Any, Dict, List, Mapping, Optional, Union
 import mujoco
 import torch
 
+from sb3_isaac.contract.errors import UserError
+from sb3_isaac.contract.rotations import rotate, rotate_inverse
 from sb3_isaac.engine.cpu import CpuEngine
-from sb3_isaac.errors import UserError
 from sb3_isaac.robots import Robot
 from sb3_isaac.sim import SimState
-from sb3_isaac.sim.rotations import rotate, rotate_inverse
 
 
 def compose_scene(robot: Robot, physics_dt: float) -> mujoco.MjModel:
@@ -211,7 +211,7 @@ class MujocoSimulator:
 
     def make_renderer(self, width: int, height: int) -> Any:
         """See :meth:`Simulator.make_renderer`. It is imported here because GL is needed by those who look only."""
-        from sb3_isaac.sim.render import SceneRenderer
+        from sb3_isaac.engine.renderer import SceneRenderer
 
         return SceneRenderer(self, width=width, height=height)
 

@@ -6,9 +6,9 @@ import importlib
 import inspect
 from typing import Any, Tuple
 
-from sb3_isaac.errors import unknown, whole_number
-from sb3_isaac.ids import TASKS
-from sb3_isaac.tensor_env import TensorEnv
+from sb3_isaac.contract.errors import unknown, whole_number
+from sb3_isaac.contract.ids import TASKS
+from sb3_isaac.contract.tensor_env import TensorEnv
 
 
 def task_class(env_id: str) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Dict, Mapping, Optional, Tuple
 
-from sb3_isaac.errors import UserError, is_number, mapping, unknown
+from sb3_isaac.contract.errors import UserError, is_number, mapping, unknown
 
 
 @dataclass(frozen=True)

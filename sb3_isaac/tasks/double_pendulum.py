@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from gymnasium import spaces
 
-from sb3_isaac.errors import UserError, unknown
-from sb3_isaac.tensor_env import Obs, Step
+from sb3_isaac.contract.errors import UserError, unknown
+from sb3_isaac.contract.tensor_env import Obs, Step
 
 MASS_KG = 1.0
 LENGTH_M = 0.5
@@ -60,7 +60,7 @@ def advance(angle: torch.Tensor, velocity: torch.Tensor, torque: torch.Tensor,
 
 
 class DoublePendulum:
-    """``IsaacDoublePendulum-v0``: a :class:`~sb3_isaac.tensor_env.TensorEnv`.
+    """``IsaacDoublePendulum-v0``: a :class:`~sb3_isaac.contract.tensor_env.TensorEnv`.
 
     Observation group ``policy`` (6): ``joint_sin`` (2), ``joint_cos`` (2), ``joint_vel`` (2) rad/s, each shoulder then
     elbow. Action (2,) in [−1, 1]: torque as a part of ``TORQUE_NM``. Reward: the tip's height as a part of its

@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from gymnasium import spaces
 
-from sb3_isaac.errors import UserError, number_above_zero, truth, unknown, whole_number
+from sb3_isaac.contract.errors import UserError, number_above_zero, truth, unknown, whole_number
+from sb3_isaac.contract.rotations import down, from_yaw, rotate_inverse
+from sb3_isaac.contract.tensor_env import Obs, Step
 from sb3_isaac.robots import Robot, get_robot
 from sb3_isaac.sim import Simulator, make_simulator
-from sb3_isaac.sim.rotations import down, from_yaw, rotate_inverse
 from sb3_isaac.tasks import rewards
 from sb3_isaac.tasks.command import Command
 from sb3_isaac.tasks.quadruped_reward import Features, paid, reward_weights
-from sb3_isaac.tensor_env import Obs, Step
 
 CONTACT_N = 1.0
 """A body counts as touching above this net force, N."""
@@ -36,7 +36,7 @@ def _touches(contact_force_w: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
 
 
 class QuadrupedFlat:
-    """``IsaacQuadrupedFlat-v0``: a :class:`~sb3_isaac.tensor_env.TensorEnv`.
+    """``IsaacQuadrupedFlat-v0``: a :class:`~sb3_isaac.contract.tensor_env.TensorEnv`.
 
     Observation group ``policy`` (44 for 12 joints):
 
@@ -52,7 +52,7 @@ class QuadrupedFlat:
     ============= ===== ============================== ==========================
 
     With ``privileged=True`` there is a group ``critic`` of what only a simulator knows, for a critic of its own
-    (:class:`~sb3_isaac.rl.asymmetric.AsymmetricPolicy`): ``lin_vel_b`` 3 m/s, body; ``foot_contact`` 4, 0 or 1;
+    (:class:`~sb3_isaac.rl.policy.asymmetric.AsymmetricPolicy`): ``lin_vel_b`` 3 m/s, body; ``foot_contact`` 4, 0 or 1;
     ``friction`` 1, of the ground.
 
     Action (12,) in [−1, 1]: joint target = default pose + ``Robot.action_scale_rad`` · action, clipped to the joint's

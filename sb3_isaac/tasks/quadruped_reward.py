@@ -7,7 +7,7 @@ from typing import Callable, Dict, Mapping, NamedTuple, Optional, Tuple
 
 import torch
 
-from sb3_isaac.errors import UserError, is_number, mapping, unknown
+from sb3_isaac.contract.errors import UserError, is_number, mapping, unknown
 from sb3_isaac.tasks import rewards
 
 SWING_HEIGHT_M = 0.08

@@ -8,7 +8,7 @@ import os
 import sys
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
-from sb3_isaac.errors import UserError
+from sb3_isaac.contract.errors import UserError
 from sb3_isaac.tuning.interrupts import Interrupts
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")

@@ -13,9 +13,9 @@ import optuna
 from optuna.storages import BaseStorage
 
 from sb3_isaac.config import TrainConfig
-from sb3_isaac.errors import UserError
-from sb3_isaac.files import write_text
-from sb3_isaac.rl import build
+from sb3_isaac.contract.errors import UserError
+from sb3_isaac.contract.files import write_text
+from sb3_isaac.rl.training import build
 from sb3_isaac.tuning import results
 from sb3_isaac.tuning.final import CANDIDATE, SEED, SHIPPED, Comparison, as_builtins, compare, queue
 from sb3_isaac.tuning.launch import run_in_processes

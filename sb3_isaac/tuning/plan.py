@@ -10,12 +10,12 @@ from typing import Any, Dict, Mapping, Optional, Tuple
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from sb3_isaac.config import TrainConfig, dump_config, load_config
-from sb3_isaac.errors import UserError, unknown
-from sb3_isaac.rl import build
+from sb3_isaac.contract.errors import UserError, unknown
+from sb3_isaac.envs.vec_env import IsaacVecEnv
+from sb3_isaac.rl.training import build
 from sb3_isaac.tasks import soft_options, task_class, task_options
 from sb3_isaac.tuning.robots import Robots
 from sb3_isaac.tuning.space import Space, nested, read_space, with_batch_size
-from sb3_isaac.vec_env import IsaacVecEnv
 
 SAMPLERS = ("tpe", "gp", "cmaes", "random")
 PRUNERS = ("hyperband", "median", "none")

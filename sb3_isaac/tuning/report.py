@@ -11,7 +11,7 @@ import optuna
 from optuna.trial import TrialState
 
 from sb3_isaac.config import TrainConfig
-from sb3_isaac.files import whole_file, write_text
+from sb3_isaac.contract.files import whole_file, write_text
 from sb3_isaac.tuning.final import Comparison
 from sb3_isaac.tuning.plan import Plan
 from sb3_isaac.tuning.results import UNITS, best_trial, values_beside

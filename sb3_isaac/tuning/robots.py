@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Mapping, Optional, Tuple
 
+from sb3_isaac.envs.vec_env import IsaacVecEnv
 from sb3_isaac.tasks import soft_options
-from sb3_isaac.vec_env import IsaacVecEnv
 
 
 class Robots:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Protocol, Tuple
 
 from sb3_isaac.config.files import read_entry
-from sb3_isaac.errors import UserError, is_number, mapping, truth, unknown
+from sb3_isaac.contract.errors import UserError, is_number, mapping, truth, unknown
 
 FOLDER = Path(__file__).parent / "spaces"
 KINDS = ("float", "int", "categorical")

@@ -20,7 +20,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.storages.journal._file import get_lock_file
 from optuna.trial import FrozenTrial, TrialState
 
-from sb3_isaac.errors import UserError
+from sb3_isaac.contract.errors import UserError
 
 OUTAGES: Tuple[Type[Exception], ...] = (OSError, optuna.exceptions.StorageInternalError,
                                         sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError)

@@ -15,7 +15,7 @@ import optuna
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from sb3_isaac.errors import UserError
+from sb3_isaac.contract.errors import UserError
 from sb3_isaac.tuning.storage import RUNNER
 
 IDENTITY = "sb3_isaac"

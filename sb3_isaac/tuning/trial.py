@@ -11,14 +11,14 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 
 from sb3_isaac.config import TrainConfig
-from sb3_isaac.rl import build
-from sb3_isaac.rl.evaluate import STOP_FALLS, STOP_REWARD, STOP_SPEED_M_S, eval_options, evaluate, walks
-from sb3_isaac.rl.export import ExportedPolicy, policy_content
-from sb3_isaac.rl.train import configured_callbacks
+from sb3_isaac.envs.vec_env import IsaacVecEnv
+from sb3_isaac.rl.policy.formats import ExportedPolicy, policy_content
+from sb3_isaac.rl.training import build
+from sb3_isaac.rl.training.evaluate import STOP_FALLS, STOP_REWARD, STOP_SPEED_M_S, eval_options, evaluate, walks
+from sb3_isaac.rl.training.train import configured_callbacks
 from sb3_isaac.tasks import soft_options, task_options
 from sb3_isaac.tuning.robots import Robots
 from sb3_isaac.tuning.storage import StorageLost
-from sb3_isaac.vec_env import IsaacVecEnv
 
 LOOK = 4
 """A report costs a fourth of an evaluation: episodes are cut off after that part of their length."""

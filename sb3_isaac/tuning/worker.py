@@ -14,7 +14,7 @@ from optuna.storages import fail_stale_trials
 from optuna.trial import FrozenTrial, TrialState
 
 from sb3_isaac.config import TrainConfig
-from sb3_isaac.errors import UserError
+from sb3_isaac.contract.errors import UserError
 from sb3_isaac.tuning.interrupts import Interrupts
 from sb3_isaac.tuning.storage import RUNNER, StorageLost, lost_in, retry
 from sb3_isaac.tuning.study import REASON, Quota

@@ -1,0 +1,1 @@
+"""What every layer relies on: TensorEnv, errors, files, ids, rotations. It knows nothing of what stands above it."""

@@ -1,0 +1,194 @@
+"""Pictures of the scene: robots of several worlds side by side, drawn offscreen."""
+
+from __future__ import annotations
+
+import copy
+import ctypes
+import ctypes.util
+import importlib
+import os
+import sys
+import weakref
+from typing import Any, Sequence, Tuple
+
+import mujoco
+import numpy as np
+
+from sb3_isaac.contract.errors import UserError
+from sb3_isaac.sim.mujoco import MujocoSimulator
+
+AZIMUTH_DEG, ELEVATION_DEG = 152.0, -14.0
+"""The camera looks back at the robots from their front right; azimuth 180 would be head-on."""
+FOLLOW_GAIN = 0.15
+"""Share of its way to the robots that the camera goes with each frame."""
+JUMP_M = 1.5
+"""The camera jumps where robots are this far off, as after a reset, and glides otherwise."""
+_NO_GL = ("no OpenGL library could draw offscreen{why}: install one (apt-get install libosmesa6, or libegl1 with a "
+          "driver), and choose between them with the environment variable MUJOCO_GL=osmesa or MUJOCO_GL=egl.")
+
+
+def has_display() -> bool:
+    """Whether windows can be opened here, as far as the environment tells."""
+    return sys.platform != "linux" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def _egl_works() -> bool:
+    """Whether some EGL device can be initialised.
+
+    Asked of the library directly: PyOpenGL settles on one platform when it is imported and cannot try another.
+    """
+    name = ctypes.util.find_library("EGL")
+    if name is None:
+        return False
+    egl = ctypes.CDLL(name)
+    egl.eglGetProcAddress.restype = ctypes.c_void_p
+    query = egl.eglGetProcAddress(b"eglQueryDevicesEXT")
+    open_display = egl.eglGetProcAddress(b"eglGetPlatformDisplayEXT")
+    if not query or not open_display:
+        return False
+    devices, count = (ctypes.c_void_p * 16)(), ctypes.c_int(0)
+    ctypes.CFUNCTYPE(ctypes.c_uint, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(query)(
+        len(devices), devices, ctypes.byref(count))
+    display_of = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_uint, ctypes.c_void_p, ctypes.c_void_p)(open_display)
+    platform_device = 0x313F  # EGL_PLATFORM_DEVICE_EXT
+    displays = (display_of(platform_device, device, None) for device in devices[:count.value])
+    return any(display and egl.eglInitialize(ctypes.c_void_p(display), None, None) for display in displays)
+
+
+def _gl_backend() -> str:
+    """What draws offscreen: MUJOCO_GL, else what this process uses already, else the first that works here.
+
+    ``""`` is MuJoCo's own choice, which needs a display on Linux.
+    """
+    given = os.environ.get("MUJOCO_GL", "").lower().strip()
+    if given or has_display():
+        return given
+    loaded = os.environ.get("PYOPENGL_PLATFORM", "").lower()
+    if loaded in ("egl", "osmesa"):
+        return loaded
+    if _egl_works():
+        return "egl"
+    if ctypes.util.find_library("OSMesa"):
+        return "osmesa"
+    raise UserError(_NO_GL.format(why=""))
+
+
+def _open_context(model: mujoco.MjModel, width: int, height: int) -> Tuple[Any, Any]:
+    """A pair (GL context, MuJoCo's render context), the first made current and the second drawing offscreen.
+
+    MuJoCo picks its GL context class when it is imported, which may be before we could choose; hence by name.
+    """
+    backend = _gl_backend()
+    try:
+        classes = importlib.import_module(f"mujoco.{backend}") if backend in ("egl", "osmesa") else mujoco
+        gl = classes.GLContext(width, height)
+        gl.make_current()
+        font = mujoco.mjtFontScale.mjFONTSCALE_150 if height >= 720 else mujoco.mjtFontScale.mjFONTSCALE_100
+        context = mujoco.MjrContext(model, font)
+    except (ImportError, AttributeError, OSError, RuntimeError, mujoco.FatalError) as error:
+        raise UserError(_NO_GL.format(why=f" with MUJOCO_GL={backend}" if backend else " on this display")) from error
+    mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, context)
+    return gl, context
+
+
+def _close_context(gl: Any, context: mujoco.MjrContext) -> None:
+    """Free both, in the order of their dependence."""
+    gl.make_current()
+    context.free()
+    gl.free()
+
+
+class SceneRenderer:
+    """Draws robots of several worlds side by side in one scene, from a camera that goes along.
+
+    :param sim: a MuJoCo simulator, whose present state each frame shows.
+    :param width, height: of the frames, pixels.
+    :param num_robots: how many worlds to draw, at most ``sim.num_envs``.
+    :param spacing_m: sideways distance between the lanes of two neighbours (see :func:`lanes`).
+    :param follow: the world in the middle lane; the others are those that come next, right and left of it.
+    :raises UserError: where no OpenGL library works.
+    """
+
+    def __init__(self, sim: MujocoSimulator, width: int = 640, height: int = 480, num_robots: int = 1,
+                 spacing_m: float = 1.0, follow: int = 0) -> None:
+        if not 1 <= num_robots <= sim.num_envs:
+            raise UserError(f"num_robots is {num_robots}: draw from 1 to the {sim.num_envs} that are simulated.")
+        if not 0 <= follow < sim.num_envs:
+            raise UserError(f"follow is {follow}: give the index of a robot, from 0 to {sim.num_envs - 1}.")
+        self._engine = sim.engine
+        self._worlds = [(follow + i) % sim.num_envs for i in range(num_robots)]
+        self._look_height_m = 0.6 * sim.robot.base_height_m
+        self._offsets_m = lanes(num_robots, spacing_m)
+        distance_m = 2.2 * sim.model.stat.extent + 0.55 * spacing_m * (num_robots - 1)
+        # All the floor that is visible in front of the robots is nearer to them than the camera.
+        self._model = _framed(sim.model, width, height, shadow_reach_m=1.2 * distance_m)
+        self._scene = mujoco.MjvScene(self._model, maxgeom=num_robots * self._model.ngeom + 100)
+        self._option, self._no_push = mujoco.MjvOption(), mujoco.MjvPerturb()
+        self._camera = mujoco.MjvCamera()
+        self._camera.azimuth, self._camera.elevation = AZIMUTH_DEG, ELEVATION_DEG
+        self._camera.distance = distance_m
+        self._camera.lookat[:] = np.inf
+        self._rect = mujoco.MjrRect(0, 0, width, height)
+        self._gl, self._context = _open_context(self._model, width, height)
+        self._free = weakref.finalize(self, _close_context, self._gl, self._context)
+        # OSMesa's context prints an exception if the interpreter's end frees it; EGL is gone by then.
+        self._free.atexit = type(self._gl).__module__ == "mujoco.osmesa"
+
+    def frame(self, lines: Sequence[str] = ()) -> np.ndarray:
+        """The scene as it is now, (height, width, 3) uint8, with `lines` of ASCII written at its top left."""
+        self._update_scene()
+        rect, pixels = self._rect, np.empty((self._rect.height, self._rect.width, 3), np.uint8)
+        self._gl.make_current()
+        mujoco.mjr_render(rect, self._scene, self._context)
+        if lines:
+            mujoco.mjr_overlay(mujoco.mjtFont.mjFONT_NORMAL, mujoco.mjtGridPos.mjGRID_TOPLEFT, rect,
+                               "\n".join(lines), "", self._context)
+        mujoco.mjr_readPixels(pixels, None, rect, self._context)
+        return np.ascontiguousarray(pixels[::-1])  # OpenGL's rows go up
+
+    def _update_scene(self) -> None:
+        robots = [self._engine.mj_data(world) for world in self._worlds]
+        # The median, because a robot that falls and starts anew elsewhere does not move it.
+        middle_m = np.median([data.qpos[:2] for data in robots], axis=0) + self._offsets_m.mean(axis=0)
+        self._look_at(np.append(middle_m, self._look_height_m))
+        for data, offset in zip(robots, self._offsets_m):
+            data.qpos[:2] += offset
+            mujoco.mj_kinematics(self._model, data)
+        mujoco.mj_camlight(self._model, robots[0])
+        mujoco.mjv_updateScene(self._model, robots[0], self._option, self._no_push, self._camera,
+                               mujoco.mjtCatBit.mjCAT_ALL, self._scene)
+        for data in robots[1:]:
+            mujoco.mjv_addGeoms(self._model, data, self._option, self._no_push, mujoco.mjtCatBit.mjCAT_DYNAMIC,
+                                self._scene)
+        # A directional light's shadows reach only so far from its position: here it goes along with the camera.
+        for light in self._scene.lights[:self._scene.nlight]:
+            if not light.headlight:
+                light.pos[:] = self._camera.lookat - 4.0 * np.asarray(light.dir)
+
+    def _look_at(self, target_m: np.ndarray) -> None:
+        lookat = self._camera.lookat
+        near = np.linalg.norm(target_m - lookat) < JUMP_M
+        lookat[:] = lookat + FOLLOW_GAIN * (target_m - lookat) if near else target_m
+
+    def close(self) -> None:
+        """Free the OpenGL context; a second call does nothing."""
+        self._free()
+
+
+def lanes(count: int, spacing_m: float) -> np.ndarray:
+    """Offsets (count, 2) m, x and y, of robots side by side: the first in the middle, then right and left in turn.
+
+    Those on the right, which are nearer to the camera, stay behind, so that the row crosses the picture.
+    """
+    index = np.arange(count)
+    lane = (index + 1) // 2 * np.where(index % 2, -1, 1)
+    return spacing_m * np.stack((0.25 * lane, lane), axis=1)
+
+
+def _framed(model: mujoco.MjModel, width: int, height: int, shadow_reach_m: float) -> mujoco.MjModel:
+    """A copy that draws frames of this size, and sharp shadows up to `shadow_reach_m` from where the camera looks."""
+    framed: mujoco.MjModel = copy.copy(model)
+    framed.vis.global_.offwidth, framed.vis.global_.offheight = width, height
+    framed.vis.quality.shadowsize = 2048 if shadow_reach_m < 2.5 else 4096
+    framed.vis.map.shadowclip = shadow_reach_m / model.stat.extent
+    return framed

@@ -1,0 +1,26 @@
+"""Registration of the environment ids with Gymnasium, by strings: nothing heavy is imported before ``make``."""
+
+from __future__ import annotations
+
+import gymnasium
+
+from sb3_isaac.contract.ids import TASKS
+
+ENTRY_POINT = "sb3_isaac.envs.gym_env:IsaacEnv"
+
+
+def register_all() -> None:
+    """Make every id of ``TASKS`` known to ``gymnasium.make`` and ``make_vec``; ids already registered stay.
+
+    There is no ``max_episode_steps``: a task ends its own episodes and says which of them ran out of time.
+    """
+    for env_id in TASKS:
+        if env_id not in gymnasium.registry:
+            gymnasium.register(env_id, entry_point=ENTRY_POINT,
+                               vector_entry_point="sb3_isaac.envs.gym_env:IsaacVectorEnv", kwargs={"env_id": env_id})
+
+
+def is_ours(env_id: str) -> bool:
+    """Whether `env_id` is registered as a task of this package, under its own name or another."""
+    spec = gymnasium.registry.get(env_id)
+    return spec is not None and spec.entry_point == ENTRY_POINT

@@ -1,0 +1,199 @@
+"""``IsaacVecEnv``: a TensorEnv as a Stable-Baselines3 ``VecEnv``, with a numpy door and a tensor door."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Dict, List, Optional, Sequence, Type, Union
+
+import gymnasium as gym
+import numpy as np
+import torch
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
+
+from sb3_isaac.clients import as_tensor_env, is_client, make_tensor_env
+from sb3_isaac.contract.errors import UserError, whole_number
+from sb3_isaac.contract.tensor_env import Obs, Step, TensorEnv
+from sb3_isaac.envs.statistics import RolloutStatistics
+
+
+class IsaacVecEnv(VecEnv):
+    """Thousands of simulated robots as one SB3 ``VecEnv``.
+
+    The numpy door is SB3's own: ``reset()``, ``step(actions)``. What it returns is a copy, so it may be kept; the
+    ``infos`` of finished episodes hold ``terminal_observation`` (the true last one), ``TimeLimit.truncated`` and
+    ``episode`` (``r``, ``l``, ``t``, as SB3's Monitor writes them).
+    The tensor door, ``reset_tensor()`` and ``step_tensor(actions)``, gives the task's own tensors on its device.
+
+    The observation space is a Box when the task has the group ``policy`` alone, else a Dict of groups.
+
+    :param env: an environment id, a client's task (``legged_gym:go2``), any
+        :class:`~sb3_isaac.contract.tensor_env.TensorEnv`,
+        or a live environment of legged_gym, unitree_rl_gym or humanoid-gym (see :mod:`sb3_isaac.clients`).
+    :param num_envs: number of robots; 4096 for an id unless given, a TensorEnv brings its own.
+    :param sim: ``auto``, ``mujoco`` or ``isaacgym``.
+    :param device: where the simulation's tensors live.
+    :param seed: of the first reset, as in ``seed(seed)``.
+    :param task_options: what the task's constructor takes: ``robot``, ``reward``, ``command``, ...
+    :raises UserError: for an unknown id, simulator or option, naming the nearest valid ones.
+    """
+
+    def __init__(self, env: Union[str, TensorEnv, object] = "IsaacQuadrupedFlat-v0", num_envs: Optional[int] = None,
+                 sim: str = "auto", device: str = "auto", seed: Optional[int] = None, **task_options: Any) -> None:
+        if isinstance(env, str):
+            if sim != "auto":
+                task_options["sim"] = sim
+            if seed is not None and is_client(env):
+                task_options.setdefault("seed", seed)  # clients draw while they are made, before the first reset
+            self.env = make_tensor_env(env, 4096 if num_envs is None else num_envs, device=device, **task_options)
+        else:
+            same_size = num_envs in (None, getattr(env, "num_envs", None))
+            asked = {"num_envs": not same_size, "sim": sim != "auto", "device": device != "auto"}
+            self.env = as_tensor_env(env, [name for name, given in asked.items() if given], **task_options)
+        groups = self.env.observation_space.spaces
+        self._only_policy = set(groups) == {"policy"}
+        observation_space = groups["policy"] if self._only_policy else self.env.observation_space
+        super().__init__(self.env.num_envs, observation_space, self.env.action_space)
+        self.device = self.env.device
+        self.step_s = 0.0
+        """Seconds spent in ``step`` since construction, physics included."""
+        self.last_step: Optional[Step] = None
+        """What the last step gave, as live tensors; callbacks read its ``log``."""
+        self._actions = torch.zeros(0)
+        self._start = time.time()
+        self.statistics = RolloutStatistics(self.num_envs, self.device)
+        """Means over all environments, steps and finished episodes; both doors fill it."""
+        if seed is not None:
+            self.seed(whole_number("seed", seed, least=0))
+
+    # ---- the tensor door
+
+    def reset_tensor(self) -> Obs:
+        """Start all episodes; live tensors {group: (N, k)}. A seed given before acts now."""
+        seed = self._seeds[0]
+        self._reset_seeds()
+        self._reset_options()
+        self.statistics.begin()
+        return self.env.reset(seed=seed)
+
+    def step_tensor(self, actions: torch.Tensor) -> Step:
+        """One control step with actions (N, ...) on ``device``; live tensors."""
+        start = time.perf_counter()
+        self.last_step = self.env.step(actions)
+        self.step_s += time.perf_counter() - start
+        self.statistics.add(self.last_step)
+        return self.last_step
+
+    # ---- the numpy door
+
+    def reset(self) -> VecEnvObs:
+        """The first observations (N, k), or a dict of them."""
+        return self._numpy(self.reset_tensor())
+
+    def step_async(self, actions: np.ndarray) -> None:
+        """Keep the actions (N, ...) for ``step_wait``."""
+        shape = (self.num_envs, *(self.action_space.shape or ()))
+        if np.shape(actions) != shape:
+            raise UserError(f"actions have shape {np.shape(actions)}: give one action for each of the "
+                            f"{self.num_envs} environments, {shape}.")
+        self._actions = torch.as_tensor(np.asarray(actions), device=self.device)
+
+    def step_wait(self) -> VecEnvStepReturn:
+        """Observations, rewards, dones and infos of the step begun by ``step_async``."""
+        step = self.step_tensor(self._actions)
+        dones = step.terminated | step.truncated
+        return self._numpy(step.obs), step.reward.cpu().numpy().copy(), dones.cpu().numpy(), self.infos(step)
+
+    def infos(self, step: Step) -> List[Dict[str, Any]]:
+        """A dict for each environment, as SB3 wants them of the last `step`; filled for finished episodes only."""
+        dones = step.terminated | step.truncated
+        infos: List[Dict[str, Any]] = [{} for _ in range(self.num_envs)]
+        ids = dones.nonzero().flatten()
+        if len(ids) == 0:
+            return infos
+        final = {name: group[ids].cpu().numpy() for name, group in step.final_obs.items()}
+        truncated = step.truncated[ids].tolist()
+        lost = step.log["bad_world"][ids].tolist() if "bad_world" in step.log else [False] * len(ids)
+        returns = self.statistics.episode_return[ids].tolist()
+        lengths = self.statistics.episode_length[ids].tolist()
+        now = round(time.time() - self._start, 6)
+        for k, i in enumerate(ids.tolist()):
+            last = {name: group[k] for name, group in final.items()}
+            infos[i] = {"terminal_observation": last["policy"] if self._only_policy else last,
+                        "TimeLimit.truncated": truncated[k]}
+            if lost[k]:
+                infos[i]["bad_world"] = True
+            else:
+                infos[i]["episode"] = {"r": returns[k], "l": lengths[k], "t": now}
+        return infos
+
+    def _numpy(self, obs: Obs) -> VecEnvObs:
+        """Copies: SB3 keeps an observation over the next step, which writes the live tensors."""
+        arrays = {name: group.cpu().numpy().copy() for name, group in obs.items()}
+        return arrays["policy"] if self._only_policy else arrays
+
+    # ---- the rest of VecEnv's contract
+
+    def change_options(self, **options: Any) -> None:
+        """Other values of the task's ``SOFT_OPTIONS``; ``reset()`` then begins as if it had been made with them."""
+        self.env.change_options(**options)  # type: ignore[attr-defined]
+        self.statistics = RolloutStatistics(self.num_envs, self.device)  # a weight of 0 takes its term out of the log
+
+    def close(self) -> None:
+        """Release the simulation."""
+        self.env.close()
+
+    def get_images(self) -> Sequence[Optional[np.ndarray]]:
+        """One picture of the scene, (h, w, 3) uint8; needs ``render_mode="rgb_array"``."""
+        return [self.env.render()]
+
+    def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> List[Any]:
+        """The attribute for each of `indices`: its row where it is a tensor or array of one row an environment."""
+        value = getattr(self.env, attr_name)
+        rows = list(self._get_indices(indices))
+        table = self._per_env(value)
+        return [value for _ in rows] if table is None else [table[i] for i in rows]
+
+    def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
+        """Write rows of a per-environment tensor, or the attribute of all environments at once."""
+        current = self._per_env(getattr(self.env, attr_name, None))
+        rows = list(self._get_indices(indices))
+        if current is not None:
+            current[rows] = torch.as_tensor(value, dtype=current.dtype, device=current.device)
+        elif len(rows) == self.num_envs:
+            setattr(self.env, attr_name, value)
+        else:
+            raise UserError(f"attribute {attr_name!r} is shared by all environments: set it without indices.")
+
+    def _per_env(self, value: Any) -> Optional[torch.Tensor]:
+        """`value` if it is a tensor with a row for each environment."""
+        rows = isinstance(value, torch.Tensor) and value.dim() > 0 and value.shape[0] == self.num_envs
+        return value if rows else None
+
+    def env_method(self, method_name: str, *method_args: Any, indices: VecEnvIndices = None,
+                   **method_kwargs: Any) -> List[Any]:
+        """Call a method of the one object that all environments are; its result for each of `indices`."""
+        result = getattr(self.env, method_name)(*method_args, **method_kwargs)
+        return [result for _ in self._get_indices(indices)]
+
+    def env_is_wrapped(self, wrapper_class: Type[gym.Wrapper], indices: VecEnvIndices = None) -> List[bool]:
+        """True for SB3's Monitor alone, whose ``episode`` infos this VecEnv makes itself."""
+        return [issubclass(wrapper_class, Monitor) for _ in self._get_indices(indices)]
+
+    def state_dict(self) -> Dict[str, Any]:
+        """Environment, random state and running episodes, as tensors and builtins."""
+        return {"env": self.env.state_dict(), **self.statistics.state_dict()}
+
+    def load_state_dict(self, state: Dict[str, Any]) -> None:
+        """Continue from ``state_dict()`` in place of a reset."""
+        self.env.load_state_dict(state["env"])
+        self.statistics.load_state_dict(state)
+
+
+def unwrap(env: VecEnv) -> IsaacVecEnv:
+    """The IsaacVecEnv below SB3's wrappers; raises UserError where there is none."""
+    inner = env.unwrapped
+    if not isinstance(inner, IsaacVecEnv):
+        raise UserError(f"this needs an IsaacVecEnv below its wrappers and was given a {type(inner).__name__}.")
+    return inner

@@ -1,0 +1,1 @@
+"""The modules that Isaac Gym's programs import."""

@@ -1,0 +1,1 @@
+"""Robots and scenes as they are described: URDF, MJCF, assets, actors, ground, one composed MuJoCo model."""

@@ -1,0 +1,1 @@
+"""A prepared simulation: stepping, state tensors, viewer, the user's choices."""

@@ -1,0 +1,1 @@
+"""Isaac Gym's enumerations, structures and small values."""

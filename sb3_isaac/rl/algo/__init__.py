@@ -1,0 +1,1 @@
+"""PPO by tensors: rollout buffer, loss, update."""

@@ -1,0 +1,65 @@
+"""SB3's actor-critic with diagonal Gaussian actions, evaluated without a distribution object.
+
+``torch.distributions`` checks every mean and sample on the host and writes the standard deviation out for each
+transition; here both are left out. The numbers are the same.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Tuple
+
+import torch
+from stable_baselines3.common.distributions import DiagGaussianDistribution
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.torch_layers import MlpExtractor
+
+from sb3_isaac.rl.algo.linear import run_layers
+
+_STOCK = ("forward", "evaluate_actions", "_get_action_dist_from_latent", "extract_features")
+
+
+def is_plain(policy: Any) -> bool:
+    """Whether `policy` computes actions, values and log-probabilities as SB3's own Gaussian actor-critic does."""
+    return (isinstance(policy, ActorCriticPolicy) and type(policy.action_dist) is DiagGaussianDistribution
+            and all(getattr(type(policy), name) is getattr(ActorCriticPolicy, name) for name in _STOCK))
+
+
+def act(policy: Any, obs: Any) -> Tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Sampled actions (N, A), values (N,) and log-probabilities (N,); ``policy.forward`` of a plain policy."""
+    if not is_plain(policy):
+        actions, values, log_prob = policy(obs)
+        return actions, values.flatten(), log_prob
+    mean, values = _mean_and_value(policy, obs)
+    noise = torch.randn_like(mean)
+    actions = torch.addcmul(mean, noise, policy.log_std.exp())
+    return actions, values, _log_prob(noise, policy.log_std)
+
+
+def evaluate(policy: Any, obs: Any, actions: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor, Any]:
+    """Values (B,), log-probabilities (B,) of `actions` and the entropy (a scalar where it is the same for all)."""
+    if not is_plain(policy):
+        values, log_prob, entropy = policy.evaluate_actions(obs, actions)
+        return values.flatten(), log_prob, entropy
+    mean, values = _mean_and_value(policy, obs)
+    log_std = policy.log_std
+    entropy = (log_std + 0.5 * (1.0 + math.log(2.0 * math.pi))).sum()
+    return values, _log_prob((actions - mean) * (-log_std).exp(), log_std), entropy
+
+
+def _mean_and_value(policy: Any, obs: Any) -> Tuple[torch.Tensor, torch.Tensor]:
+    features = policy.extract_features(obs)
+    pi_features, vf_features = (features, features) if policy.share_features_extractor else features
+    extractor = policy.mlp_extractor
+    if type(extractor).forward_actor is MlpExtractor.forward_actor:
+        pi_latent, vf_latent = (run_layers(extractor.policy_net, pi_features),
+                                run_layers(extractor.value_net, vf_features))
+    else:
+        pi_latent, vf_latent = extractor.forward_actor(pi_features), extractor.forward_critic(vf_features)
+    return run_layers(policy.action_net, pi_latent), run_layers(policy.value_net, vf_latent).flatten()
+
+
+def _log_prob(standardized: torch.Tensor, log_std: torch.Tensor) -> torch.Tensor:
+    """Log density of a diagonal Gaussian at (a − μ) / σ (N, A)."""
+    normalizer = log_std.sum() + 0.5 * len(log_std) * math.log(2.0 * math.pi)
+    return -0.5 * standardized.square().sum(dim=1) - normalizer

@@ -1,0 +1,291 @@
+"""SB3's PPO with rollout, normaliser and update as tensors on one device."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, ClassVar, Dict, Iterable, List, Optional, Tuple, Union
+
+import stable_baselines3
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import VecEnv
+from torch.nn import functional as F
+
+from sb3_isaac.contract.errors import UserError
+from sb3_isaac.contract.tensor_env import Obs, Step
+from sb3_isaac.envs.vec_env import IsaacVecEnv, unwrap
+from sb3_isaac.envs.vec_normalize import VecNormalize
+from sb3_isaac.rl.algo.gaussian import act, evaluate
+from sb3_isaac.rl.algo.on_host import OnHost
+from sb3_isaac.rl.algo.rollout_buffer import Minibatch, Observations, TensorRolloutBuffer
+from sb3_isaac.rl.callbacks.iteration import share_episodes
+from sb3_isaac.rl.callbacks.learning_rate import adapted_rate
+from sb3_isaac.rl.policy import asymmetric
+from sb3_isaac.rl.policy.asymmetric import AsymmetricPolicy
+
+TensorDoor = Union[IsaacVecEnv, VecNormalize]
+LOGGED = ("policy_gradient_loss", "value_loss", "entropy_loss", "clip_fraction", "approx_kl", "loss")
+KL = LOGGED.index("approx_kl")
+
+
+def tensor_door(env: VecEnv) -> Optional[TensorDoor]:
+    """`env` if its tensor door may be used: an IsaacVecEnv, alone or in our VecNormalize, and nothing else."""
+    inner = env.venv if type(env) is VecNormalize else env
+    plain = isinstance(inner, IsaacVecEnv) and type(inner).step_wait is IsaacVecEnv.step_wait
+    return env if plain else None  # type: ignore[return-value]
+
+
+class PPO(stable_baselines3.PPO):
+    """Stable-Baselines3's PPO: same arguments, zip file, callbacks and log keys.
+
+    On an IsaacVecEnv, alone or in :class:`sb3_isaac.VecNormalize`, everything between the simulator and the optimizer
+    stays a tensor, and an episode that ran out of time goes on in the value of its true last observation. On any other
+    VecEnv rollouts are SB3's own.
+
+    Callbacks find in ``self.locals`` what SB3's rollout offers; ``infos``, ``dones`` and ``rewards`` are fetched from
+    the device when they are looked at, which has to be before the next step.
+
+    :param desired_kl: steer the learning rate so that an update moves the policy by about this KL divergence, as
+        :class:`~sb3_isaac.rl.callbacks.learning_rate.AdaptiveLearningRate` does; None leaves ``learning_rate`` alone.
+    :param compile_loss: run the loss through ``torch.compile``.
+    """
+
+    policy_aliases: ClassVar[Dict[str, Any]] = {**stable_baselines3.PPO.policy_aliases,
+                                                "AsymmetricPolicy": AsymmetricPolicy}
+
+    def __init__(self, policy: Any, env: Any, *args: Any, desired_kl: Optional[float] = None,
+                 compile_loss: bool = False, **kwargs: Any) -> None:
+        if desired_kl is not None and not desired_kl > 0:
+            raise UserError(f"desired_kl is {desired_kl}: give a number above 0, such as 0.01, or None.")
+        self.desired_kl, self.compile_loss = desired_kl, compile_loss
+        super().__init__(policy, env, *args, **kwargs)
+
+    def _setup_model(self) -> None:
+        if self.rollout_buffer_class in (None, RolloutBuffer, DictRolloutBuffer):
+            self.rollout_buffer_class = TensorRolloutBuffer
+        super()._setup_model()
+        if self.desired_kl is not None and not isinstance(self.learning_rate, (int, float)):
+            raise UserError("desired_kl needs a number as learning_rate to start from: drop the schedule.")
+        self._loss_function: Any = torch.compile(self._loss) if self.compile_loss else self._loss
+        if isinstance(self.action_space, spaces.Box):
+            self._bounds = tuple(torch.as_tensor(bound, device=self.device)
+                                 for bound in (self.action_space.low, self.action_space.high))
+        self._warned = False
+
+    def _excluded_save_params(self) -> List[str]:
+        """A zip names nothing of ours, so that stock SB3 loads it where sb3_isaac is not installed."""
+        return [*super()._excluded_save_params(), "rollout_buffer_class", "_loss_function", "_bounds", "_warned",
+                "_last_obs", "_last_episode_starts", "_last_original_obs"]
+
+    def save(self, path: Any, exclude: Optional[Iterable[str]] = None, include: Optional[Iterable[str]] = None) -> None:
+        """See SB3. A policy class of ours is written by value, so that it needs no sb3_isaac where it is loaded."""
+        with asymmetric.pickled_by_value():
+            super().save(path, exclude, include)
+
+    # ---- rollout
+
+    def collect_rollouts(self, env: VecEnv, callback: BaseCallback, rollout_buffer: Any,
+                         n_rollout_steps: int) -> bool:
+        """See SB3; by tensors where `env` has a tensor door."""
+        door = tensor_door(env)
+        if door is None or not isinstance(rollout_buffer, TensorRolloutBuffer):
+            self._warn_of_numpy(env)
+            return super().collect_rollouts(env, callback, rollout_buffer, n_rollout_steps)
+        return self._collect_tensors(door, callback, rollout_buffer, n_rollout_steps)
+
+    def _warn_of_numpy(self, env: VecEnv) -> None:
+        if not self._warned and isinstance(env.unwrapped, IsaacVecEnv):
+            self._warned = True
+            warnings.warn(f"{type(env).__name__} between PPO and IsaacVecEnv has no tensor door: rollouts go through "
+                          "numpy, which is slower. sb3_isaac.VecNormalize alone, or no wrapper, avoids that.",
+                          stacklevel=3)
+
+    def _collect_tensors(self, env: TensorDoor, callback: BaseCallback, buffer: TensorRolloutBuffer,
+                         n_rollout_steps: int) -> bool:
+        self.policy.set_training_mode(False)
+        buffer.reset()
+        statistics = unwrap(env).statistics
+        statistics.clear()
+        if self.use_sde:
+            self.policy.reset_noise(env.num_envs)
+        callback.on_rollout_start()
+        obs = self._to_learner(self._last_obs)
+        starts = self._to_learner(self._last_episode_starts)
+        for n_steps in range(n_rollout_steps):
+            if self.use_sde and self.sde_sample_freq > 0 and n_steps % self.sde_sample_freq == 0:
+                self.policy.reset_noise(env.num_envs)
+            with torch.no_grad():
+                actions, values, log_probs = act(self.policy, obs)
+            clipped_actions = self._applied(actions)
+            step = env.step_tensor(clipped_actions.to(env.device))
+            self.num_timesteps += env.num_envs
+            callback.update_locals({
+                "self": self, "env": env, "callback": callback, "rollout_buffer": buffer, "n_steps": n_steps,
+                "n_rollout_steps": n_rollout_steps, "obs_tensor": obs, "actions": actions, "values": values,
+                "log_probs": log_probs, "clipped_actions": clipped_actions, **self._host_views(env, step)})
+            if not callback.on_step():
+                return False
+            buffer.add_time_outs(self._to_learner(step.truncated), self._observations(step.final_obs))
+            buffer.add(obs, actions, self._to_learner(step.reward), starts, values, log_probs)
+            obs, starts = self._observations(step.obs), self._to_learner(step.terminated | step.truncated)
+            if isinstance(env, IsaacVecEnv):
+                obs = _copy(obs)  # they are live, and are kept over the next step
+            self._last_obs, self._last_episode_starts = obs, starts  # type: ignore[assignment]
+        with torch.no_grad():
+            buffer.bootstrap(self.policy.predict_values)
+            last_values = self.policy.predict_values(obs)
+        buffer.compute_returns_and_advantage(last_values=last_values, dones=starts)
+        share_episodes(self, statistics.read())
+        callback.update_locals({"values": last_values, "dones": starts, "new_obs": obs})
+        callback.on_rollout_end()
+        return True
+
+    def _observations(self, obs: Obs) -> Observations:
+        """Observations of the tensor door on the learner's device: a tensor where SB3 sees a Box."""
+        moved: Dict[str, torch.Tensor] = {key: self._to_learner(value) for key, value in obs.items()}
+        return moved if isinstance(self.observation_space, spaces.Dict) else moved["policy"]
+
+    def _to_learner(self, value: Any) -> Any:
+        """`value` on the learner's device; from a CPU simulator to a GPU through pinned memory, without waiting."""
+        if isinstance(value, dict):
+            return {key: self._to_learner(part) for key, part in value.items()}
+        tensor = torch.as_tensor(value)
+        if tensor.device == self.device:
+            return tensor
+        if tensor.device.type == "cpu" and self.device.type == "cuda":
+            tensor = tensor.pin_memory()
+        return tensor.to(self.device, non_blocking=True)
+
+    def _applied(self, actions: torch.Tensor) -> torch.Tensor:
+        """Actions within the action space: clipped, or unscaled from [−1, 1] where the policy squashes."""
+        if not isinstance(self.action_space, spaces.Box):
+            return actions
+        low, high = self._bounds
+        if self.policy.squash_output:
+            return low + 0.5 * (actions + 1.0) * (high - low)
+        return actions.clamp(low, high)
+
+    def _host_views(self, env: TensorDoor, step: Step) -> Dict[str, Any]:
+        """What SB3's callbacks expect of a step as numpy, under SB3's names."""
+        return {
+            "rewards": OnHost(lambda: step.reward.cpu().numpy().copy()),
+            "dones": OnHost(lambda: (step.terminated | step.truncated).cpu().numpy()),
+            "infos": OnHost(lambda: unwrap(env).infos(step)),
+            "new_obs": OnHost(lambda: obs_on_host(self._observations(step.obs))),
+        }
+
+    # ---- update
+
+    def train(self) -> None:
+        """See SB3; losses are read once, after the last minibatch."""
+        if not isinstance(self.rollout_buffer, TensorRolloutBuffer):
+            super().train()
+            return
+        self.policy.set_training_mode(True)
+        self._update_learning_rate(self.policy.optimizer)
+        fuse(self.policy.optimizer)
+        clip_range = self.clip_range(self._current_progress_remaining)  # type: ignore[operator]
+        clip_range_vf = (None if self.clip_range_vf is None
+                         else self.clip_range_vf(self._current_progress_remaining))  # type: ignore[operator]
+        losses: List[torch.Tensor] = []
+        for epoch in range(self.n_epochs):
+            before, stepped = len(losses), True
+            for batch in self.rollout_buffer.get(self.batch_size):
+                parts, stepped = self._minibatch(batch, clip_range, clip_range_vf)
+                losses.append(parts)
+                if not stepped:
+                    break
+            self._n_updates += 1
+            if not stepped:
+                if self.verbose >= 1:
+                    print(f"Early stopping at step {epoch} due to reaching max kl: {float(losses[-1][KL]):.2f}")
+                break
+        approx_kl = self._log_update(torch.stack(losses), before, clip_range, clip_range_vf)
+        if self.desired_kl is not None:
+            self.learning_rate = adapted_rate(float(self.learning_rate), approx_kl,  # type: ignore[arg-type]
+                                              self.desired_kl)
+            self._setup_lr_schedule()
+
+    def _minibatch(self, batch: Minibatch, clip_range: float,
+                   clip_range_vf: Optional[float]) -> Tuple[torch.Tensor, bool]:
+        """One gradient step; what to log of it (len(LOGGED),), and False where ``target_kl`` forbade the step."""
+        loss, parts = self._loss_function(batch, clip_range, clip_range_vf)
+        if self.target_kl is not None and float(parts[KL]) > 1.5 * self.target_kl:
+            return parts, False
+        optimizer = self.policy.optimizer
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
+        optimizer.step()
+        return parts, True
+
+    def _loss(self, batch: Minibatch, clip_range: float,
+              clip_range_vf: Optional[float]) -> Tuple[torch.Tensor, torch.Tensor]:
+        """PPO's loss (Schulman et al. 2017, arXiv 1707.06347, eq. 9) as SB3 computes it, and what to log of it."""
+        actions = batch.actions
+        if isinstance(self.action_space, spaces.Discrete):
+            actions = actions.long().flatten()
+        values, log_prob, entropy = evaluate(self.policy, batch.observations, actions)
+        advantages = batch.advantages
+        if self.normalize_advantage and len(advantages) > 1:
+            advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+        log_ratio = log_prob - batch.old_log_prob
+        ratio = log_ratio.exp()
+        clipped = ratio.clamp(1.0 - clip_range, 1.0 + clip_range)
+        policy_loss = -torch.min(advantages * ratio, advantages * clipped).mean()
+        if clip_range_vf is not None:
+            values = batch.old_values + (values - batch.old_values).clamp(-clip_range_vf, clip_range_vf)
+        value_loss = F.mse_loss(batch.returns, values)
+        entropy_loss = log_prob.mean() if entropy is None else -entropy.mean()
+        loss = policy_loss + self.ent_coef * entropy_loss + self.vf_coef * value_loss
+        with torch.no_grad():
+            clip_fraction = ((ratio - 1.0).abs() > clip_range).float().mean()
+            approx_kl = (ratio - 1.0 - log_ratio).mean()
+            return loss, torch.stack((policy_loss, value_loss, entropy_loss, clip_fraction, approx_kl, loss))
+
+    def _log_update(self, losses: torch.Tensor, last_epoch: int, clip_range: float,
+                    clip_range_vf: Optional[float]) -> float:
+        """Record SB3's keys; `losses` (minibatches, len(LOGGED)), the last epoch's from row `last_epoch` on.
+
+        Returns ``train/approx_kl``.
+        """
+        means = losses.mean(dim=0)
+        means[KL] = losses[last_epoch:, KL].mean()  # as in SB3, of the last epoch
+        means[LOGGED.index("loss")] = losses[-1, LOGGED.index("loss")]
+        returns, values = self.rollout_buffer.returns, self.rollout_buffer.values
+        unexplained = (returns - values).var(correction=0) / returns.var(correction=0)
+        std = self.policy.log_std.detach().exp().mean() if hasattr(self.policy, "log_std") else unexplained
+        *logged, explained_variance, std = torch.cat((means, torch.stack((1.0 - unexplained, std)))).tolist()
+        for key, value in zip(LOGGED, logged):
+            self.logger.record(f"train/{key}", value)
+        self.logger.record("train/explained_variance", explained_variance)
+        if hasattr(self.policy, "log_std"):
+            self.logger.record("train/std", std)
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+        self.logger.record("train/clip_range", clip_range)
+        if clip_range_vf is not None:
+            self.logger.record("train/clip_range_vf", clip_range_vf)
+        return float(logged[KL])
+
+
+def fuse(optimizer: torch.optim.Optimizer) -> None:
+    """Have Adam update all parameters in one kernel; an optimizer that cannot is left as it is."""
+    for group in optimizer.param_groups:
+        if group.get("fused", True) is None or group.get("fused", True) is False:
+            group["fused"], group["foreach"] = True, False
+    for parameter, state in optimizer.state.items():
+        if "step" in state and isinstance(state["step"], torch.Tensor):
+            state["step"] = state["step"].to(parameter.device)
+
+
+def _copy(obs: Observations) -> Observations:
+    return {key: value.clone() for key, value in obs.items()} if isinstance(obs, dict) else obs.clone()
+
+
+def obs_on_host(obs: Observations) -> Any:
+    """A copy as numpy, (N, k) or a dict of them."""
+    if isinstance(obs, dict):
+        return {key: obs_on_host(value) for key, value in obs.items()}
+    return obs.cpu().numpy().copy()

@@ -1,0 +1,91 @@
+"""What a person watching a training run sees: one line an iteration, or a bar."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any, Dict, Optional
+
+from stable_baselines3.common.callbacks import BaseCallback
+
+from sb3_isaac.rl.callbacks.evaluation import Evaluation
+from sb3_isaac.rl.callbacks.training_log import TrainingLog
+
+
+def clock(seconds: float) -> str:
+    """h:mm:ss."""
+    whole = max(0, round(seconds))
+    return f"{whole // 3600}:{whole % 3600 // 60:02d}:{whole % 60:02d}"
+
+
+class Progress(BaseCallback):
+    """Prints progress with the time that is left.
+
+    :param total: transitions at which training ends.
+    :param log: the TrainingLog whose values are shown; it must stand before this callback.
+    :param evaluation: shown when it has a new report.
+    :param bar: a tqdm bar in place of lines.
+    :param every: iterations between lines.
+    """
+
+    def __init__(self, total: int, log: TrainingLog, evaluation: Optional[Evaluation] = None, bar: bool = False,
+                 every: int = 1) -> None:
+        super().__init__()
+        self.total, self.log, self.evaluation, self.use_bar, self.every = total, log, evaluation, bar, every
+        self._bar: Any = None
+        self._shown: Optional[Dict[str, Any]] = None
+        self._iteration = 0
+
+    def _on_training_start(self) -> None:
+        self._start, self._first = time.perf_counter(), self.model.num_timesteps
+        if self.use_bar:
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=self.total, initial=self._first, unit="step", unit_scale=True, dynamic_ncols=True)
+
+    def _on_step(self) -> bool:
+        if self._bar is not None:
+            self._bar.update(self.training_env.num_envs)
+        return True
+
+    def _on_rollout_start(self) -> None:
+        report = self.evaluation.report if self.evaluation else None
+        if report is not None and report is not self._shown:
+            self._shown = report
+            self._say(evaluation_line(report))
+
+    def _on_rollout_end(self) -> None:
+        self._iteration += 1
+        values = self.log.values
+        parts = [f"{name} {values[key]:{form}}" for name, key, form in (
+            ("reward", "rollout/ep_rew_mean", ".1f"), ("length", "rollout/ep_len_mean", ".0f"),
+            ("speed", "rollout/forward_speed", ".2f"), ("falls", "rollout/falls", ".0f")) if key in values]
+        if self._bar is not None:
+            self._bar.set_postfix_str(", ".join(parts), refresh=False)
+        elif self._iteration % self.every == 0:
+            elapsed, done = time.perf_counter() - self._start, self.model.num_timesteps - self._first
+            left = (self.total - self.model.num_timesteps) * elapsed / max(done, 1)
+            self._say(f"{self.model.num_timesteps / 1e6:6.2f}M of {self.total / 1e6:g}M  {'  '.join(parts)}  "
+                      f"{done / elapsed:,.0f} steps/s  {clock(elapsed)} gone, {clock(left)} to go")
+
+    def _on_training_end(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+        self._on_rollout_start()
+
+    def _say(self, text: str) -> None:
+        if self._bar is not None:
+            self._bar.write(text)
+        else:
+            print(text, flush=True, file=sys.stdout)
+
+
+def evaluation_line(report: Dict[str, Any]) -> str:
+    """An evaluation in one line."""
+    line = (f"  evaluation, {report['episodes']} episodes: reward {report['reward_mean']:.1f}, "
+            f"falls {100 * report['falls_fraction']:.1f}%")
+    if "forward_speed_mean" in report:
+        line += (f", speed {report['forward_speed_mean']:.3f} m/s, clearance {report['foot_clearance_m']:.3f} m, "
+                 f"duty {report['duty_factor']:.2f}, knees {100 * report['knee_contact_fraction']:.1f}%")
+    return line

@@ -1,0 +1,97 @@
+"""Means over a whole iteration, and where its time went."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any, Dict, Sequence
+
+from stable_baselines3.common.callbacks import BaseCallback
+
+from sb3_isaac.envs.vec_env import IsaacVecEnv, unwrap
+from sb3_isaac.rl.callbacks.iteration import share_episodes
+
+PHASES = ("physics", "task", "inference", "update", "aside")
+
+
+def peak_memory_mb() -> float:
+    """The process's largest resident memory so far, MB; NaN where the system does not tell (Windows)."""
+    try:
+        import resource
+    except ImportError:
+        return float("nan")
+    unit = 1.0 if sys.platform == "darwin" else 1024.0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+class TrainingLog(BaseCallback):
+    """Means over every robot, step and finished episode of an iteration, under SB3's log keys and ours.
+
+    ``rollout/ep_rew_mean`` and ``rollout/ep_len_mean`` become means over all episodes that finished in the iteration
+    (SB3 keeps the last 100, which at 4096 environments are those with the highest index);
+    ``rollout/{forward_speed,falls,timeouts,bad_worlds}``; ``reward/<term>``;
+    ``time/{physics,task,inference,update,aside}_s``, aside being evaluation and saving.
+    Falls, time-outs and bad worlds are counts. As in SB3, a row's ``train/*`` and ``time/update_s`` are those of the
+    update before its rollout.
+
+    :param asides: callbacks with a ``spent_s``, whose time is neither inference nor update.
+    """
+
+    def __init__(self, asides: Sequence[Any] = ()) -> None:
+        super().__init__()
+        self._asides = asides
+        self.totals = dict.fromkeys(PHASES, 0.0)
+        """Seconds spent in each phase since training began."""
+        self.values: Dict[str, float] = {}
+        """What was recorded of the last rollout."""
+        self._rollout_start = self._rollout_end = 0.0
+
+    def _on_training_start(self) -> None:
+        self._env: IsaacVecEnv = unwrap(self.training_env)
+        self._rollout_end = 0.0
+
+    def _on_rollout_start(self) -> None:
+        now = time.perf_counter()
+        if self._rollout_end:
+            self._record_time("update", now - self._rollout_end)
+            self._rollout_end = 0.0
+        self._rollout_start, self._aside_start = now, self._aside_s()
+        self._env_start, self._physics_start = self._env.step_s, self._env.env.physics_s
+        self._env.statistics.clear()
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _aside_s(self) -> float:
+        return float(sum(callback.spent_s for callback in self._asides))
+
+    def _on_rollout_end(self) -> None:
+        self.values = self._env.statistics.read()
+        for key, value in self.values.items():
+            self.logger.record(key, value)
+        share_episodes(self.model, self.values)
+        self._rollout_end = time.perf_counter()
+        step_s = self._env.step_s - self._env_start
+        physics_s = self._env.env.physics_s - self._physics_start
+        self._record_time("physics", physics_s)
+        self._record_time("task", step_s - physics_s)
+        aside_s = self._aside_s() - self._aside_start
+        self._record_time("aside", aside_s)
+        self._record_time("inference", self._rollout_end - self._rollout_start - step_s - aside_s)
+
+    def _record_time(self, phase: str, seconds: float) -> None:
+        self.totals[phase] += seconds
+        self.logger.record(f"time/{phase}_s", seconds)
+
+    def _on_training_end(self) -> None:
+        if self._rollout_end:
+            self.totals["update"] += time.perf_counter() - self._rollout_end
+
+    def timing_table(self) -> str:
+        """The timing breakdown as lines of text."""
+        whole = sum(self.totals.values()) or 1.0
+        names = {**{phase: phase for phase in PHASES}, "aside": "evaluation and saving"}
+        rows = [f"{names[phase]:<22} {self.totals[phase]:>9.1f} s {100 * self.totals[phase] / whole:>5.1f} %"
+                for phase in PHASES]
+        memory = f"{'memory':<22} {peak_memory_mb():>9.0f} MB at its peak"
+        return "\n".join(["where the time went", *rows, f"{'in all':<22} {whole:>9.1f} s", memory])

@@ -1,0 +1,1 @@
+"""Policies: network modules, and the file formats that they are saved in."""

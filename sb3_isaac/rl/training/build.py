@@ -1,0 +1,160 @@
+"""From a configuration to SB3 objects: algorithm class, environment, normaliser, model."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import warnings
+from typing import Any, Dict, Mapping, Tuple, Type
+
+import stable_baselines3
+import torch
+from gymnasium import spaces
+from stable_baselines3.common import vec_env as sb3
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import VecEnv
+
+from sb3_isaac.config import TrainConfig, is_schedule, parse_schedule
+from sb3_isaac.contract.errors import UserError, unknown
+from sb3_isaac.envs.vec_env import IsaacVecEnv
+from sb3_isaac.envs.vec_normalize import VecNormalize
+from sb3_isaac.rl.policy.formats import ACTIVATIONS
+
+ALGORITHMS: Dict[str, str] = {"ppo": "sb3_isaac.rl.algo.ppo:PPO", "sb3-ppo": "stable_baselines3:PPO",
+                              "trpo": "sb3_contrib:TRPO"}
+"""``--algo`` -> ``module:class``; on-policy algorithms whose model is an actor-critic. ``sb3-`` is stock SB3."""
+MANY_MINIBATCHES = 64
+
+
+def algorithm(name: str) -> Any:
+    """The class of ``--algo NAME``."""
+    if name not in ALGORITHMS:
+        raise unknown("algorithm", name, ALGORITHMS)
+    module, cls = ALGORITHMS[name].split(":")
+    try:
+        return getattr(importlib.import_module(module), cls)
+    except ModuleNotFoundError as error:
+        if error.name != module:
+            raise
+        raise UserError(f"algorithm {name!r} is in {module}, which is not installed: "
+                        f"pip install {module.replace('_', '-')}.") from error
+
+
+def _parameters(name: str) -> Dict[str, inspect.Parameter]:
+    """What the algorithm's constructor takes, and what it passes on as keywords to its parent's."""
+    found: Dict[str, inspect.Parameter] = {}
+    for cls in algorithm(name).__mro__:
+        given = inspect.signature(cls.__init__).parameters
+        found = {**given, **found}
+        if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in given.values()):
+            break
+    return found
+
+
+def algorithm_options(name: str) -> Tuple[str, ...]:
+    """Keywords that the algorithm takes and a configuration may set."""
+    ours = ("self", "policy", "env", "tensorboard_log", "verbose", "seed", "device", "_init_setup_model", "args",
+            "kwargs")
+    return tuple(p for p in _parameters(name) if p not in ours)
+
+
+def setting(config: TrainConfig, key: str) -> Any:
+    """What the algorithm will run with: the configuration's value, else its own default, else None."""
+    parameter = _parameters(config.algo).get(key)
+    return config.algo_kwargs.get(key, None if parameter is None else parameter.default)
+
+
+def _schedule(text: str) -> Any:
+    """rl-zoo's ``lin_x``: from x down to 0 as training goes on."""
+    _, start = parse_schedule(text)
+    return lambda progress_remaining: progress_remaining * start
+
+
+def algorithm_kwargs(config: TrainConfig) -> Dict[str, Any]:
+    """The algorithm's arguments with names of activations and schedules resolved."""
+    resolved: Dict[str, Any] = {key: _schedule(value) if isinstance(value, str) and is_schedule(value) else value
+                for key, value in config.algo_kwargs.items()}
+    policy_kwargs: Dict[str, Any] = {**(resolved.get("policy_kwargs") or {})}
+    if "activation_fn" in policy_kwargs:
+        policy_kwargs["activation_fn"] = ACTIVATIONS[policy_kwargs["activation_fn"]]
+    if policy_kwargs:
+        resolved["policy_kwargs"] = policy_kwargs
+    return resolved
+
+
+def check_supported(config: TrainConfig) -> None:
+    """Refuse an unknown device, and what rl-zoo's YAML can say and environments that are one object cannot do."""
+    if config.device != "auto":
+        try:
+            torch.zeros(1, device=config.device)
+        except (RuntimeError, AssertionError) as error:
+            raise UserError(f"device {config.device!r} cannot be used here: give auto, cpu, or a CUDA device such as "
+                            f"cuda:0 where torch finds one ({torch.cuda.device_count()} found).") from error
+    for key in ("env_wrapper", "vec_env_wrapper", "frame_stack"):
+        if getattr(config, key) is not None:
+            raise UserError(f"{key} in {config.source} is not supported: all robots are one environment, so write what "
+                            "it does into a task of your own, and remove the key.")
+    if config.desired_kl is not None and not issubclass(algorithm(config.algo), stable_baselines3.PPO):
+        raise UserError(f"desired_kl in {config.source} steers the learning rate of PPO, and {config.algo} has no use "
+                        "for it: remove the key, or give target_kl where the algorithm takes one.")
+    n_steps, batch_size = setting(config, "n_steps"), setting(config, "batch_size")
+    if isinstance(n_steps, int) and isinstance(batch_size, int):
+        minibatches = -(-config.n_envs * n_steps // batch_size)
+        if minibatches > MANY_MINIBATCHES:
+            warnings.warn(f"batch_size {batch_size} makes {minibatches} minibatches of each epoch, which is slow: "
+                          f"try batch_size {config.n_envs * n_steps // 12} or n_minibatches 12.", stacklevel=2)
+
+
+def make_env(config: TrainConfig) -> IsaacVecEnv:
+    """The training environment."""
+    return IsaacVecEnv(config.env, num_envs=config.n_envs, seed=config.seed, **config.env_kwargs)  # type: ignore
+
+
+def wrap_env(config: TrainConfig, env: IsaacVecEnv) -> VecEnv:
+    """`env` behind a VecNormalize, where the configuration asks for it; its gamma is the algorithm's."""
+    if config.normalize is None:
+        return env
+    kwargs: Dict[str, Any] = {"gamma": config.algo_kwargs.get("gamma", 0.99), **config.normalize}
+    return normalizer(config.algo)(env, **kwargs)
+
+
+def normalizer(algo: str) -> Type[sb3.VecNormalize]:
+    """The class that normalises for ``--algo``: SB3's own for SB3's own algorithms."""
+    return sb3.VecNormalize if algo.startswith("sb3-") else VecNormalize
+
+
+def make_model(config: TrainConfig, env: VecEnv) -> BaseAlgorithm:
+    """A fresh model; raises UserError with SB3's own words where it refuses a value."""
+    try:
+        model: BaseAlgorithm = algorithm(config.algo)(
+            _policy(config, env), env, seed=config.seed, device=config.device, **algorithm_kwargs(config))
+    except (TypeError, ValueError, AssertionError) as error:
+        raise UserError(f"{config.algo} cannot be made from {config.source} ({' '.join(str(error).split())}): "
+                        "correct that value.") from error
+    return model
+
+
+def _policy(config: TrainConfig, env: VecEnv) -> str:
+    """The name of the policy class; ``auto`` is the one that the observation groups call for."""
+    if config.policy != "auto":
+        return config.policy
+    if not isinstance(env.observation_space, spaces.Dict):
+        return "MlpPolicy"
+    return "MultiInputPolicy" if config.algo.startswith("sb3-") else "AsymmetricPolicy"
+
+
+def yaml_callback(path: str, kwargs: Mapping[str, object]) -> BaseCallback:
+    """The callback that a YAML names by its dotted path."""
+    module, _, name = path.rpartition(".")
+    try:
+        cls = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise UserError(f"callback {path!r} cannot be imported ({error}): give package.module.Class.") from error
+    try:
+        callback = cls(**kwargs)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"callback {path!r} refuses {dict(kwargs)} ({error}): correct its arguments.") from error
+    if not isinstance(callback, BaseCallback):
+        raise UserError(f"callback {path!r} is no stable_baselines3 BaseCallback: give one.")
+    return callback

@@ -1,0 +1,102 @@
+"""The picture of ``sb3-isaac bench``: where the time of an iteration goes, and how speed grows with robots."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Dict, List, Tuple
+
+from sb3_isaac.contract.files import whole_file
+
+PARTS = (("physics", "#3b6ea5"), ("task", "#7fb2d9"), ("inference and glue", "#f2b25c"), ("update", "#c8553d"))
+FLOORS = "floors"
+ROOM = 1.45
+"""Times the longest bar's length: so far does the axis reach, for what is written behind the bars."""
+
+
+def draw(result: Dict[str, Any], out: Path) -> None:
+    """Write a PNG of `result`, what ``bench.json`` holds."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    panels = 2 if result["speed"] else 1
+    figure, axes = plt.subplots(1, panels, figsize=(9.0 + 4.6 * (panels - 1), 3.8), squeeze=False,
+                                gridspec_kw={"width_ratios": [1.7, 1.0][:panels]})
+    _draw_bars(axes[0][0], result)
+    if result["speed"]:
+        _draw_speed(axes[0][1], result["speed"])
+    system = result["system"]
+    versions = ", ".join(f"{name} {version}" for name, version in system["versions"].items()
+                         if name != "numpy" and version != "absent")
+    figure.text(0.01, 0.01, f"{system['cpu']}, {system['cores']} cores"
+                f"{', ' + system['gpu'] if system['gpu'] else ''}; {versions}", fontsize=7, color="0.35")
+    figure.tight_layout(rect=(0, 0.03, 1, 1))
+    with whole_file(out) as temporary:
+        figure.savefig(temporary, dpi=120, format="png")
+    plt.close(figure)
+
+
+def bars(result: Dict[str, Any]) -> List[Tuple[str, List[float]]]:
+    """(label, seconds by ``PARTS``) of each contender and of the floors."""
+    median = {row["name"]: row["median_s"] for row in result["rows"] if row["median_s"] is not None}
+    made = []
+    for whole in [name for name in median if name.endswith(" iteration")]:
+        name = whole[:-len(" iteration")]
+        physics, task = median[f"{name} physics"], median[f"{name} task"]
+        made.append((name, [physics, task, median[f"{name} rollout"] - physics - task, median[f"{name} update"]]))
+    made.append((FLOORS, [median.get("bare physics", 0.0), 0.0, median["bare networks rollout"],
+                          median["bare networks update"]]))
+    return made
+
+
+def _draw_bars(axis: Any, result: Dict[str, Any]) -> None:
+    """Stacked bars. One from a single measurement may be many times the others: it is cut, its time beside it."""
+    ratio = {row["name"]: row["ratio"] for row in result["rows"]}
+    once = {row["name"] for row in result["rows"] if row["n"] == 1 < result["config"]["rounds"]}
+    made = bars(result)
+    # The default batch size makes a bar of another order of magnitude, which would hide the others.
+    reach = ROOM * max(sum(parts) for name, parts in made if "batch_size" not in name)
+    for y, (name, parts) in enumerate(made):
+        left, floor = 0.0, name == FLOORS
+        for (part, colour), seconds in zip(PARTS, parts):
+            axis.barh(y, seconds, left=left, color=colour, height=0.62, alpha=0.55 if floor else 1.0,
+                      hatch="///" if floor else None, edgecolor="white", label=None if y else part)
+            left += seconds
+        compared = ((f"ours ÷ {name}", ratio.get(f"ours iteration / {name} iteration")),
+                    ("÷ floors", ratio.get(f"{name} iteration / floors")))
+        text = ", ".join([f"{left:.3g} s", *(f"{what} {value:.2f}" for what, value in compared if value)])
+        cut = left > reach
+        axis.text(reach * 0.99 if cut else left, y, f"{text} →" if cut else f" {text}", va="center", fontsize=8,
+                  ha="right" if cut else "left", color="white" if cut else "black", weight="bold" if cut else None)
+    axis.set_xlim(0, reach)
+    axis.set_yticks(range(len(made)), [
+        "floors: bare physics\nand networks" if name == FLOORS
+        else f"{name}\n(measured once)" if f"{name} iteration" in once else name for name, _ in made])
+    axis.invert_yaxis()
+    axis.set_xlabel("seconds of one training iteration, medians")
+    config = result["config"]
+    cone = f", {config['cone']} friction cone" if config["cone"] else ""
+    axis.set_title(f"{config['env']}: {config['num_envs']} robots × {config['n_steps']} steps, {config['n_epochs']} "
+                   f"epochs × {config['minibatches']} minibatches{cone}", fontsize=9)
+    axis.legend(fontsize=8, ncols=4, loc="upper center", bbox_to_anchor=(0.5, -0.16), frameon=False)
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def _draw_speed(axis: Any, speed: List[Dict[str, Any]]) -> None:
+    """Transitions per second over the number of robots, both logarithmic; the speed-up stands at each point."""
+    numbers = [row["num_envs"] for row in speed]
+    for key, colour, label, above in (("stepping", "#3b6ea5", "environment alone", True),
+                                      ("training", "#c8553d", "whole training", False)):
+        rates = [row[f"{key}_per_s"] for row in speed]
+        axis.loglog(numbers, rates, "o-", color=colour, label=label)
+        for row, rate in zip(speed, rates):
+            axis.annotate(f"×{row[f'{key}_speedup']:.3g}", (row["num_envs"], rate), fontsize=7, color=colour,
+                          textcoords="offset points", xytext=(0, 6 if above else -12), ha="center")
+    axis.set_xticks(numbers, [str(n) for n in numbers])
+    axis.minorticks_off()
+    axis.margins(x=0.12, y=0.15)
+    axis.set_xlabel("robots in the environment")
+    axis.set_title(f"transitions per second (× over {speed[0]['speedup_over']})", fontsize=9)
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=8)
