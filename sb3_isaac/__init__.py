@@ -11,10 +11,10 @@ import sys
 from typing import TYPE_CHECKING, Any, List
 
 from sb3_isaac.contract.errors import UserError
-from sb3_isaac.envs.registration import register_all
+from sb3_isaac.envs.registration import register_all, register_task
 
 if TYPE_CHECKING:
-    from sb3_isaac.contract.tensor_env import Step, TensorEnv
+    from sb3_isaac.contract.tensor_env import Display, Step, StopRule, TensorEnv
     from sb3_isaac.envs.vec_env import IsaacVecEnv
     from sb3_isaac.envs.vec_normalize import VecNormalize
     from sb3_isaac.rl.algo.ppo import PPO
@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from sb3_isaac.robots import Robot
 
 __version__ = "0.1.0"
-__all__ = ["AdaptiveLearningRate", "Evaluation", "FadingExploration", "IsaacVecEnv", "PPO", "Robot",
-           "RunCheckpoints", "Step", "TensorEnv", "TrainingLog", "UserError", "VecNormalize", "load_policy"]
+__all__ = ["AdaptiveLearningRate", "Display", "Evaluation", "FadingExploration", "IsaacVecEnv", "PPO", "Robot",
+           "RunCheckpoints", "Step", "StopRule", "TensorEnv",
+           "TrainingLog", "UserError", "VecNormalize", "load_policy", "register_task"]
 
 _LAZY = {
     "AdaptiveLearningRate": "sb3_isaac.rl.callbacks.learning_rate",
@@ -39,6 +40,8 @@ _LAZY = {
     "Robot": "sb3_isaac.robots",
     "RunCheckpoints": "sb3_isaac.rl.training.checkpoint",
     "Step": "sb3_isaac.contract.tensor_env",
+    "StopRule": "sb3_isaac.contract.tensor_env",
+    "Display": "sb3_isaac.contract.tensor_env",
     "TensorEnv": "sb3_isaac.contract.tensor_env",
     "TrainingLog": "sb3_isaac.rl.callbacks.training_log",
     "VecNormalize": "sb3_isaac.envs.vec_normalize",

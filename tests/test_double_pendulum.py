@@ -180,7 +180,7 @@ def test_render_draws_both_rods_where_they_are() -> None:
 @pytest.mark.parametrize(("options", "sentence"), [
     ({"device": "cuda:77"}, "device 'cuda:77' is not available"),
     ({"device": "gpu"}, "device 'gpu' is not available"),
-    ({"episode_length_s": 0.0}, "at least one control step"),
+    ({"episode_length_s": 0.001}, "at least one control step"),
     ({"render_mode": "rgb"}, "did you mean 'rgb_array'"),
 ])
 def test_mistakes_are_user_errors(options: dict, sentence: str) -> None:

@@ -103,8 +103,8 @@ def test_final_obs_differs_from_obs_exactly_where_an_episode_ended() -> None:
     assert terminated.tolist() == infos["_final_obs"].tolist() == [False, False, True, False] and not truncated.any()
     assert [final is None for final in infos["final_obs"]] == [True, True, False, True]
     assert infos["final_obs"][2][0] > 0.9 and abs(obs[2][0]) < 0.1
-    assert infos["fall"].tolist() == [False] * 4 and infos["_fall"].tolist() == [True, True, False, True]
-    assert infos["final_info"]["fall"].tolist() == infos["final_info"]["_fall"].tolist() == [False, False, True, False]
+    assert infos["falls"].tolist() == [False] * 4 and infos["_falls"].tolist() == [True, True, False, True]
+    assert infos["final_info"]["falls"].tolist() == infos["final_info"]["_falls"].tolist() == [False, False, True, False]
     for _ in range(4):
         assert "final_obs" not in env.step(np.zeros((4, 2)))[4]
     # Tenth step: time is up, but for the one that began anew at the fifth.
@@ -176,7 +176,7 @@ def test_one_robots_last_observation_is_the_one_it_fell_with() -> None:
     env.reset()
     env.env.angle[0] = 1.5
     obs, reward, terminated, truncated, info = env.step(np.zeros(2))
-    assert terminated is True and truncated is False and obs[0] > 0.9 and info["fall"] is True
+    assert terminated is True and truncated is False and obs[0] > 0.9 and info["falls"] is True
     assert type(reward) is float and reward == pytest.approx(info["reward/height"] + info["reward/effort"])
     assert abs(env.reset()[0][0]) < 0.1
 

@@ -12,8 +12,7 @@ from sb3_isaac.contract.errors import UserError
 from sb3_isaac.robots import Robot, get_robot
 from sb3_isaac.sim import SimState
 from sb3_isaac.tasks import make_task
-from sb3_isaac.tasks.quadruped import QuadrupedFlat
-from sb3_isaac.tasks.quadruped_reward import REWARD
+from sb3_isaac.tasks.quadruped_flat import QuadrupedFlat
 
 ENV = "IsaacQuadrupedFlat-v0"
 
@@ -110,7 +109,7 @@ def test_a_lost_world_is_ended_counted_and_gone() -> None:
     assert step.log["bad_world"].tolist() == [False, False, True, False]
     assert step.terminated.tolist() == [False, False, True, False] and not step.truncated.any()
     assert step.reward[2] == 0 and torch.equal(step.final_obs["policy"][2], before[2])
-    assert not step.log["fall"].any(), "a lost world is no fall"
+    assert not step.log["falls"].any(), "a lost world is no fall"
     for name, value in step.log.items():
         if name.startswith("reward/") or name in ("forward_speed", "power_w"):
             assert torch.isfinite(value).all() and value[2] == 0, name
@@ -264,8 +263,11 @@ class ScriptedSim:
     def camera(self, name: str, width: int, height: int) -> torch.Tensor:
         raise NotImplementedError("a script has no camera.")
 
-    def make_renderer(self, width: int, height: int) -> Any:
+    def make_renderer(self, width: int, height: int, num_robots: int = 1) -> Any:
         raise NotImplementedError("a script has no pictures.")
+
+    def make_viewer(self) -> Any:
+        raise NotImplementedError("a script has no window.")
 
     def state_dict(self) -> Dict[str, Any]:
         return {"time": self._time}
@@ -336,4 +338,4 @@ def test_the_reward_prefers_the_commanded_speed() -> None:
 
 
 def test_every_term_bears_the_sign_of_its_name() -> None:
-    assert {name for name, term in REWARD.items() if term.weight > 0} == {"forward_velocity", "trot", "air_time"}
+    assert {name for name, term in QuadrupedFlat.REWARD.items() if term.weight > 0} == {"forward_velocity", "trot", "air_time"}

@@ -15,14 +15,14 @@ def step(reward: Any, terminated: Any = (0, 0), truncated: Any = (0, 0), bad: An
     obs: Dict[str, torch.Tensor] = {"policy": torch.zeros(2, 1)}
     rewards, fell, late, lost = torch.tensor(reward), *(torch.tensor(x, dtype=torch.bool)
                                                         for x in (terminated, truncated, bad))
-    log = {"reward/speed": rewards, "fall": fell & ~lost, "bad_world": lost, "forward_speed": 2 * rewards,
+    log = {"reward/speed": rewards, "falls": fell & ~lost, "bad_world": lost, "forward_speed": 2 * rewards,
            "foot_contact": torch.ones(2, 4)}
     return Step(obs, rewards, fell, late, obs, log)
 
 
 def test_means_counts_and_episodes() -> None:
     """The first robot falls at its second step (1 + 2), the other runs out of time at the third (10 + 20 + 30)."""
-    sums = RolloutStatistics(2, torch.device("cpu"))
+    sums = RolloutStatistics(2, torch.device("cpu"), ("forward_speed", "falls"))
     assert sums.read() == {}
     sums.add(step([1.0, 10.0]))
     assert "rollout/ep_rew_mean" not in sums.read()
@@ -38,7 +38,7 @@ def test_means_counts_and_episodes() -> None:
 
 
 def test_lost_worlds_are_counted_and_in_no_mean() -> None:
-    sums = RolloutStatistics(2, torch.device("cpu"))
+    sums = RolloutStatistics(2, torch.device("cpu"), ("forward_speed", "falls"))
     sums.add(step([0.0, 3.0], terminated=(1, 0), bad=(1, 0)))
     values = sums.read()
     assert values["rollout/bad_worlds"] == 1 and values["rollout/falls"] == 0 and "rollout/ep_rew_mean" not in values
@@ -46,7 +46,7 @@ def test_lost_worlds_are_counted_and_in_no_mean() -> None:
 
 
 def test_running_episodes_are_saved() -> None:
-    first, second = (RolloutStatistics(2, torch.device("cpu")) for _ in range(2))
+    first, second = (RolloutStatistics(2, torch.device("cpu"), ("forward_speed", "falls")) for _ in range(2))
     first.add(step([1.0, 2.0], terminated=(1, 0)))
     second.load_state_dict(first.state_dict())
     for sums in (first, second):

@@ -20,7 +20,7 @@ from sb3_isaac.contract.errors import UserError
 from sb3_isaac.rl.callbacks.evaluation import Evaluation
 from sb3_isaac.rl.callbacks.training_log import TrainingLog
 from sb3_isaac.rl.training.checkpoint import CHECKPOINT_FILES, find_checkpoint
-from sb3_isaac.rl.training.evaluate import evaluate, walks
+from sb3_isaac.rl.training.evaluate import evaluate
 from sb3_isaac.rl.training.metrics import MetricsCsv, read_metrics
 from sb3_isaac.tasks import make_task
 

@@ -92,7 +92,7 @@ def test_the_constructors_seed_is_the_first_resets() -> None:
 
 def test_time_outs_carry_the_true_last_observation_return_and_length() -> None:
     env = short_pendulum()
-    action = np.array([[0.5, -0.5]] * 3, dtype=np.float32)
+    action = np.array([[0.3, -0.3]] * 3, dtype=np.float32)
     total = np.zeros(3)
     for _ in range(9):
         _, rewards, dones, infos = env.step(action)

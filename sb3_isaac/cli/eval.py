@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 
-from sb3_isaac.cli.main import pair, positive, settle_isaacgym
+from sb3_isaac.cli.main import numbers, positive, settle_isaacgym
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,7 +14,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("run", metavar="RUN", help="run folder, checkpoint folder or policy.pth")
     add("--episodes", type=positive, default=256, help="one for each robot (default: %(default)s)")
-    add("--command", type=pair, metavar="V,W", help="forward m/s and yaw rad/s (default: 1.0,0.0)")
+    add("--command", type=numbers, metavar="V,W",
+        help="what the robots are told, such as 1.0,0.0 m/s and rad/s (default: the task's)")
     add("--env", help="another environment than the one it was trained on")
     add("--env-kwargs", nargs="+", default=[], metavar="KEY:VALUE",
         help="options in place of those it was trained with, such as sim:isaacgym")
@@ -39,8 +40,9 @@ def run(args: argparse.Namespace) -> int:
     if sys.stderr.isatty():
         from tqdm import tqdm
 
-        bar = tqdm(total=round(env.max_steps), unit="step", leave=False)  # type: ignore[attr-defined]
-    report = evaluate(env, policy, seed=args.seed, on_step=None if bar is None else lambda *_: bar.update())
+        bar = tqdm(total=env.max_steps, unit="step", leave=False)
+    report = evaluate(env, lambda obs: policy(obs["policy"]), seed=args.seed,
+                      on_step=None if bar is None else lambda *_: bar.update())
     if bar is not None:
         bar.close()
     env.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import math
 import re
 import sys
 from pathlib import Path
@@ -85,13 +86,15 @@ def _sentence(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
-def pair(text: str) -> List[float]:
-    """An argparse type: ``1.0,0.0``."""
+def numbers(text: str) -> List[float]:
+    """An argparse type: numbers with commas between them, such as ``1.0,0.0``."""
     try:
-        forward, yaw = (float(part) for part in text.split(","))
+        values = [float(part) for part in text.split(",")]
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not two numbers such as 1.0,0.0") from None
-    return [forward, yaw]
+        values = [math.nan]
+    if not all(map(math.isfinite, values)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers such as 1.0,0.0")
+    return values
 
 
 def positive(text: str) -> int:

@@ -35,3 +35,9 @@ def from_yaw(yaw: torch.Tensor) -> torch.Tensor:
     """Quaternions (N, 4) of a turn by yaw (N,) rad about the world's z axis."""
     zero = torch.zeros_like(yaw)
     return torch.stack((torch.cos(0.5 * yaw), zero, zero, torch.sin(0.5 * yaw))).movedim(0, -1)
+
+
+def heading(quat: torch.Tensor) -> torch.Tensor:
+    """Angle (N,) rad of the body's forward axis about the world's vertical one, in (−π, π]."""
+    w, x, y, z = quat.unbind(dim=-1)
+    return torch.atan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z))

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Mapping, NamedTuple, Optional, Protocol, runtime_checkable
+import inspect
+import math
+from dataclasses import dataclass
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import torch
 from gymnasium import spaces
+
+from sb3_isaac.contract.episodes import Episodes
+from sb3_isaac.contract.errors import UserError
 
 Obs = Dict[str, torch.Tensor]
 
@@ -16,16 +22,17 @@ class Step(NamedTuple):
     ============ ====================== ===============================================================
     field        shape, dtype           what
     ============ ====================== ===============================================================
-    obs          {group: (N, k)} f32    where an episode ended: the first observation of the next one
+    obs          {group: (N, ...)}      where an episode ended: the first observation of the next one
     reward       (N,) f32
     terminated   (N,) bool              the episode ended in a state of no return (a fall)
     truncated    (N,) bool              the episode ran out of time; never true together with terminated
-    final_obs    {group: (N, k)} f32    the observation this step led to: where an episode ended, its true
+    final_obs    {group: (N, ...)}      the observation this step led to: where an episode ended, its true
                                         last one; elsewhere ``obs``, but for a command drawn anew
-    log          {name: (N, ...)}       measures of this step before any reset: ``reward/<term>``, ...
+    log          {name: (N, ...)}       measures of this step before any restart: ``reward/<term>``, ...;
+                                        the same names at each step
     ============ ====================== ===============================================================
 
-    ``log["bad_world"]`` (N,) bool, where present, marks episodes that the simulator lost; they are reported as
+    ``log["bad_world"]`` (N,) bool, where present, marks episodes whose simulation diverged; they are reported as
     terminated with reward 0 and belong in no statistic.
     The tensors are the environment's own and change at its next step: copy what is kept.
     """
@@ -38,42 +45,190 @@ class Step(NamedTuple):
     log: Dict[str, torch.Tensor]
 
 
-@runtime_checkable
-class TensorEnv(Protocol):
+@dataclass(frozen=True)
+class StopRule:
+    """Training has reached its goal when every key of an evaluation's report lies in its range, bounds included.
+
+    :param ranges: report key -> (low, high); either may be infinite.
+    :param goal: what is then said, such as "it walks".
+    """
+
+    ranges: Mapping[str, Tuple[float, float]]
+    goal: str = "the goal is reached"
+
+    def met(self, report: Mapping[str, Any]) -> bool:
+        """Whether `report` has every key within its range; NaN is in no range."""
+        return all(key in report and low <= report[key] <= high for key, (low, high) in self.ranges.items())
+
+    def __str__(self) -> str:
+        return ", ".join(f"{key} {_range(low, high)}" for key, (low, high) in self.ranges.items())
+
+
+def _range(low: float, high: float) -> str:
+    if math.isinf(high):
+        return f"at least {low:g}"
+    return f"at most {high:g}" if math.isinf(low) or low == 0 else f"{low:g} to {high:g}"
+
+
+class Shown(NamedTuple):
+    """A number that people see: ``label``, the ``key`` it is found under, and a format such as ``{:.2f} m/s``."""
+
+    label: str
+    key: str
+    form: str = "{:.2f}"
+
+
+class Panel(NamedTuple):
+    """A plot over environment steps: the ``key`` of ``metrics.csv`` and a title."""
+
+    key: str
+    title: str
+
+
+@dataclass(frozen=True)
+class Display:
+    """Which numbers of a task people look at, and how they are written.
+
+    :param progress: in the line of each iteration, by log key.
+    :param evaluation: in the line of an evaluation, by report key.
+    :param panels: of a learning curve, besides the reward of training and evaluation.
+    :param overlay: on a video, by the name of a measure (N,) in ``Step.log``, of the first environment.
+    """
+
+    progress: Tuple[Shown, ...] = ()
+    evaluation: Tuple[Shown, ...] = ()
+    panels: Tuple[Panel, ...] = ()
+    overlay: Tuple[Shown, ...] = ()
+
+
+class TensorEnv:
     """N environments that step together; an episode that ends is followed by the next in the same step.
 
-    ``observation_space`` is a ``Dict`` of one environment's groups: ``policy`` always, ``critic`` and ``image``
-    where the task has them. ``action_space`` is one environment's.
+    A subclass sets the five attributes without a value and writes ``reset`` and ``step``; the rest has defaults.
+
+    ================== ========================= ==================================================================
+    member             type                      what
+    ================== ========================= ==================================================================
+    num_envs           int                       N
+    device             torch.device              where all tensors live
+    observation_space  spaces.Dict               one environment's groups: ``policy`` always, ``critic`` and others
+                                                 where the task has them
+    action_space       spaces.Space              one environment's
+    control_dt         float                     seconds of one ``step``
+    max_steps          int                       steps after which an episode runs out of time
+    render_mode        str or None               ``rgb_array`` if ``render`` draws
+    physics_s          float                     seconds spent in physics since construction (0: not told apart)
+    logged             tuple of str              names of measures (N,) in ``Step.log`` that training logs as
+                                                 ``rollout/<name>``: the mean of numbers, the count of booleans
+    stop_rule          StopRule or None          when training has reached its goal
+    display            Display                   which numbers people look at
+    SOFT_OPTIONS       tuple of str              options that ``change_options`` changes without building anew
+    ================== ========================= ==================================================================
     """
 
     num_envs: int
     device: torch.device
     observation_space: spaces.Dict
     action_space: spaces.Space
-    render_mode: Optional[str]
-    physics_s: float
-    """Seconds spent in the physics engine since construction (0 where that cannot be told apart)."""
+    control_dt: float = 1.0
+    max_steps: int
+    render_mode: Optional[str] = None
+    physics_s: float = 0.0
+    logged: Tuple[str, ...] = ()
+    stop_rule: Optional[StopRule] = None
+    display: Display = Display()
+    SOFT_OPTIONS: Tuple[str, ...] = ()
 
     def reset(self, seed: Optional[int] = None) -> Obs:
         """Start every episode anew; a seed makes what follows reproducible."""
+        raise NotImplementedError
 
     def step(self, actions: torch.Tensor) -> Step:
         """Advance by one control step with actions (N, ...) on ``device``."""
+        raise NotImplementedError
+
+    def observe(self) -> Obs:
+        """The observation of the present state, as ``reset`` or ``step`` gave it last."""
+        raise UserError(f"{type(self).__name__} has no observe(): write it to use this environment where observations "
+                        "are asked for between steps.")
+
+    def restart(self, mask: torch.Tensor) -> Obs:
+        """Start a new episode in the environments of `mask` (N,) bool, and observe."""
+        raise UserError(f"{type(self).__name__} has no restart(mask): write it to restart some environments alone.")
+
+    def options(self) -> Dict[str, Any]:
+        """The ``SOFT_OPTIONS`` in effect, by name, those that have their defaults included."""
+        return {}
+
+    def change_options(self, **options: Any) -> None:
+        """From now on, as if made with these ``SOFT_OPTIONS`` and the defaults of the others; ``reset`` follows."""
+        if options:
+            raise UserError(f"{type(self).__name__} has no option that can be changed later and was given "
+                            f"{', '.join(options)}: make a new one.")
+
+    @classmethod
+    def evaluation_options(cls, options: Mapping[str, Any],
+                           command: Optional[Sequence[float]] = None) -> Dict[str, Any]:
+        """The constructor's keywords for evaluation, from those of training.
+
+        Where the constructor takes ``stagger``, first episodes are whole.
+
+        :param command: what the robots are told to do, in a task that has commands.
+        """
+        if command is not None:
+            raise UserError(f"{cls.__name__} takes no command: leave it out.")
+        whole = {"stagger": False} if "stagger" in inspect.signature(cls).parameters else {}
+        return {**options, **whole}
+
+    def report(self, episodes: Episodes) -> Dict[str, Any]:
+        """The task's own figures of evaluated episodes, beside those that every task has; numbers by name."""
+        return {}
+
+    def warnings(self) -> Dict[str, int]:
+        """Warnings of the simulator since the last call, counted by name; logged as ``rollout/<name>``."""
+        return {}
 
     def metadata(self) -> Dict[str, Any]:
         """Plain facts that an exported policy carries, such as ``obs_table`` and ``joint_names``."""
+        return {}
 
     def render(self) -> Any:
-        """An image (h, w, 3) uint8 of the first environments, or None without a render mode."""
+        """An image (h, w, 3) uint8 of the first environments, or None without a render mode.
+
+        A task may take ``width``, ``height``, ``robots`` (how many to draw) and ``lines`` (of text to write on it).
+        """
+        return None
+
+    def viewer(self) -> Any:
+        """A window on the first environment: ``is_running() sync(lines) close()``; None where there is none."""
+        return None
 
     def state_dict(self) -> Dict[str, Any]:
         """All that a later, identical continuation needs: tensors and builtins only.
 
         Empty where that cannot be had: a continuation begins with a reset.
         """
+        return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from ``state_dict()`` of an environment of the same kind and size."""
 
     def close(self) -> None:
         """Release threads, windows and memory."""
+
+
+MEMBERS = tuple(name for name in (*TensorEnv.__annotations__, *vars(TensorEnv)) if not name.startswith("_"))
+
+
+def missing_members(env: object) -> List[str]:
+    """Which members of a TensorEnv `env` lacks; none for a subclass, and an object of any class may have them all."""
+    return sorted(name for name in set(MEMBERS) if not hasattr(env, name))
+
+
+def plot_facts(env: TensorEnv) -> Dict[str, Any]:
+    """What ``meta.json`` keeps of a task for its plots, since a plot is drawn without the task."""
+    rule = env.stop_rule
+    return {"panels": [list(panel) for panel in env.display.panels],
+            "stop_rule": {} if rule is None else {
+                f"eval/{key}": [bound if math.isfinite(bound) else None for bound in bounds]
+                for key, bounds in rule.ranges.items()}}

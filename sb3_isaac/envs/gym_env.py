@@ -14,6 +14,7 @@ from gymnasium.vector.utils import batch_space
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.contract.tensor_env import Obs, Step, TensorEnv
 from sb3_isaac.tasks import make_task
+from sb3_isaac.tasks import task_options as task_options_of
 
 Array = Union[np.ndarray, Dict[str, np.ndarray]]
 """The group ``policy`` where it is the only one, else a dict of groups."""
@@ -42,8 +43,11 @@ class IsaacEnv(gymnasium.Env[Array, np.ndarray]):
         if "num_envs" in task_options:
             raise UserError(f"num_envs={task_options['num_envs']} was given to {env_id} as one robot: "
                             "use gymnasium.make_vec or IsaacVecEnv for several.")
-        task_options.setdefault("stagger", False)
-        self.env = make_task(env_id, 1, render_mode=render_mode, **task_options)
+        if "stagger" in task_options_of(env_id):
+            task_options.setdefault("stagger", False)
+        if render_mode is not None:
+            task_options["render_mode"] = render_mode
+        self.env = make_task(env_id, 1, **task_options)
         self.render_mode = render_mode
         self.observation_space = _visible_space(self.env)
         self.action_space = self.env.action_space
@@ -93,7 +97,9 @@ class IsaacVectorEnv(VectorEnv[Array, np.ndarray, np.ndarray]):
     metadata: Dict[str, Any] = {**RENDERING, **_AUTORESET}
 
     def __init__(self, env_id: str, num_envs: int = 1, render_mode: Optional[str] = None, **task_options: Any) -> None:
-        self.env = make_task(env_id, num_envs, render_mode=render_mode, **task_options)
+        if render_mode is not None:
+            task_options["render_mode"] = render_mode
+        self.env = make_task(env_id, num_envs, **task_options)
         self.num_envs, self.render_mode = num_envs, render_mode
         self.single_observation_space = _visible_space(self.env)
         self.single_action_space = self.env.action_space

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gymnasium
 
-from sb3_isaac.contract.ids import TASKS
+from sb3_isaac.contract.ids import TASKS, add_task
 
 ENTRY_POINT = "sb3_isaac.envs.gym_env:IsaacEnv"
 
@@ -18,6 +18,20 @@ def register_all() -> None:
         if env_id not in gymnasium.registry:
             gymnasium.register(env_id, entry_point=ENTRY_POINT,
                                vector_entry_point="sb3_isaac.envs.gym_env:IsaacVectorEnv", kwargs={"env_id": env_id})
+
+
+def register_task(env_id: str, place: str) -> None:
+    """Make a task of your own known by an id, to IsaacVecEnv, Gymnasium and every command.
+
+    Call it where your package is imported, and name the package to the command line: ``--gym-packages my_tasks``.
+
+    :param env_id: such as ``MyTask-v0``.
+    :param place: ``package.module:Class`` of a :class:`~sb3_isaac.contract.tensor_env.TensorEnv` that is made with
+        ``Class(num_envs, **options)``.
+    :raises UserError: for an id or place of another form, and for an id that is another task's.
+    """
+    add_task(env_id, place)
+    register_all()
 
 
 def is_ours(env_id: str) -> bool:

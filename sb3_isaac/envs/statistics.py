@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Dict, List, Optional
+from typing import Dict, List, Optional, Sequence, Tuple
 
 import torch
 
+from sb3_isaac.contract.episodes import same_names
 from sb3_isaac.contract.tensor_env import Step
-
-_MEANS = {"forward_speed": "rollout/forward_speed"}
-_COUNTS = {"fall": "rollout/falls", "bad_world": "rollout/bad_worlds"}
 
 
 class RolloutStatistics:
     """Means over every environment, step and finished episode since ``clear()``.
 
     ``add`` runs after each step and reads nothing back; ``read`` is the one place that waits for the device.
-    Episodes and steps of worlds that the simulator lost are in no mean.
+    Episodes and steps of worlds that diverged are in no mean.
+
+    :param logged: measures of ``Step.log`` that are read as ``rollout/<name>``: means of numbers, counts of booleans.
     """
 
-    def __init__(self, num_envs: int, device: torch.device) -> None:
+    def __init__(self, num_envs: int, device: torch.device, logged: Sequence[str] = ()) -> None:
         self.episode_return = torch.zeros(num_envs, device=device)
         """Sum of rewards (N,) of the episode that the last step belonged to."""
         self.episode_length = torch.zeros(num_envs, dtype=torch.long, device=device)
         """Steps (N,) of that episode."""
         self._over = torch.ones(num_envs, dtype=torch.bool, device=device)
         self._device, self._num_envs = device, num_envs
+        self._logged = tuple(logged)
         self._names: Optional[List[str]] = None
+        self._keys: List[Tuple[str, bool]] = []
+        self._log: Dict[str, torch.Tensor] = {}
         self._sums = torch.zeros(0, dtype=torch.float64, device=device)
         self.clear()
 
@@ -45,16 +48,24 @@ class RolloutStatistics:
         self.episode_return.mul_(running).add_(step.reward)
         self.episode_length.mul_(running).add_(1)
         torch.logical_or(step.terminated, step.truncated, out=self._over)
-        lost = step.log.get("bad_world")
-        finished = self._over if lost is None else self._over & ~lost
+        diverged = step.log.get("bad_world")
+        finished = self._over if diverged is None else self._over & ~diverged
         if self._names is None:
-            self._names = [name for name, value in step.log.items() if value.dim() == 1
-                           and (name.startswith("reward/") or name in _MEANS or name in _COUNTS)]
-            self._sums = torch.zeros(4 + len(self._names), dtype=torch.float64, device=self._device)
+            self._choose(step.log)
+        same_names(self._log, step.log)
         columns = [finished, step.truncated, self.episode_return * finished, self.episode_length * finished,
-                   *(step.log[name] for name in self._names)]
+                   *(step.log[name] for name in self._names or ())]
         self._sums += torch.stack([column.to(torch.float32) for column in columns]).sum(dim=1)
         self._steps += 1
+
+    def _choose(self, log: Dict[str, torch.Tensor]) -> None:
+        """Which names of the log are read, and under which keys."""
+        keys = {"bad_world": "rollout/bad_worlds", **{name: f"rollout/{name}" for name in self._logged}}
+        keys.update({name: name for name in log if name.startswith("reward/")})
+        self._names = [name for name, value in log.items() if name in keys and value.dim() == 1]
+        self._keys = [(keys[name], log[name].dtype is torch.bool) for name in self._names]
+        self._log = dict(log)
+        self._sums = torch.zeros(4 + len(self._names), dtype=torch.float64, device=self._device)
 
     def read(self) -> Dict[str, float]:
         """The means and counts under their log keys; episode means are absent while none has finished."""
@@ -63,9 +74,8 @@ class RolloutStatistics:
         episodes, timeouts, total_return, total_length, *sums = self._sums.tolist()
         of = dict(zip(self._names, sums))
         steps = max(1.0, self._steps * self._num_envs - of.get("bad_world", 0.0))
-        values = {name: total / steps for name, total in of.items() if name.startswith("reward/")}
-        values.update({key: of[name] / steps for name, key in _MEANS.items() if name in of})
-        values.update({key: of[name] for name, key in _COUNTS.items() if name in of})
+        values = {key: of[name] if counted else of[name] / steps
+                  for name, (key, counted) in zip(self._names, self._keys)}
         values["rollout/timeouts"] = timeouts
         if episodes:
             values["rollout/ep_rew_mean"] = total_return / episodes

@@ -44,9 +44,11 @@ class IsaacVecEnv(VecEnv):
         if isinstance(env, str):
             if sim != "auto":
                 task_options["sim"] = sim
+            if device != "auto":
+                task_options["device"] = device
             if seed is not None and is_client(env):
                 task_options.setdefault("seed", seed)  # clients draw while they are made, before the first reset
-            self.env = make_tensor_env(env, 4096 if num_envs is None else num_envs, device=device, **task_options)
+            self.env = make_tensor_env(env, 4096 if num_envs is None else num_envs, **task_options)
         else:
             same_size = num_envs in (None, getattr(env, "num_envs", None))
             asked = {"num_envs": not same_size, "sim": sim != "auto", "device": device != "auto"}
@@ -62,7 +64,7 @@ class IsaacVecEnv(VecEnv):
         """What the last step gave, as live tensors; callbacks read its ``log``."""
         self._actions = torch.zeros(0)
         self._start = time.time()
-        self.statistics = RolloutStatistics(self.num_envs, self.device)
+        self.statistics = RolloutStatistics(self.num_envs, self.device, self.env.logged)
         """Means over all environments, steps and finished episodes; both doors fill it."""
         if seed is not None:
             self.seed(whole_number("seed", seed, least=0))
@@ -114,7 +116,7 @@ class IsaacVecEnv(VecEnv):
             return infos
         final = {name: group[ids].cpu().numpy() for name, group in step.final_obs.items()}
         truncated = step.truncated[ids].tolist()
-        lost = step.log["bad_world"][ids].tolist() if "bad_world" in step.log else [False] * len(ids)
+        diverged = step.log["bad_world"][ids].tolist() if "bad_world" in step.log else [False] * len(ids)
         returns = self.statistics.episode_return[ids].tolist()
         lengths = self.statistics.episode_length[ids].tolist()
         now = round(time.time() - self._start, 6)
@@ -122,7 +124,7 @@ class IsaacVecEnv(VecEnv):
             last = {name: group[k] for name, group in final.items()}
             infos[i] = {"terminal_observation": last["policy"] if self._only_policy else last,
                         "TimeLimit.truncated": truncated[k]}
-            if lost[k]:
+            if diverged[k]:
                 infos[i]["bad_world"] = True
             else:
                 infos[i]["episode"] = {"r": returns[k], "l": lengths[k], "t": now}
@@ -137,8 +139,9 @@ class IsaacVecEnv(VecEnv):
 
     def change_options(self, **options: Any) -> None:
         """Other values of the task's ``SOFT_OPTIONS``; ``reset()`` then begins as if it had been made with them."""
-        self.env.change_options(**options)  # type: ignore[attr-defined]
-        self.statistics = RolloutStatistics(self.num_envs, self.device)  # a weight of 0 takes its term out of the log
+        self.env.change_options(**options)
+        # A weight of 0 takes its term out of the log.
+        self.statistics = RolloutStatistics(self.num_envs, self.device, self.env.logged)
 
     def close(self) -> None:
         """Release the simulation."""

@@ -85,8 +85,11 @@ class Simulator(Protocol):
     def camera(self, name: str, width: int, height: int) -> torch.Tensor:
         """Images (N, height, width, 3) uint8 of every robot's camera `name`; raises where there are none."""
 
-    def make_renderer(self, width: int, height: int) -> Any:
-        """Draws the scene offscreen: ``frame() -> (height, width, 3) uint8`` and ``close()``."""
+    def make_renderer(self, width: int, height: int, num_robots: int = 1) -> Any:
+        """Draws the scene offscreen: ``frame(lines) -> (height, width, 3) uint8`` and ``close()``."""
+
+    def make_viewer(self) -> Any:
+        """A window on the first robot (``is_running() sync(lines) close()``), or None where there is none."""
 
     def state_dict(self) -> Dict[str, Any]:
         """All that an identical continuation needs."""

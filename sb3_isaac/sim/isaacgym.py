@@ -264,9 +264,12 @@ class IsaacGymSimulator:
         """See :meth:`Simulator.camera`."""
         raise NotImplementedError("cameras as observations are not available on sim='isaacgym'.")
 
-    def make_renderer(self, width: int, height: int) -> Any:
+    def make_renderer(self, width: int, height: int, num_robots: int = 1) -> Any:
         """See :meth:`Simulator.make_renderer`."""
         raise UserError("there are no pictures of sim='isaacgym': make the environment with sim='mujoco' to see it.")
+
+    def make_viewer(self) -> Any:
+        """See :meth:`Simulator.make_viewer`."""
 
     def state_dict(self) -> Dict[str, Any]:
         """See :meth:`Simulator.state_dict`."""

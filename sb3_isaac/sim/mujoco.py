@@ -209,11 +209,17 @@ class MujocoSimulator:
         raise NotImplementedError("cameras as observations are not available on sim='mujoco' yet; "
                                   "render() and 'sb3-isaac play' draw pictures of the scene.")
 
-    def make_renderer(self, width: int, height: int) -> Any:
+    def make_renderer(self, width: int, height: int, num_robots: int = 1) -> Any:
         """See :meth:`Simulator.make_renderer`. It is imported here because GL is needed by those who look only."""
         from sb3_isaac.engine.renderer import SceneRenderer
 
-        return SceneRenderer(self, width=width, height=height)
+        return SceneRenderer(self, width=width, height=height, num_robots=num_robots)
+
+    def make_viewer(self) -> Any:
+        """See :meth:`Simulator.make_viewer`."""
+        from sb3_isaac.engine.viewer import WorldViewer
+
+        return WorldViewer(self.engine)
 
     def state_dict(self) -> Dict[str, Any]:
         """See :meth:`Simulator.state_dict`."""

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from typing import Any, Tuple
+from typing import Any, Tuple, Type
 
-from sb3_isaac.contract.errors import unknown, whole_number
+from sb3_isaac.contract.errors import UserError, unknown, whole_number
 from sb3_isaac.contract.ids import TASKS
-from sb3_isaac.contract.tensor_env import TensorEnv
+from sb3_isaac.contract.tensor_env import TensorEnv, missing_members
 
 
-def task_class(env_id: str) -> Any:
+def task_class(env_id: str) -> Type[TensorEnv]:
     """The class of a task; raises UserError with the nearest ids for an unknown one."""
     if env_id not in TASKS:
         raise unknown("environment id", env_id, TASKS)
     module, name = TASKS[env_id].split(":")
-    return getattr(importlib.import_module(module), name)
+    try:
+        found: Type[TensorEnv] = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise UserError(f"{env_id} is registered as {TASKS[env_id]}, which cannot be imported ({error}): correct "
+                        "register_task.") from error
+    return found
 
 
 def task_options(env_id: str) -> Tuple[str, ...]:
@@ -26,7 +31,7 @@ def task_options(env_id: str) -> Tuple[str, ...]:
 
 def soft_options(env_id: str) -> Tuple[str, ...]:
     """Names of the options that ``change_options`` of a task changes without building it anew."""
-    return tuple(getattr(task_class(env_id), "SOFT_OPTIONS", ()))
+    return tuple(task_class(env_id).SOFT_OPTIONS)
 
 
 def make_task(env_id: str, num_envs: int = 1, **options: Any) -> TensorEnv:
@@ -36,5 +41,8 @@ def make_task(env_id: str, num_envs: int = 1, **options: Any) -> TensorEnv:
     for name in options:
         if name not in valid:
             raise unknown("task option", name, valid, where=env_id)
-    env: TensorEnv = task_class(env_id)(num_envs, **options)
+    env = task_class(env_id)(num_envs, **options)  # type: ignore[call-arg]
+    if missing_members(env):
+        raise UserError(f"{env_id} is a {type(env).__name__} without {', '.join(missing_members(env))}: make it a "
+                        "subclass of sb3_isaac.TensorEnv, and set what that leaves open.")
     return env

@@ -14,14 +14,19 @@ with both centres of mass at l / 2, both moments of inertia about them m l² / 1
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import Any, Dict, Mapping, Optional, Tuple
 
 import numpy as np
 import torch
 from gymnasium import spaces
 
-from sb3_isaac.contract.errors import UserError, unknown
-from sb3_isaac.contract.tensor_env import Obs, Step
+from sb3_isaac.contract.device import usable_device
+from sb3_isaac.contract.episodes import Episodes
+from sb3_isaac.contract.tensor_env import Display, Panel, Shown, StopRule
+from sb3_isaac.tasks.parts.episode import EpisodicTask
+from sb3_isaac.tasks.parts.terms import Term
 
 MASS_KG = 1.0
 LENGTH_M = 0.5
@@ -59,7 +64,27 @@ def advance(angle: torch.Tensor, velocity: torch.Tensor, torque: torch.Tensor,
     return angle + dt / 6 * (v1 + 2 * v2 + 2 * v3 + v4), velocity + dt / 6 * (a1 + 2 * a2 + 2 * a3 + a4)
 
 
-class DoublePendulum:
+@dataclass(frozen=True)
+class Features:
+    """The pendulums at one moment.
+
+    ======== ======= =======================================================
+    field    shape   what
+    ======== ======= =======================================================
+    angle    (N, 2)  rad, shoulder from upright, elbow from the first rod
+    velocity (N, 2)  rad/s
+    action   (N, 2)  in [−1, 1], as applied
+    height   (N,)    the tip's height as a part of its greatest
+    ======== ======= =======================================================
+    """
+
+    angle: torch.Tensor
+    velocity: torch.Tensor
+    action: torch.Tensor
+    height: torch.Tensor
+
+
+class DoublePendulum(EpisodicTask):
     """``IsaacDoublePendulum-v0``: a :class:`~sb3_isaac.contract.tensor_env.TensorEnv`.
 
     Observation group ``policy`` (6): ``joint_sin`` (2), ``joint_cos`` (2), ``joint_vel`` (2) rad/s, each shoulder then
@@ -69,76 +94,78 @@ class DoublePendulum:
     :param num_envs: N pendulums.
     :param device: where the tensors live; ``auto`` is the CPU.
     :param seed: of the first reset; None draws one.
+    :param reward, observation, termination: changes of the tables, see
+        :class:`~sb3_isaac.tasks.parts.episode.EpisodicTask`.
     :param episode_length_s: seconds until an episode runs out of time.
     :param stagger: give each pendulum's first episode a random length, so that time-outs do not come all at once.
     :param render_mode: ``rgb_array`` or None.
     """
 
-    physics_s = 0.0
+    OBSERVATION = {"policy": {
+        "joint_sin": lambda f: f.angle.sin(),
+        "joint_cos": lambda f: f.angle.cos(),
+        "joint_vel": lambda f: f.velocity,
+    }}
+    TERMINATION = {"fallen": lambda f: f.height < FALLEN}
+    REWARD = {
+        "height": Term(1.0, lambda f: f.height),
+        "effort": Term(-0.05, lambda f: f.action.square().sum(dim=1)),
+    }
+    SOFT_OPTIONS = ("reward",)
+
+    control_dt = CONTROL_DT
+    logged = ("tip_height_m", "falls")
+    stop_rule = StopRule({"reward_mean": (450.0, math.inf), "falls_fraction": (0.0, 0.02)}, goal="it balances")
+    display = Display(
+        progress=(Shown("tip", "rollout/tip_height_m", "{:.2f} m"), Shown("falls", "rollout/falls", "{:.0f}")),
+        evaluation=(Shown("falls", "falls_fraction", "{:.1%}"), Shown("tip", "tip_height_mean_m", "{:.2f} m")),
+        panels=(Panel("eval/tip_height_mean_m", "height of the tip\n(evaluation, m)"),),
+        overlay=(Shown("tip", "tip_height_m", "{:.2f} m"),))
+    _STATE = ("angle", "velocity", "action")
 
     def __init__(self, num_envs: int = 1, *, device: str = "auto", seed: Optional[int] = None,
-                 episode_length_s: float = 10.0, stagger: bool = True, render_mode: Optional[str] = None) -> None:
-        if render_mode not in (None, "rgb_array"):
-            raise unknown("render_mode", render_mode, ("rgb_array", "None"))
-        self.max_steps = round(episode_length_s / CONTROL_DT)
-        if self.max_steps < 1:
-            raise UserError(f"episode_length_s is {episode_length_s}: give at least one control step, {CONTROL_DT} s.")
-        self.num_envs, self.device, self.stagger, self.render_mode = num_envs, _device(device), stagger, render_mode
-        self.obs_table = {"joint_sin": 2, "joint_cos": 2, "joint_vel": 2}
-        width = sum(self.obs_table.values())
-        self.observation_space = spaces.Dict({"policy": spaces.Box(-np.inf, np.inf, (width,), np.float32)})
+                 reward: Optional[Mapping[str, Any]] = None, observation: Optional[Mapping[str, Any]] = None,
+                 termination: Optional[Mapping[str, Any]] = None, episode_length_s: float = 10.0,
+                 stagger: bool = True, render_mode: Optional[str] = None) -> None:
+        self.setup(num_envs, usable_device(device), seed=seed, episode_length_s=episode_length_s, stagger=stagger,
+                   render_mode=render_mode)
         self.action_space = spaces.Box(-1.0, 1.0, (2,), np.float32)
-        kw: Dict[str, Any] = {"device": self.device}
-        self.angle, self.velocity = torch.zeros(num_envs, 2, **kw), torch.zeros(num_envs, 2, **kw)
+        self.angle, self.velocity = self.zeros(2), self.zeros(2)
         """Joint angles (N, 2) rad and velocities (N, 2) rad/s; writing them moves the pendulums."""
-        self.steps = torch.zeros(num_envs, dtype=torch.long, **kw)
-        """Control steps since the episode began (a staggered first episode begins in its midst)."""
-        self._obs, self._final_obs = torch.zeros(num_envs, width, **kw), torch.zeros(num_envs, width, **kw)
-        self._torque_limit = torch.tensor(TORQUE_NM, **kw)
-        self._generator = torch.Generator(device=self.device)
-        if seed is None:
-            self._generator.seed()
-        else:
-            self._generator.manual_seed(seed)
+        self.action, self._noise = self.zeros(2), self.zeros(4)
+        self._torque_limit = torch.tensor(TORQUE_NM, device=self.device)
+        self._never = torch.zeros(num_envs, dtype=torch.bool, device=self.device)
+        self.set_tables(reward=reward, observation=observation, termination=termination)
 
-    def reset(self, seed: Optional[int] = None) -> Obs:
-        """See :meth:`TensorEnv.reset`."""
-        if seed is not None:
-            self._generator.manual_seed(seed)
-        self._begin(torch.ones(self.num_envs, dtype=torch.bool, device=self.device))
-        if self.stagger:
-            self.steps.random_(0, self.max_steps, generator=self._generator)
-        return self._observe(self._obs)
+    def features(self) -> Features:
+        """See :meth:`EpisodicTask.features`."""
+        height = (self.angle[:, 0].cos() + self.angle.sum(dim=1).cos()) / 2
+        return Features(self.angle, self.velocity, self.action, height)
 
-    def step(self, actions: torch.Tensor) -> Step:
-        """See :meth:`TensorEnv.step`."""
-        action = actions.clamp(-1.0, 1.0)
+    def act(self, actions: torch.Tensor) -> torch.Tensor:
+        """See :meth:`EpisodicTask.act`."""
+        torch.clamp(actions, -1.0, 1.0, out=self.action)
         angle, velocity = self.angle, self.velocity
         for _ in range(SUBSTEPS):
-            angle, velocity = advance(angle, velocity, action * self._torque_limit, CONTROL_DT / SUBSTEPS)
+            angle, velocity = advance(angle, velocity, self.action * self._torque_limit, CONTROL_DT / SUBSTEPS)
         self.angle.copy_(angle)
         self.velocity.copy_(velocity)
-        self.steps += 1
-        height = (angle[:, 0].cos() + angle.sum(dim=1).cos()) / 2
-        terms = {"reward/height": height, "reward/effort": -0.05 * action.square().sum(dim=1)}
-        terminated = height < FALLEN
-        truncated = (self.steps >= self.max_steps) & ~terminated
-        log = {**terms, "fall": terminated, "tip_height_m": 2 * LENGTH_M * height}
-        final_obs = self._observe(self._final_obs)
-        self._begin(terminated | truncated)
-        reward = terms["reward/height"] + terms["reward/effort"]
-        return Step(self._observe(self._obs), reward, terminated, truncated, final_obs, log)
+        return self._never
 
-    def _observe(self, out: torch.Tensor) -> Obs:
-        torch.cat((self.angle.sin(), self.angle.cos(), self.velocity), dim=1, out=out)
-        return {"policy": out}
+    def measures(self, features: Features, terminated: torch.Tensor) -> Dict[str, torch.Tensor]:
+        """See :meth:`EpisodicTask.measures`."""
+        return {"falls": terminated, "tip_height_m": 2 * LENGTH_M * features.height}
 
-    def _begin(self, mask: torch.Tensor) -> None:
-        """Start a new episode for the pendulums of `mask`. All draw, so that no draw depends on who fell."""
-        start = 0.2 * torch.rand(self.num_envs, 4, generator=self._generator, device=self.device) - 0.1
+    def place(self, mask: torch.Tensor) -> None:
+        """See :meth:`EpisodicTask.place`. All draw, so that no draw depends on who fell."""
+        start = self.uniform(self._noise).mul_(0.1)
         torch.where(mask[:, None], start[:, :2], self.angle, out=self.angle)
         torch.where(mask[:, None], start[:, 2:], self.velocity, out=self.velocity)
-        self.steps *= ~mask
+
+    def report(self, episodes: Episodes) -> Dict[str, float]:
+        """See :meth:`TensorEnv.report`: the share that fell and the tip's mean height, m."""
+        return {"falls_fraction": float(episodes.terminated[episodes.good].float().mean()),
+                "tip_height_mean_m": float(episodes.mean("tip_height_m").mean())}
 
     def metadata(self) -> Dict[str, Any]:
         """See :meth:`TensorEnv.metadata`."""
@@ -161,27 +188,3 @@ class DoublePendulum:
             along = np.clip((pixels - start) @ rod / (rod @ rod), 0.0, 1.0)
             image[np.linalg.norm(pixels - start - along[..., None] * rod, axis=-1) < 0.03] = colour
         return image
-
-    def state_dict(self) -> Dict[str, Any]:
-        """See :meth:`TensorEnv.state_dict`."""
-        return {**{name: getattr(self, name).clone() for name in self._STATE},
-                "generator": self._generator.get_state()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """See :meth:`TensorEnv.load_state_dict`."""
-        for name in self._STATE:
-            getattr(self, name).copy_(state[name])
-        self._generator.set_state(state["generator"])
-
-    _STATE = ("angle", "velocity", "steps", "_obs")
-
-    def close(self) -> None:
-        """See :meth:`TensorEnv.close`; there is nothing to release."""
-
-
-def _device(name: str) -> torch.device:
-    try:
-        return torch.zeros(1, device="cpu" if name == "auto" else name).device
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"device {name!r} is not available here: give 'auto', 'cpu', or a device that this PyTorch "
-                        "has, such as 'cuda:0'.") from error

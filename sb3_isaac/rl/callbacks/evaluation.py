@@ -10,7 +10,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from sb3_isaac.envs.vec_env import IsaacVecEnv
 from sb3_isaac.rl.callbacks.iteration import iteration_of
 from sb3_isaac.rl.policy.formats import ExportedPolicy, policy_content
-from sb3_isaac.rl.training.evaluate import evaluate, walks
+from sb3_isaac.rl.training.evaluate import evaluate
 
 
 class Evaluation(BaseCallback):
@@ -22,7 +22,7 @@ class Evaluation(BaseCallback):
 
     :param make_env: makes the small evaluation IsaacVecEnv; it is called once, at the first evaluation.
     :param every: iterations between evaluations; there is one at the end as well. 0 is none at all.
-    :param stop: end training as soon as ``walks(report)``: reward > 300, forward speed 0.95–1.05 m/s, falls ≤ 1%.
+    :param stop: end training as soon as the task's ``stop_rule`` is met; a task without one trains to the end.
     """
 
     def __init__(self, make_env: Callable[[], IsaacVecEnv], every: int = 10, stop: bool = False,
@@ -41,7 +41,9 @@ class Evaluation(BaseCallback):
     def _on_rollout_start(self) -> None:
         iteration = iteration_of(self.model)
         if self.every and self.model.num_timesteps > self._first_steps and iteration % self.every == 0:
-            self.stopped = walks(self.evaluate()) and self.stop
+            report = self.evaluate()
+            rule = None if self._env is None else self._env.env.stop_rule
+            self.stopped = self.stop and rule is not None and rule.met(report)
 
     def _on_step(self) -> bool:
         return not self.stopped
@@ -55,7 +57,9 @@ class Evaluation(BaseCallback):
                 self._env = self._make_env()
             content = policy_content(self.model, self.model.get_vec_normalize_env(),  # type: ignore[arg-type]
                                      self._env.env.metadata())
-            self.report = {**evaluate(self._env.env, ExportedPolicy(content), seed=self.seed), "steps": steps}
+            policy = ExportedPolicy(content)
+            report = evaluate(self._env.env, lambda obs: policy(obs["policy"]), seed=self.seed)
+            self.report = {**report, "steps": steps}
             for key, value in self.report.items():
                 if isinstance(value, (int, float)) and key != "seed":
                     self.logger.record(f"eval/{key}", value)

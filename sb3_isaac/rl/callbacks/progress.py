@@ -8,8 +8,12 @@ from typing import Any, Dict, Optional
 
 from stable_baselines3.common.callbacks import BaseCallback
 
+from sb3_isaac.contract.tensor_env import Display, Shown
+from sb3_isaac.envs.vec_env import unwrap
 from sb3_isaac.rl.callbacks.evaluation import Evaluation
 from sb3_isaac.rl.callbacks.training_log import TrainingLog
+
+_EVERY_TASK = (Shown("reward", "rollout/ep_rew_mean", "{:.1f}"), Shown("length", "rollout/ep_len_mean", "{:.0f}"))
 
 
 def clock(seconds: float) -> str:
@@ -37,6 +41,7 @@ class Progress(BaseCallback):
         self._iteration = 0
 
     def _on_training_start(self) -> None:
+        self._display: Display = unwrap(self.training_env).env.display
         self._start, self._first = time.perf_counter(), self.model.num_timesteps
         if self.use_bar:
             from tqdm import tqdm
@@ -52,14 +57,13 @@ class Progress(BaseCallback):
         report = self.evaluation.report if self.evaluation else None
         if report is not None and report is not self._shown:
             self._shown = report
-            self._say(evaluation_line(report))
+            self._say(evaluation_line(report, self._display))
 
     def _on_rollout_end(self) -> None:
         self._iteration += 1
         values = self.log.values
-        parts = [f"{name} {values[key]:{form}}" for name, key, form in (
-            ("reward", "rollout/ep_rew_mean", ".1f"), ("length", "rollout/ep_len_mean", ".0f"),
-            ("speed", "rollout/forward_speed", ".2f"), ("falls", "rollout/falls", ".0f")) if key in values]
+        shown = (*_EVERY_TASK, *self._display.progress)
+        parts = [f"{label} {form.format(values[key])}" for label, key, form in shown if key in values]
         if self._bar is not None:
             self._bar.set_postfix_str(", ".join(parts), refresh=False)
         elif self._iteration % self.every == 0:
@@ -81,11 +85,7 @@ class Progress(BaseCallback):
             print(text, flush=True, file=sys.stdout)
 
 
-def evaluation_line(report: Dict[str, Any]) -> str:
+def evaluation_line(report: Dict[str, Any], display: Display) -> str:
     """An evaluation in one line."""
-    line = (f"  evaluation, {report['episodes']} episodes: reward {report['reward_mean']:.1f}, "
-            f"falls {100 * report['falls_fraction']:.1f}%")
-    if "forward_speed_mean" in report:
-        line += (f", speed {report['forward_speed_mean']:.3f} m/s, clearance {report['foot_clearance_m']:.3f} m, "
-                 f"duty {report['duty_factor']:.2f}, knees {100 * report['knee_contact_fraction']:.1f}%")
-    return line
+    parts = [f"{label} {form.format(report[key])}" for label, key, form in display.evaluation if key in report]
+    return ", ".join([f"  evaluation, {report['episodes']} episodes: reward {report['reward_mean']:.1f}", *parts])

@@ -29,10 +29,10 @@ class TrainingLog(BaseCallback):
 
     ``rollout/ep_rew_mean`` and ``rollout/ep_len_mean`` become means over all episodes that finished in the iteration
     (SB3 keeps the last 100, which at 4096 environments are those with the highest index);
-    ``rollout/{forward_speed,falls,timeouts,bad_worlds}``; ``reward/<term>``;
-    ``time/{physics,task,inference,update,aside}_s``, aside being evaluation and saving.
-    Falls, time-outs and bad worlds are counts. As in SB3, a row's ``train/*`` and ``time/update_s`` are those of the
-    update before its rollout.
+    ``rollout/{timeouts,bad_worlds}``, ``rollout/<name>`` for what the task has ``logged`` and for warnings of its
+    simulator; ``reward/<term>``; ``time/{physics,task,inference,update,aside}_s``, aside being evaluation and saving.
+    Time-outs, bad worlds, warnings and booleans of the task are counts. As in SB3, a row's ``train/*`` and
+    ``time/update_s`` are those of the update before its rollout.
 
     :param asides: callbacks with a ``spent_s``, whose time is neither inference nor update.
     """
@@ -67,6 +67,7 @@ class TrainingLog(BaseCallback):
 
     def _on_rollout_end(self) -> None:
         self.values = self._env.statistics.read()
+        self.values.update({f"rollout/{name}": float(count) for name, count in self._env.env.warnings().items()})
         for key, value in self.values.items():
             self.logger.record(key, value)
         share_episodes(self.model, self.values)

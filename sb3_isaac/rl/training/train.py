@@ -17,6 +17,7 @@ from sb3_isaac.clients import is_client
 from sb3_isaac.config import TrainConfig
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.contract.files import write_text
+from sb3_isaac.contract.tensor_env import TensorEnv, plot_facts
 from sb3_isaac.envs.vec_env import IsaacVecEnv
 from sb3_isaac.rl.callbacks.evaluation import Evaluation
 from sb3_isaac.rl.callbacks.iteration import iteration_of
@@ -66,14 +67,16 @@ def train(config: TrainConfig, run: Path, settings: Settings, resume_from: Optio
     metrics = MetricsCsv(run / "metrics.csv", from_step=done)
     tensorboard = TensorBoardOutputFormat(settings.tensorboard_log or str(run / "tb"))
     model.set_logger(Logger(str(run), [metrics, tensorboard]))
-    callbacks, log, evaluation = _callbacks(config, run, settings)
+    callbacks, log, evaluation = _callbacks(config, run, settings, env.env)
     model.learn(config.n_timesteps - done, callback=CallbackList(callbacks), log_interval=1,
                 reset_num_timesteps=resume_from is None)
     _log_the_end(model)
     write_text(run / "timing.txt", log.timing_table() + "\n")
     print(log.timing_table())
     if evaluation.stopped and evaluation.report is not None:
-        print(f"it walks: stopped at {evaluation.report['steps']} steps (--no-early-stop goes on).")
+        rule = env.env.stop_rule
+        print(f"{rule.goal if rule else 'stopped'}: stopped at {evaluation.report['steps']} steps "
+              "(--no-early-stop goes on).")
     env.close()
     return model
 
@@ -84,15 +87,16 @@ def _log_the_end(model: Any) -> None:
     model.logger.close()
 
 
-def _callbacks(config: TrainConfig, run: Path,
-               settings: Settings) -> Tuple[List[BaseCallback], TrainingLog, Evaluation]:
+def _callbacks(config: TrainConfig, run: Path, settings: Settings,
+               task: TensorEnv) -> Tuple[List[BaseCallback], TrainingLog, Evaluation]:
     """In order: the learning rate reads the last update, the log is filled, the state evaluated, shown and saved."""
     options = eval_options(config.env, dict(config.env_kwargs), None)
     # A client has no stop rule, and Isaac Gym no room for a second simulation in a process.
     evaluation = Evaluation(lambda: IsaacVecEnv(config.env, num_envs=settings.eval_episodes, **options),
                             every=0 if is_client(config.env) else settings.eval_every, stop=settings.early_stop)
     checkpoints = RunCheckpoints(run, config, settings.save_every, settings.latest_every,
-                                 about={"settings": asdict(settings)}, stops=lambda: evaluation.stopped)
+                                 about={"settings": asdict(settings), **plot_facts(task)},
+                                 stops=lambda: evaluation.stopped)
     log = TrainingLog(asides=(evaluation, checkpoints))
     per_rollout = config.n_envs * int(build.setting(config, "n_steps"))
     total = math.ceil(config.n_timesteps / per_rollout) * per_rollout

@@ -1,4 +1,4 @@
-"""Reward terms: pure functions of tensors that return (N,). Signs and sizes live in the weights of the task."""
+"""What gaits are rewarded by: pure functions of tensors that return (N,). Signs and sizes are in a task's weights."""
 
 from __future__ import annotations
 

@@ -1,0 +1,16 @@
+"""Where tensors live, by the name that a user gives."""
+
+from __future__ import annotations
+
+import torch
+
+from sb3_isaac.contract.errors import UserError
+
+
+def usable_device(name: str) -> torch.device:
+    """The device `name`, ``auto`` being the CPU; raises UserError where this torch has none of that name."""
+    try:
+        return torch.zeros(1, device="cpu" if name == "auto" else name).device
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"device {name!r} is not available here: give 'auto', 'cpu', or a device that this PyTorch "
+                        "has, such as 'cuda:0'.") from error

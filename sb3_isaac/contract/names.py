@@ -1,0 +1,38 @@
+"""Python objects that a configuration names, such as ``my_tasks.jump``: only from packages that were allowed.
+
+Importing is executing, so no file may say what is imported. The command line's ``--gym-packages`` does.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any, Iterable, Set
+
+from sb3_isaac.contract.errors import UserError
+
+_ALLOWED: Set[str] = {"sb3_isaac"}
+
+
+def allow_packages(packages: Iterable[str]) -> None:
+    """Let configurations name what is in these top-level packages, from now on in this process."""
+    _ALLOWED.update(name.split(".")[0] for name in packages)
+
+
+def find_object(name: object, what: str) -> Any:
+    """The object at the dotted `name`.
+
+    :param what: what it is for, as error messages say it, such as "reward term 'jump'".
+    :raises UserError: for a name outside of the allowed packages, or that is not there.
+    """
+    if not isinstance(name, str) or "." not in name or not all(part.isidentifier() for part in name.split(".")):
+        raise UserError(f"{what} is {name!r}: give a function, or its name such as my_tasks.jump.")
+    package = name.split(".")[0]
+    if package not in _ALLOWED:
+        raise UserError(f"{what} is {name}, and importing {package} would run its code: allow it with "
+                        f"--gym-packages {package}.")
+    module, _, attribute = name.rpartition(".")
+    try:
+        return getattr(sys.modules.get(module) or importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise UserError(f"{what} is {name}, which cannot be found ({error}): correct the name.") from error

@@ -1,0 +1,242 @@
+"""The episode loop of every task: act, simulate, terminate, reward, observe, restart, observe again."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Mapping, Optional, Tuple
+
+import numpy as np
+import torch
+from gymnasium import spaces
+
+from sb3_isaac.contract.errors import UserError, number_above_zero, truth, unknown, whole_number
+from sb3_isaac.contract.tensor_env import Obs, Step, TensorEnv
+from sb3_isaac.tasks.parts.command import Axis, Commands
+from sb3_isaac.tasks.parts.terms import Function, Term, checked, reward_terms, total_reward, with_functions
+
+
+class EpisodicTask(TensorEnv):
+    """A task made of tables over pure functions of its features.
+
+    A subclass gives the tables and writes the methods that say what is peculiar to it: ``features act measures
+    draw_starts place`` and, where it remembers something from step to step, ``remember`` and ``_STATE``.
+
+    ============ ========================================= =============================================
+    table        entries                                   user's option
+    ============ ========================================= =============================================
+    REWARD       term -> Term(weight, function)            reward={"energy": -1e-3, "jump": (0.3, fn)}
+    OBSERVATION  group -> {name: function}                 observation={"policy": {"height": fn}}
+    TERMINATION  name -> function, (N,) bool               termination={"flipped": fn, "tilt": None}
+    COMMAND      axis -> Axis(low, high)                   command={"forward_m_s": [0, 1]}
+    ============ ========================================= =============================================
+
+    Functions may be given by name, such as ``my_tasks.jump``, where ``--gym-packages my_tasks`` allowed it.
+    """
+
+    REWARD: Mapping[str, Term] = {}
+    OBSERVATION: Mapping[str, Mapping[str, Function]] = {}
+    TERMINATION: Mapping[str, Function] = {}
+    COMMAND: Mapping[str, Axis] = {}
+    LEAST_REWARD: Optional[float] = None
+    """A step's reward is not below this."""
+    SOFT_OPTIONS: Tuple[str, ...] = ("reward", "command")
+    _STATE: Tuple[str, ...] = ()
+    """Tensors of the subclass that a continuation needs."""
+
+    # ---- what a subclass writes
+
+    def features(self) -> Any:
+        """The features of this moment, new at each call."""
+        raise NotImplementedError
+
+    def act(self, actions: torch.Tensor) -> torch.Tensor:
+        """Apply actions (N, A) and simulate one control step; which worlds diverged, (N,) bool."""
+        raise NotImplementedError
+
+    def measures(self, features: Any, terminated: torch.Tensor) -> Dict[str, torch.Tensor]:
+        """What reports, logs and displays are made of, {name: (N, ...)}, besides the rewards."""
+        raise NotImplementedError
+
+    def place(self, mask: torch.Tensor) -> None:
+        """Put the environments of `mask` (N,) bool into a start state."""
+        raise NotImplementedError
+
+    def remember(self, features: Any) -> None:
+        """Keep of this step what the features of the next need."""
+
+    def forget(self, mask: torch.Tensor) -> None:
+        """Forget it in the environments of `mask`, which have just been placed."""
+
+    def check_rewards(self) -> None:
+        """Raise a UserError where a term of ``self.rewards`` cannot serve here."""
+
+    # ---- construction
+
+    def setup(self, num_envs: int, device: torch.device, *, seed: Optional[int], episode_length_s: float,
+              stagger: bool, render_mode: Optional[str]) -> None:
+        """What every task's constructor does first; ``control_dt`` is set before."""
+        if render_mode not in (None, "rgb_array"):
+            raise unknown("render_mode", render_mode, ("rgb_array", "None"))
+        self.num_envs, self.device, self.render_mode = num_envs, device, render_mode
+        self.max_steps = round(number_above_zero("episode_length_s", episode_length_s) / self.control_dt)
+        if self.max_steps < 1:
+            raise UserError(f"episode_length_s is {episode_length_s}: give at least one control step, "
+                            f"{self.control_dt} s.")
+        self.stagger = truth("stagger", stagger)
+        self.steps = torch.zeros(num_envs, dtype=torch.long, device=device)
+        """Control steps (N,) since the episode began (a staggered first episode begins in its midst)."""
+        self._started = False
+        self._generator = torch.Generator(device=device)
+        if seed is None:
+            self._generator.seed()
+        else:
+            self._generator.manual_seed(whole_number("seed", seed, least=0))
+
+    def set_tables(self, *, reward: Optional[Mapping[str, Any]] = None, command: Optional[Mapping[str, Any]] = None,
+                   observation: Optional[Mapping[str, Any]] = None, termination: Optional[Mapping[str, Any]] = None,
+                   groups: Tuple[str, ...] = ("policy",)) -> None:
+        """The tables with the user's changes, and the spaces that follow; features must be there already."""
+        self._commands = Commands(self.COMMAND, command)
+        self.command = self.zeros(len(self._commands.axes))
+        """What each environment is told, (N, C). Another task may write it, with a ``resample_s`` that leaves it."""
+        given = observation or {}
+        for group in given:
+            if group not in groups:
+                raise unknown("observation group", group, groups)
+        self._observed = {group: with_functions(self.OBSERVATION[group], given.get(group), "observation")
+                          for group in groups}
+        self._terminations = with_functions(self.TERMINATION, termination, "termination")
+        self.change_options(reward=reward, **({} if command is None else {"command": command}))
+        features = self.features()
+        for name, ends in self._terminations.items():
+            checked(ends, features, self.num_envs, f"termination {name!r}")
+        widths = {group: {name: self._width(of, features, name) for name, of in table.items()}
+                  for group, table in self._observed.items()}
+        self.obs_table: Dict[str, int] = widths["policy"]
+        """Name -> width of what the group ``policy`` is joined from, in order."""
+        self.observation_space = spaces.Dict({group: spaces.Box(-np.inf, np.inf, (sum(table.values()),), np.float32)
+                                              for group, table in widths.items()})
+        self._obs, self._final_obs = ({group: torch.zeros(self.num_envs, sum(table.values()), device=self.device)
+                                       for group, table in widths.items()} for _ in range(2))
+
+    def _width(self, of: Function, features: Any, name: str) -> int:
+        value = checked(of, features, self.num_envs, f"observation {name!r}", most_dims=2)
+        return 1 if value.dim() == 1 else value.shape[1]
+
+    def zeros(self, *shape: int) -> torch.Tensor:
+        """Zeros (N, *shape), stored component by component as a simulator's state is."""
+        return torch.zeros(*shape, self.num_envs, device=self.device).movedim(-1, 0)
+
+    def uniform(self, out: torch.Tensor) -> torch.Tensor:
+        """`out`, filled with numbers uniform in [−1, 1)."""
+        torch.rand(out.shape, generator=self._generator, device=self.device, out=out)
+        return out.mul_(2.0).sub_(1.0)
+
+    def change_options(self, **options: Any) -> None:
+        """See :meth:`TensorEnv.change_options`. Command axes stay those it was made with."""
+        for name in options:
+            if name not in self.SOFT_OPTIONS:
+                raise unknown("option", name, self.SOFT_OPTIONS, where="change_options")
+        command = options.get("command")
+        self.rewards = reward_terms(self.REWARD, options.get("reward"))
+        self.check_rewards()
+        commands = Commands({**self.COMMAND, **self._commands.axes, **self.COMMAND}, command)
+        if len(commands.axes) != self.command.shape[1]:
+            raise UserError("a command axis cannot be added to a task that is made already: give it at the start.")
+        self._commands = commands
+        self._resample_steps = max(1, round(self._commands.resample_s / self.control_dt))
+        features = self.features()
+        for name, term in self.rewards.items():
+            checked(term.value, features, self.num_envs, f"reward term {name!r}")
+
+    def options(self) -> Dict[str, Dict[str, Any]]:
+        """See :meth:`TensorEnv.options`."""
+        in_effect = {"reward": {name: term.weight for name, term in self.rewards.items()},
+                     "command": self._commands.options()}
+        return {name: in_effect[name] for name in self.SOFT_OPTIONS}
+
+    # ---- the loop
+
+    def reset(self, seed: Optional[int] = None) -> Obs:
+        """See :meth:`TensorEnv.reset`."""
+        if seed is not None:
+            self._generator.manual_seed(seed)
+        self._started = False
+        return self.restart(torch.ones(self.num_envs, dtype=torch.bool, device=self.device))
+
+    def step(self, actions: torch.Tensor) -> Step:
+        """See :meth:`TensorEnv.step`."""
+        shape = (self.num_envs, *(self.action_space.shape or ()))
+        if actions.shape != shape:
+            raise UserError(f"actions have shape {tuple(actions.shape)}: give {shape}.")
+        diverged = self.act(actions)
+        self.steps += 1
+        features = self.features()
+        terminated = diverged.clone()
+        for ends in self._terminations.values():
+            terminated |= ends(features)
+        truncated = (self.steps >= self.max_steps) & ~terminated
+        terms, reward = total_reward(features, self.rewards, diverged, self.LEAST_REWARD)
+        measures = {name: value.masked_fill(_like(diverged, value), 0)
+                    for name, value in self.measures(features, terminated).items()}
+        self._observe(features, self._final_obs, keep=diverged)
+        self.remember(features)
+        over = terminated | truncated
+        self._commands.draw(self.command, over | (self.steps % self._resample_steps == 0), self._generator)
+        self._begin(over)
+        self._observe(self.features(), self._obs)
+        return Step(self._obs, reward, terminated, truncated, self._final_obs,
+                    {**terms, "bad_world": diverged, **measures})
+
+    def restart(self, mask: torch.Tensor) -> Obs:
+        """See :meth:`TensorEnv.restart`."""
+        self._commands.draw(self.command, mask, self._generator)
+        self._begin(mask)
+        return self._observe(self.features(), self._obs)
+
+    def observe(self) -> Obs:
+        """See :meth:`TensorEnv.observe`."""
+        return self._obs
+
+    def _begin(self, mask: torch.Tensor) -> None:
+        """Start a new episode in the environments of `mask`."""
+        self.place(mask)
+        self.steps.masked_fill_(mask, 0)
+        if not self._started and self.stagger:
+            self.steps.random_(0, self.max_steps, generator=self._generator)
+        self._started = True
+        self.forget(mask)
+
+    def _observe(self, features: Any, out: Obs, keep: Optional[torch.Tensor] = None) -> Obs:
+        """Write the observations into `out`; the rows of `keep` get the last good ones."""
+        for group, table in self._observed.items():
+            parts = [of(features) for of in table.values()]
+            torch.cat([part if part.dim() == 2 else part[:, None] for part in parts], dim=1, out=out[group])
+            if keep is not None:
+                torch.where(keep[:, None], self._obs[group], out[group], out=out[group])
+        return out
+
+    # ---- continuation
+
+    def state_dict(self) -> Dict[str, Any]:
+        """See :meth:`TensorEnv.state_dict`."""
+        return {"task": {name: getattr(self, name).clone() for name in self._names()},
+                "obs": {group: value.clone() for group, value in self._obs.items()},
+                "started": self._started, "generator": self._generator.get_state()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """See :meth:`TensorEnv.load_state_dict`."""
+        for name in self._names():
+            getattr(self, name).copy_(state["task"][name])
+        for group, value in self._obs.items():
+            value.copy_(state["obs"][group])
+        self._started = state["started"]
+        self._generator.set_state(state["generator"].cpu())
+
+    def _names(self) -> Tuple[str, ...]:
+        return ("command", "steps", *self._STATE)
+
+
+def _like(mask: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    return mask.reshape(-1, *[1] * (value.dim() - 1))
+
+

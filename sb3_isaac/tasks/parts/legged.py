@@ -1,0 +1,191 @@
+"""A legged robot as a task: its simulator, actions, start states, and what it remembers from step to step."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Mapping, Optional, Tuple, Union
+
+import numpy as np
+import torch
+from gymnasium import spaces
+
+from sb3_isaac.contract.episodes import Episodes
+from sb3_isaac.contract.errors import truth
+from sb3_isaac.contract.rotations import from_yaw
+from sb3_isaac.robots import Robot, get_robot
+from sb3_isaac.sim import Simulator, make_simulator
+from sb3_isaac.tasks.parts.episode import EpisodicTask
+from sb3_isaac.tasks.parts.features import LeggedFeatures, rows_of
+from sb3_isaac.tasks.parts.gait_report import gait_report
+
+
+class LeggedTask(EpisodicTask):
+    """N robots of one kind whose joints are driven to target positions; a subclass gives the tables.
+
+    Action (J,) in [−1, 1]: joint target = default pose + ``Robot.action_scale_rad`` · action, clipped to the joint's
+    range. An episode starts in the default pose, joints off by up to 0.1 rad and moving a little.
+
+    :param num_envs: N robots.
+    :param sim, device, threads, physics_dt, substeps: see :func:`~sb3_isaac.sim.make_simulator`; ``sim`` may be a
+        Simulator. 100 Hz physics is stable here and twice as fast as 200 Hz.
+    :param seed: of the first reset; None draws one.
+    :param robot: a registered name or a :class:`~sb3_isaac.robots.Robot`.
+    :param reward, command, observation, termination: changes of the tables, see
+        :class:`~sb3_isaac.tasks.parts.episode.EpisodicTask`.
+    :param episode_length_s: seconds until an episode runs out of time.
+    :param stagger: give each robot's first episode a random length, so that time-outs do not come all at once.
+    :param privileged: add the observation group ``critic``, for a critic of its own
+        (:class:`~sb3_isaac.rl.policy.asymmetric.AsymmetricPolicy`).
+    :param render_mode: ``rgb_array`` or None.
+    """
+
+    JOINT_NOISE_RAD, JOINT_SPEED_RAD_S, SPEED_M_S, TURN_RAD_S, DROP_M = 0.1, 0.5, 0.2, 0.2, 0.02
+    _STATE = ("action", "last_action", "foot_air_time", "last_foot_pos_w", "last_swing_peak", "last_heading")
+
+    def __init__(
+        self, num_envs: int = 1, *, sim: Union[str, Simulator] = "auto", device: str = "auto",
+        seed: Optional[int] = None, robot: Union[str, Robot] = "quadruped",
+        reward: Optional[Mapping[str, Any]] = None, command: Optional[Mapping[str, Any]] = None,
+        observation: Optional[Mapping[str, Any]] = None, termination: Optional[Mapping[str, Any]] = None,
+        episode_length_s: float = 20.0, stagger: bool = True, physics_dt: float = 0.01, substeps: int = 2,
+        threads: Optional[int] = None, privileged: bool = False, render_mode: Optional[str] = None,
+    ) -> None:
+        if isinstance(sim, str):
+            sim = make_simulator(sim, get_robot(robot), num_envs, device=device, physics_dt=physics_dt,
+                                 substeps=substeps, threads=threads)
+        self.sim, self.robot, self.control_dt = sim, sim.robot, sim.control_dt
+        self.setup(sim.num_envs, sim.device, seed=seed, episode_length_s=episode_length_s, stagger=stagger,
+                   render_mode=render_mode)
+        self.privileged = truth("privileged", privileged)
+        self._renderers: Dict[Tuple[int, int, int], Any] = {}
+        self._allocate()
+        self.set_tables(reward=reward, command=command, observation=observation, termination=termination,
+                        groups=("policy", "critic") if privileged else ("policy",))
+
+    def _allocate(self) -> None:
+        joints, feet = len(self.robot.joints), len(self.robot.feet)
+        self.action_space = spaces.Box(-1.0, 1.0, (joints,), np.float32)
+        self.action, self.last_action = self.zeros(joints), self.zeros(joints)
+        self.foot_air_time, self.last_swing_peak = self.zeros(feet), self.zeros(feet)
+        self.last_foot_pos_w, self.last_heading = self.zeros(feet, 3), torch.zeros(self.num_envs, device=self.device)
+        self.default_joint_pos = torch.tensor(self.robot.default_joint_pos, device=self.device)
+        self._noise = self.zeros(6 + 2 * joints)
+        self._start_pos_w = self.zeros(3)
+        self._start_quat_w = from_yaw(torch.zeros(self.num_envs, device=self.device))
+        index = {name: i for i, name in enumerate(self.sim.body_names)}
+        self.feet, self.penalised, self.terminal = (
+            torch.tensor([index[name] for name in names], dtype=torch.long, device=self.device)
+            for names in (self.robot.feet, self.robot.penalised_bodies, self.robot.terminal_bodies))
+        self._put(torch.ones(self.num_envs, dtype=torch.bool, device=self.device), noise=0.0)
+        self.stance_height = rows_of(self.sim.state.body_pos_w, self.feet)[0, :, 2].clone()
+        """Height (F,) m of the feet's frames when the robot stands in its default pose."""
+        self.command = self.zeros(0)
+
+    # ---- the loop's parts
+
+    def features(self) -> LeggedFeatures:
+        """See :meth:`EpisodicTask.features`."""
+        return LeggedFeatures(self)
+
+    def act(self, actions: torch.Tensor) -> torch.Tensor:
+        """See :meth:`EpisodicTask.act`."""
+        self.last_action.copy_(self.action)
+        self.action.copy_(actions).clamp_(-1.0, 1.0)
+        self.sim.step(self.default_joint_pos + self.robot.action_scale_rad * self.action)
+        self.foot_air_time += self.control_dt
+        return self.sim.bad.clone()
+
+    def measures(self, features: LeggedFeatures, terminated: torch.Tensor) -> Dict[str, torch.Tensor]:
+        """See :meth:`EpisodicTask.measures`."""
+        f = features
+        return {
+            "falls": terminated,
+            "forward_speed": f.lin_vel_b[:, 0],
+            "heading_rate": f.heading_rate,
+            "power_w": f.power_w,
+            "trunk_height_m": f.trunk_height,
+            "knee_contact": f.knee_contact,
+            "foot_contact": f.foot_contact,
+            "foot_clearance_m": f.foot_clearance,
+            "swing_peak_m": f.swing_peak * f.swing_ended,
+            "swing_ended": f.swing_ended,
+            "command": f.command,
+        }
+
+    def remember(self, features: LeggedFeatures) -> None:
+        """See :meth:`EpisodicTask.remember`."""
+        torch.where(features.foot_contact, torch.zeros_like(self.last_swing_peak), features.swing_peak,
+                    out=self.last_swing_peak)
+        self.foot_air_time.masked_fill_(features.foot_contact, 0.0)
+        self.last_foot_pos_w.copy_(features.foot_pos_w)
+        self.last_heading.copy_(features.heading)
+
+    def forget(self, mask: torch.Tensor) -> None:
+        """See :meth:`EpisodicTask.forget`."""
+        now, column = LeggedFeatures(self), mask[:, None]
+        for memory in (self.action, self.foot_air_time, self.last_swing_peak):
+            memory.masked_fill_(column, 0.0)  # filled, not multiplied: an action may hold NaN
+        torch.where(column[..., None], now.foot_pos_w, self.last_foot_pos_w, out=self.last_foot_pos_w)
+        torch.where(mask, now.heading, self.last_heading, out=self.last_heading)
+
+    def place(self, mask: torch.Tensor) -> None:
+        """See :meth:`EpisodicTask.place`. All robots draw, so that no two starts are the same."""
+        self.uniform(self._noise)
+        self._put(mask, noise=1.0)
+
+    def _put(self, mask: torch.Tensor, noise: float) -> None:
+        joints, drawn = len(self.robot.joints), self._noise
+        self._start_pos_w[:, 2] = self.robot.base_height_m + self.DROP_M * noise
+        self.sim.reset(mask, self._start_pos_w, self._start_quat_w, self.SPEED_M_S * drawn[:, :3],
+                       self.TURN_RAD_S * drawn[:, 3:6],
+                       self.default_joint_pos + self.JOINT_NOISE_RAD * drawn[:, 6:6 + joints],
+                       self.JOINT_SPEED_RAD_S * drawn[:, 6 + joints:])
+
+    # ---- the rest of TensorEnv
+
+    @property
+    def physics_s(self) -> float:  # type: ignore[override]
+        """See :class:`TensorEnv`."""
+        return self.sim.physics_s
+
+    def report(self, episodes: Episodes) -> Dict[str, Any]:
+        """See :meth:`TensorEnv.report`: the figures of a gait."""
+        return gait_report(episodes, self.sim.weight_n, list(self._commands.axes))
+
+    def metadata(self) -> Dict[str, Any]:
+        """See :meth:`TensorEnv.metadata`."""
+        return {
+            "obs_table": dict(self.obs_table), "action_scale": self.robot.action_scale_rad,
+            "default_joint_pos": list(self.robot.default_joint_pos), "kp": self.robot.kp, "kd": self.robot.kd,
+            "joint_names": list(self.robot.joints), "control_dt": self.control_dt, "weight_n": self.sim.weight_n,
+        }
+
+    def render(self, width: int = 640, height: int = 480, robots: int = 1,
+               lines: Tuple[str, ...] = ()) -> Optional[np.ndarray]:
+        """See :meth:`TensorEnv.render`."""
+        if self.render_mode is None:
+            return None
+        size = (width, height, robots)
+        if size not in self._renderers:
+            self._renderers[size] = self.sim.make_renderer(width=width, height=height, num_robots=robots)
+        image: np.ndarray = self._renderers[size].frame(lines)
+        return image
+
+    def viewer(self) -> Any:
+        """See :meth:`TensorEnv.viewer`."""
+        return self.sim.make_viewer()
+
+    def state_dict(self) -> Dict[str, Any]:
+        """See :meth:`TensorEnv.state_dict`."""
+        return {**super().state_dict(), "sim": self.sim.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """See :meth:`TensorEnv.load_state_dict`."""
+        self.sim.load_state_dict(state["sim"])
+        super().load_state_dict(state)
+
+    def close(self) -> None:
+        """See :meth:`TensorEnv.close`."""
+        for renderer in self._renderers.values():
+            renderer.close()
+        self._renderers.clear()
+        self.sim.close()

@@ -1,0 +1,114 @@
+"""A legged robot follows a commanded forward velocity and yaw rate on flat ground."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Dict, Mapping, Optional, Sequence
+
+from sb3_isaac.contract.errors import UserError
+from sb3_isaac.contract.tensor_env import Display, Panel, Shown, StopRule
+from sb3_isaac.tasks.parts import gait
+from sb3_isaac.tasks.parts.command import Axis
+from sb3_isaac.tasks.parts.legged import LeggedTask
+from sb3_isaac.tasks.parts.terms import Term
+
+SWING_HEIGHT_M = 0.08
+MAX_TILT_COS = 0.5
+"""A robot has fallen when its trunk leans further than 60° (the cosine of the angle to upright)."""
+MOVING_M_S = 0.1
+"""Gait terms count while the forward command is above this."""
+
+
+class QuadrupedFlat(LeggedTask):
+    """``IsaacQuadrupedFlat-v0``; the constructor's options are those of :class:`LeggedTask`.
+
+    Observation group ``policy`` (44 for 12 joints):
+
+    ============= ===== ============================== ==========================
+    name          width what                           frame, unit
+    ============= ===== ============================== ==========================
+    joint_pos     12    joint angle minus default pose rad
+    joint_vel     12    joint velocity                 rad/s
+    last_action   12    previous action, as applied    –
+    imu_ang_vel_b 3     angular velocity               body, rad/s
+    imu_gravity_b 3     gravity direction              body, –
+    command       2     forward velocity, yaw rate     body, m/s and rad/s
+    ============= ===== ============================== ==========================
+
+    With ``privileged=True`` there is a group ``critic`` of what only a simulator knows: ``lin_vel_b`` 3 m/s, body;
+    ``foot_contact`` 4, 0 or 1; ``friction`` 1, of the ground.
+
+    Reward: forward velocity − energy, and what shapes the gait. Gait terms are paid as far as the command is held, so
+    that stepping in place is worth little. A step's reward is the sum, and not below 0: a robot that would be paid
+    less than nothing learns to fall soon. At the command (1, 0) an episode of 1000 steps earns at most about 700, a
+    trot at 1 m/s above 300, and standing still, falling forward or running backward less than 100.
+
+    An episode ends in a fall when a terminal body touches the ground or the trunk leans beyond 60°.
+    """
+
+    COMMAND = {"forward_m_s": Axis(0.0, 1.2), "yaw_rad_s": Axis(-0.5, 0.5)}
+    OBSERVATION = {
+        "policy": {
+            "joint_pos": lambda f: f.joint_pos,
+            "joint_vel": lambda f: f.joint_vel,
+            "last_action": lambda f: f.action,
+            "imu_ang_vel_b": lambda f: f.ang_vel_b,
+            "imu_gravity_b": lambda f: f.gravity_b,
+            "command": lambda f: f.command,
+        },
+        "critic": {
+            "lin_vel_b": lambda f: f.lin_vel_b,
+            "foot_contact": lambda f: f.foot_contact.float(),
+            "friction": lambda f: f.friction,
+        },
+    }
+    TERMINATION = {
+        "trunk_contact": lambda f: f.trunk_contact,
+        "tilt": lambda f: f.gravity_b[:, 2] > -MAX_TILT_COS,
+    }
+    REWARD = {
+        "forward_velocity": Term(0.5, lambda f: f.tracking),
+        "energy": Term(-1e-4, lambda f: f.power_w),
+        "torque": Term(-2e-6, lambda f: gait.sum_square(f.torque)),
+        "action_rate": Term(-0.008, lambda f: gait.sum_square(f.action - f.last_action)),
+        "bounce": Term(-0.025, lambda f: f.lin_vel_b[:, 2].square()),
+        "tilt": Term(-0.5, lambda f: gait.sum_square(f.gravity_b[:, :2])),
+        "pose": Term(-0.005, lambda f: gait.sum_square(f.joint_pos)),
+        "trot": Term(0.2, lambda f: f.tracking * gait.trot(f.foot_contact, f.command[:, 0] > MOVING_M_S)),
+        "air_time": Term(1.5, lambda f: f.tracking * gait.air_time(f.foot_air_time, f.foot_landed,
+                                                                   f.command[:, 0] > MOVING_M_S)),
+        "swing_height": Term(-0.6, lambda f: gait.swing_height(f.foot_clearance, f.foot_vel_w, SWING_HEIGHT_M)),
+        "knee_contact": Term(-0.05, lambda f: f.knee_contact.float()),
+    }
+    LEAST_REWARD = 0.0
+
+    logged = ("forward_speed", "falls")
+    stop_rule = StopRule({"reward_mean": (300.0, math.inf), "forward_speed_mean": (0.95, 1.05),
+                          "falls_fraction": (0.0, 0.01)}, goal="it walks")
+    display = Display(
+        progress=(Shown("speed", "rollout/forward_speed", "{:.2f}"), Shown("falls", "rollout/falls", "{:.0f}")),
+        evaluation=(Shown("falls", "falls_fraction", "{:.1%}"), Shown("speed", "forward_speed_mean", "{:.3f} m/s"),
+                    Shown("clearance", "foot_clearance_m", "{:.3f} m"), Shown("duty", "duty_factor"),
+                    Shown("knees", "knee_contact_fraction", "{:.1%}")),
+        panels=(Panel("eval/forward_speed_mean", "speed at a command of 1 m/s\n(evaluation, m/s)"),),
+        overlay=(Shown("command", "command", "{:.2f} m/s, {:.2f} rad/s"),
+                 Shown("speed", "forward_speed", "{:.2f} m/s")),
+    )
+
+    def check_rewards(self) -> None:
+        """A trot is for four feet."""
+        feet = len(self.robot.feet)
+        if feet != 4 and "trot" in self.rewards and self.rewards["trot"].weight != 0.0:
+            raise UserError(f"robot {self.robot.name!r} has {feet} feet, and a trot is for four: pass reward="
+                            "{'trot': 0.0}.")
+
+    @classmethod
+    def evaluation_options(cls, options: Mapping[str, Any],
+                           command: Optional[Sequence[float]] = None) -> Dict[str, Any]:
+        """See :meth:`TensorEnv.evaluation_options`: one command, that of 1 m/s straight ahead unless given, stays."""
+        values = dict(zip(cls.COMMAND, command or (1.0, 0.0)))
+        if command is not None and len(command) != len(cls.COMMAND):
+            raise UserError(f"the command has {len(command)} numbers: give {len(cls.COMMAND)}, "
+                            f"{', '.join(cls.COMMAND)}.")
+        given = {**(options.get("command") or {}), **{name: float(value) for name, value in values.items()}}
+        return {**super().evaluation_options(options), "command": {**given, "resample_s": 1e6}}
