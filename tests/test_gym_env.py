@@ -104,7 +104,8 @@ def test_final_obs_differs_from_obs_exactly_where_an_episode_ended() -> None:
     assert [final is None for final in infos["final_obs"]] == [True, True, False, True]
     assert infos["final_obs"][2][0] > 0.9 and abs(obs[2][0]) < 0.1
     assert infos["falls"].tolist() == [False] * 4 and infos["_falls"].tolist() == [True, True, False, True]
-    assert infos["final_info"]["falls"].tolist() == infos["final_info"]["_falls"].tolist() == [False, False, True, False]
+    final = infos["final_info"]
+    assert final["falls"].tolist() == final["_falls"].tolist() == [False, False, True, False]
     for _ in range(4):
         assert "final_obs" not in env.step(np.zeros((4, 2)))[4]
     # Tenth step: time is up, but for the one that began anew at the fifth.

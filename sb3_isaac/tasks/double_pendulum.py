@@ -134,7 +134,6 @@ class DoublePendulum(EpisodicTask):
         """Joint angles (N, 2) rad and velocities (N, 2) rad/s; writing them moves the pendulums."""
         self.action, self._noise = self.zeros(2), self.zeros(4)
         self._torque_limit = torch.tensor(TORQUE_NM, device=self.device)
-        self._never = torch.zeros(num_envs, dtype=torch.bool, device=self.device)
         self.set_tables(reward=reward, observation=observation, termination=termination)
 
     def features(self) -> Features:
@@ -150,7 +149,7 @@ class DoublePendulum(EpisodicTask):
             angle, velocity = advance(angle, velocity, self.action * self._torque_limit, CONTROL_DT / SUBSTEPS)
         self.angle.copy_(angle)
         self.velocity.copy_(velocity)
-        return self._never
+        return ~torch.isfinite(angle.sum(dim=1) + velocity.sum(dim=1))
 
     def measures(self, features: Features, terminated: torch.Tensor) -> Dict[str, torch.Tensor]:
         """See :meth:`EpisodicTask.measures`."""
