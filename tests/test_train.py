@@ -65,6 +65,7 @@ def test_run_folder_and_the_way_back(tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_configured_values_are_the_effective_ones(tmp_path: Path) -> None:
     """What the YAML says is what SB3's PPO runs with."""
     from sb3_isaac.config import load_config
+    from sb3_isaac.config.files import shipped
     from sb3_isaac.rl.training import build
     from sb3_isaac.tasks import task_options
 
@@ -86,7 +87,7 @@ def test_configured_values_are_the_effective_ones(tmp_path: Path) -> None:
     normalizer = model.get_vec_normalize_env()
     assert normalizer.gamma == model.gamma and normalizer.clip_obs == 10.0
     assert env.env.weights["energy"] == -0.002  # type: ignore[attr-defined]
-    saved = yaml.safe_load(open(build.__file__.replace("rl/build.py", "config/ppo.yml")))["IsaacQuadrupedFlat-v0"]
+    saved = yaml.safe_load(shipped()["ppo"].read_text(encoding="utf-8"))["IsaacQuadrupedFlat-v0"]
     assert saved["n_envs"] == 4096 and saved["n_steps"] == 24 and saved["n_epochs"] == 5
     env.close()
 

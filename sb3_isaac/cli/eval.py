@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 
-from sb3_isaac.cli.main import pair, positive, settle_isaacgym
+from sb3_isaac.cli.main import add_gym_packages, import_gym_packages, import_isaacgym_if_needed, pair, positive
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,11 +20,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="options in place of those it was trained with, such as sim:isaacgym")
     add("--seed", type=int, default=0, help="of the starts (default: %(default)s)")
     add("--json", action="store_true", help="print one JSON object and nothing else")
+    add_gym_packages(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate and print."""
-    settle_isaacgym(args.env_kwargs, run=args.run, env=args.env)
+    import_isaacgym_if_needed(args.env_kwargs, run=args.run, env=args.env)
+    import_gym_packages(args)
     from sb3_isaac.clients import env_options
     from sb3_isaac.config import parse_options
     from sb3_isaac.rl.policy.formats import load_policy

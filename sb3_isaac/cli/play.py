@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Iterator, List, Tuple
 
-from sb3_isaac.cli.main import pair, positive
+from sb3_isaac.cli.main import add_gym_packages, import_gym_packages, pair, positive
 from sb3_isaac.contract.errors import UserError
 
 if TYPE_CHECKING:
@@ -35,10 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, default=0, help="of the starts (default: %(default)s)")
     add("--size", type=_size, default=(1280, 720), metavar="WxH",
         help="pixels of a video or picture (default: 1280x720)")
+    add_gym_packages(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Play."""
+    import_gym_packages(args)
     from sb3_isaac.rl.policy.formats import load_policy
     from sb3_isaac.rl.training.evaluate import make_eval_env
 
