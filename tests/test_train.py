@@ -19,9 +19,9 @@ from sb3_isaac.cli.main import main
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.rl.callbacks.evaluation import Evaluation
 from sb3_isaac.rl.callbacks.training_log import TrainingLog
-from sb3_isaac.rl.training.checkpoint import CHECKPOINT_FILES, find_checkpoint
 from sb3_isaac.rl.training.evaluate import evaluate, walks
 from sb3_isaac.rl.training.metrics import MetricsCsv, read_metrics
+from sb3_isaac.rl.training.run_folder import CHECKPOINT_FILES, find_checkpoint
 from sb3_isaac.tasks import make_task
 
 PENDULUM = ["--env", "IsaacDoublePendulum-v0", "--num-envs", "16", "-params", "n_steps:8", "batch_size:64"]
@@ -317,7 +317,7 @@ def test_a_full_disk_loses_nothing_that_was_saved(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(files.os, "fsync", no_space)
     with pytest.raises(UserError, match="No space left"):
         files.write_text(path, "second")
-    with pytest.raises(UserError, match="No space left"), files.whole_folder(tmp_path / "latest") as folder:
+    with pytest.raises(UserError, match="No space left"), files.atomic_folder(tmp_path / "latest") as folder:
         (folder / "x").write_text("x")
     assert path.read_text() == "first" and [p.name for p in tmp_path.iterdir()] == ["policy.pth"]
 

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Iterator, List, Tuple
 
-from sb3_isaac.cli.main import add_gym_packages, import_gym_packages, pair, positive
+from sb3_isaac.cli.main import add_gym_packages, check_env_id, import_gym_packages, pair, positive
 from sb3_isaac.contract.errors import UserError
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seconds", type=_seconds, default=10.0,
         help="length of a video; a window stays until it is closed (default: %(default)s)")
     add("--command", type=pair, metavar="V,W", help="forward m/s and yaw rad/s (default: 1.0,0.0)")
+    add("--env", help="another environment than the one it was trained on")
     add("--seed", type=int, default=0, help="of the starts (default: %(default)s)")
     add("--size", type=_size, default=(1280, 720), metavar="WxH",
         help="pixels of a video or picture (default: 1280x720)")
@@ -42,14 +43,17 @@ def run(args: argparse.Namespace) -> int:
     """Play."""
     import_gym_packages(args)
     from sb3_isaac.rl.policy.formats import load_policy
-    from sb3_isaac.rl.training.evaluate import make_eval_env
+    from sb3_isaac.rl.training.evaluate import env_of, make_eval_env
 
     policy = load_policy(args.run)
+    check_env_id(env_of(policy, args.env))
     offscreen = bool(args.video or args.picture)
-    elsewhere = {"sim": "mujoco"} if policy.info["env_kwargs"].get("sim") == "isaacgym" else {}  # which has no pictures
+    trained_sim = policy.info.get("env_kwargs", {}).get("sim")
+    elsewhere = {"sim": "mujoco"} if trained_sim == "isaacgym" else {}  # which has no pictures
     if args.picture and Path(args.picture).suffix.lower() != ".png":
         raise UserError(f"--picture is {args.picture!r}: give a name that ends in .png.")
-    env = make_eval_env(policy, args.robots if offscreen else 1, command=args.command, seed=args.seed, **elsewhere)
+    env = make_eval_env(policy, args.robots if offscreen else 1, command=args.command, seed=args.seed, env=args.env,
+                        **elsewhere)
     try:
         play = Play(env, policy)
         if offscreen:
@@ -161,10 +165,10 @@ def _frames(play: Play, renderer: Any, every: int, count: int, keep: List[np.nda
 def _write_picture(pixels: np.ndarray, path: Path) -> None:
     from matplotlib.image import imsave
 
-    from sb3_isaac.contract.files import whole_file
+    from sb3_isaac.contract.files import atomic_file
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as unfinished:
+    with atomic_file(path) as unfinished:
         imsave(unfinished, pixels, format="png")
 
 

@@ -44,7 +44,7 @@ def draw(folders: "list[Path]", labels: "list[str]", out: Path) -> None:
     import matplotlib.pyplot as plt
     import numpy as np
 
-    from sb3_isaac.contract.files import whole_file
+    from sb3_isaac.contract.files import atomic_file
     from sb3_isaac.rl.training.metrics import read_metrics
 
     runs = [read_metrics(folder / "metrics.csv") for folder in folders]
@@ -67,6 +67,6 @@ def draw(folders: "list[Path]", labels: "list[str]", out: Path) -> None:
             axis.axhspan(0.95, 1.05, color="0.4", alpha=0.15)
     axes[0][0].legend(fontsize=8)
     figure.tight_layout()
-    with whole_file(out) as temporary:
+    with atomic_file(out) as temporary:
         figure.savefig(temporary, dpi=110, format="png")
     plt.close(figure)

@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--eval-episodes", type=positive, help="episodes of an evaluation (default: 128)")
     add("--save-freq", type=positive, help="timesteps between numbered checkpoints (default: 100 iterations)")
     add("--log-interval", type=positive, help="iterations between progress lines (default: 1)")
-    add("--no-early-stop", action="store_true", help="train to the end even when it walks already")
+    add("--no-early-stop", action="store_true", help="train to the end even when the task's stop rule is met")
     add_gym_packages(parser)
 
 
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
         args.env = _client(args)
     import_isaacgym_if_needed(args.env_kwargs, run=args.trained_agent, env=args.env)
     import_gym_packages(args)
-    from sb3_isaac.rl.training.checkpoint import new_run_folder, read_meta
+    from sb3_isaac.rl.training.run_folder import new_run_folder, read_meta
 
     folder: Optional[Path] = None
     resume_from: Optional[Path] = None
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     from sb3_isaac.rl.training.train import train
 
     try:
-        train(config, folder, settings, resume_from)
+        train(config, folder, settings, resume_from, packages=args.gym_packages)
     finally:
         with contextlib.suppress(OSError):
             folder.rmdir()  # succeeds on an empty folder alone: a mistake found before anything was saved
@@ -107,7 +107,7 @@ def _resume(args: argparse.Namespace) -> Tuple[TrainConfig, Path, Path]:
     from sb3_isaac.clients import env_options
     from sb3_isaac.config import load_config
     from sb3_isaac.rl.training.build import algorithm_options
-    from sb3_isaac.rl.training.checkpoint import find_checkpoint, new_run_folder, read_meta
+    from sb3_isaac.rl.training.run_folder import find_checkpoint, new_run_folder, read_meta
 
     given = Path(args.trained_agent)
     given = given.parent if given.is_file() else given
