@@ -20,8 +20,8 @@ import numpy as np
 import torch
 
 from sb3_isaac.contract.errors import UserError
-from sb3_isaac.rl.training.checkpoint import find_checkpoint, read_meta
 from sb3_isaac.rl.training.metrics import read_metrics
+from sb3_isaac.rl.training.run_folder import find_checkpoint, read_meta
 
 TOTAL, PER_ITERATION, KILLS = 512 * 32 * 150, 512 * 32, 5
 ARGS = ["--env", "IsaacDoublePendulum-v0", "--num-envs", "512", "-params", "n_steps:32", "batch_size:4096"]

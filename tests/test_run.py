@@ -107,8 +107,8 @@ def test_commands_import_nvidias_package_before_torch_where_they_need_it(tmp_pat
     for name, text in (("there", "A-v0:\n  n_envs: 3\n  env_kwargs:\n    sim: isaacgym\n"),
                        ("client", "legged_gym:go2:\n  n_envs: 3\n"), ("here", "A-v0:\n  n_envs: 3\n")):
         write(tmp_path / name, {"config.yml": text})
-    code = ("import sys; from sb3_isaac.cli.main import settle_isaacgym; "
-            f"settle_isaacgym({call}); print('isaacgym' in sys.modules, 'torch' in sys.modules)")
+    code = ("import sys; from sb3_isaac.cli.main import import_isaacgym_if_needed; "
+            f"import_isaacgym_if_needed({call}); print('isaacgym' in sys.modules, 'torch' in sys.modules)")
     out = python("-c", code, cwd=tmp_path, path=tmp_path)
     assert out.stdout.split() == [str(imported), "False"], out.stdout + out.stderr
 

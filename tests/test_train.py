@@ -21,9 +21,9 @@ from sb3_isaac.contract.errors import UserError
 from sb3_isaac.contract.tensor_env import StopRule
 from sb3_isaac.rl.callbacks.evaluation import Evaluation
 from sb3_isaac.rl.callbacks.training_log import TrainingLog
-from sb3_isaac.rl.training.checkpoint import CHECKPOINT_FILES, find_checkpoint
 from sb3_isaac.rl.training.evaluate import evaluate
 from sb3_isaac.rl.training.metrics import MetricsCsv, read_metrics
+from sb3_isaac.rl.training.run_folder import CHECKPOINT_FILES, find_checkpoint
 from sb3_isaac.tasks import make_task
 from sb3_isaac.tasks.double_pendulum import DoublePendulum
 
@@ -68,6 +68,7 @@ def test_run_folder_and_the_way_back(tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_configured_values_are_the_effective_ones(tmp_path: Path) -> None:
     """What the YAML says is what SB3's PPO runs with."""
     from sb3_isaac.config import load_config
+    from sb3_isaac.config.files import shipped
     from sb3_isaac.rl.training import build
     from sb3_isaac.tasks import task_options
 
@@ -88,8 +89,8 @@ def test_configured_values_are_the_effective_ones(tmp_path: Path) -> None:
     assert float(model.policy.log_std.detach().mean()) == pytest.approx(said["policy_kwargs"]["log_std_init"])
     normalizer = model.get_vec_normalize_env()
     assert normalizer.gamma == model.gamma and normalizer.clip_obs == 10.0
-    assert env.env.options()["reward"]["energy"] == -0.002  # type: ignore[attr-defined]
-    saved = yaml.safe_load(open(build.__file__.replace("rl/training/build.py", "config/ppo.yml")))["IsaacQuadrupedFlat-v0"]
+    assert env.env.options()["reward"]["energy"] == -0.002
+    saved = yaml.safe_load(shipped()["ppo"].read_text(encoding="utf-8"))["IsaacQuadrupedFlat-v0"]
     assert saved["n_envs"] == 4096 and saved["n_steps"] == 24 and saved["n_epochs"] == 5
     env.close()
 
@@ -320,7 +321,7 @@ def test_a_full_disk_loses_nothing_that_was_saved(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(files.os, "fsync", no_space)
     with pytest.raises(UserError, match="No space left"):
         files.write_text(path, "second")
-    with pytest.raises(UserError, match="No space left"), files.whole_folder(tmp_path / "latest") as folder:
+    with pytest.raises(UserError, match="No space left"), files.atomic_folder(tmp_path / "latest") as folder:
         (folder / "x").write_text("x")
     assert path.read_text() == "first" and [p.name for p in tmp_path.iterdir()] == ["policy.pth"]
 

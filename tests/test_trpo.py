@@ -14,8 +14,8 @@ import torch
 from sb3_isaac.cli.main import main
 from sb3_isaac.config import load_config
 from sb3_isaac.rl.training import build
-from sb3_isaac.rl.training.checkpoint import CHECKPOINT_FILES
 from sb3_isaac.rl.training.metrics import read_metrics
+from sb3_isaac.rl.training.run_folder import CHECKPOINT_FILES
 
 installed = pytest.mark.skipif(importlib.util.find_spec("sb3_contrib") is None,
                                reason="sb3-contrib is not installed: pip install sb3-contrib")

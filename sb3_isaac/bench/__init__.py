@@ -35,7 +35,7 @@ from sb3_isaac.bench.speed import measure_speed
 from sb3_isaac.config import TrainConfig
 from sb3_isaac.contract.errors import UserError, unknown
 from sb3_isaac.rl.callbacks.training_log import peak_memory_mb
-from sb3_isaac.rl.training.checkpoint import installed_versions
+from sb3_isaac.rl.training.run_folder import installed_versions
 
 Say = Callable[[str], None]
 Seconds = Dict[str, List[float]]

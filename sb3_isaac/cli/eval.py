@@ -6,7 +6,14 @@ import argparse
 import json
 import sys
 
-from sb3_isaac.cli.main import numbers, positive, settle_isaacgym
+from sb3_isaac.cli.main import (
+    add_gym_packages,
+    check_env_id,
+    import_gym_packages,
+    import_isaacgym_if_needed,
+    numbers,
+    positive,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,28 +28,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="options in place of those it was trained with, such as sim:isaacgym")
     add("--seed", type=int, default=0, help="of the starts (default: %(default)s)")
     add("--json", action="store_true", help="print one JSON object and nothing else")
+    add_gym_packages(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate and print."""
-    settle_isaacgym(args.env_kwargs, run=args.run, env=args.env)
+    import_isaacgym_if_needed(args.env_kwargs, run=args.run, env=args.env)
+    import_gym_packages(args)
     from sb3_isaac.clients import env_options
     from sb3_isaac.config import parse_options
     from sb3_isaac.rl.policy.formats import load_policy
-    from sb3_isaac.rl.training.evaluate import evaluate, make_eval_env
+    from sb3_isaac.rl.training.evaluate import env_of, evaluate, make_eval_env
 
     policy = load_policy(args.run)
+    env_id = env_of(policy, args.env)
+    check_env_id(env_id)
     settled = ("num_envs", "seed", "command", "stagger", "render_mode")
     options = parse_options(args.env_kwargs, "--env-kwargs",
-                            [name for name in env_options(args.env or policy.info["env"]) if name not in settled])
+                            [name for name in env_options(env_id) if name not in settled])
     env = make_eval_env(policy, args.episodes, command=args.command, seed=args.seed, env=args.env, **options)
     bar = None
     if sys.stderr.isatty():
         from tqdm import tqdm
 
         bar = tqdm(total=env.max_steps, unit="step", leave=False)
-    report = evaluate(env, lambda obs: policy(obs["policy"]), seed=args.seed,
-                      on_step=None if bar is None else lambda *_: bar.update())
+    report = {**evaluate(env, lambda obs: policy(obs["policy"]), seed=args.seed,
+                         on_step=None if bar is None else lambda *_: bar.update()), "steps": policy.info.get("steps")}
     if bar is not None:
         bar.close()
     env.close()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import importlib
 import math
+import os
 import re
 import sys
+import traceback
 from pathlib import Path
 from typing import Any, List, NoReturn, Optional, Sequence
 
@@ -23,10 +25,11 @@ VERBS = {
 }
 
 
-class _Parser(argparse.ArgumentParser):
-    """argparse, with its complaints as UserErrors."""
+class ArgumentParser(argparse.ArgumentParser):
+    """argparse, with its errors as UserErrors."""
 
     def error(self, message: str) -> NoReturn:
+        """Raise `message` with the command that lists the options."""
         raise UserError(f"{message}: see '{self.prog} --help'.")
 
 
@@ -59,12 +62,54 @@ def _run(argv: List[str]) -> int:
     if argv[0] not in VERBS:
         raise unknown("verb", argv[0], VERBS)
     module: Any = importlib.import_module(f"sb3_isaac.cli.{argv[0]}")
-    parser = _Parser(prog=f"sb3-isaac {argv[0]}", description=_sentence(VERBS[argv[0]]), allow_abbrev=False)
+    parser = ArgumentParser(prog=f"sb3-isaac {argv[0]}", description=_sentence(VERBS[argv[0]]), allow_abbrev=False)
     module.add_arguments(parser)
     return int(module.run(parser.parse_args(argv[1:])))
 
 
-def settle_isaacgym(env_kwargs: Sequence[str] = (), run: Optional[str] = None, env: Optional[str] = None) -> None:
+def add_gym_packages(parser: argparse.ArgumentParser) -> None:
+    """``--gym-packages``, as rl-zoo has it: modules of the user's own that register tasks when they are imported."""
+    parser.add_argument("--gym-packages", nargs="+", default=[], metavar="PKG",
+                        help="import these modules first: they register your own tasks, reward terms and callbacks")
+
+
+def import_gym_packages(args: argparse.Namespace) -> None:
+    """Import the modules of ``--gym-packages``, from the current folder too, as ``python -m`` does.
+
+    To be called after :func:`import_isaacgym_if_needed`, because a user's module may import torch.
+
+    :raises UserError: when one cannot be imported.
+    """
+    if not args.gym_packages:
+        return
+    if not {"", os.getcwd()} & set(sys.path):
+        sys.path.insert(0, os.getcwd())
+    for name in args.gym_packages:
+        if not all(part.isidentifier() for part in name.split(".")) or name.endswith(".py"):
+            raise UserError(f"--gym-packages was given {name!r}: give the name of a module as in an import statement, "
+                            "such as my_tasks for my_tasks.py.")
+        try:
+            importlib.import_module(name)
+        except UserError:
+            raise
+        except Exception as error:  # a user's module may raise anything
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            where = "" if "importlib" in place.filename else f" at {place.filename}:{place.lineno}"
+            raise UserError(f"--gym-packages {name} cannot be imported ({type(error).__name__}: {error}{where}): give "
+                            "a module that is installed or in the current folder.") from error
+
+
+def check_env_id(env_id: str) -> None:
+    """Say for an unknown task that ``--gym-packages`` may be missing."""
+    from sb3_isaac.contract.ids import TASKS
+
+    if ":" not in env_id and env_id not in TASKS:  # with a colon it is another package's task
+        error = unknown("environment id", env_id, TASKS)
+        raise UserError(f"{str(error).rstrip('.')}; if it is a task of your own, did you forget --gym-packages?")
+
+
+def import_isaacgym_if_needed(env_kwargs: Sequence[str] = (), run: Optional[str] = None,
+                              env: Optional[str] = None) -> None:
     """Import NVIDIA's isaacgym before torch where a command will need it and it is installed.
 
     :param env_kwargs: the ``key:value`` strings of ``--env-kwargs``.

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, Tuple
 
-from sb3_isaac.cli.main import numbers, positive
+from sb3_isaac.cli.main import add_gym_packages, check_env_id, import_gym_packages, numbers, positive
 from sb3_isaac.contract.errors import UserError
 
 if TYPE_CHECKING:
@@ -26,28 +26,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seconds", type=_seconds, default=10.0,
         help="length of a video; a window stays until it is closed (default: %(default)s)")
     add("--command", type=numbers, metavar="V,W", help="what the robots are told, such as 1.0,0.0 m/s and rad/s")
+    add("--env", help="another environment than the one it was trained on")
     add("--seed", type=int, default=0, help="of the starts (default: %(default)s)")
     add("--size", type=_size, default=(1280, 720), metavar="WxH",
         help="pixels of a video or picture (default: 1280x720)")
+    add_gym_packages(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Play."""
+    import_gym_packages(args)
     from sb3_isaac.clients import env_options
     from sb3_isaac.rl.policy.formats import load_policy
-    from sb3_isaac.rl.training.evaluate import make_eval_env
+    from sb3_isaac.rl.training.evaluate import env_of, make_eval_env
     from sb3_isaac.view.playing import Playing
 
     if args.picture and Path(args.picture).suffix.lower() != ".png":
         raise UserError(f"--picture is {args.picture!r}: give a name that ends in .png.")
     policy = load_policy(args.run)
+    env_id = env_of(policy, args.env)
+    check_env_id(env_id)
     offscreen = bool(args.video or args.picture)
     options: Dict[str, Any] = {}
-    if policy.info["env_kwargs"].get("sim") == "isaacgym":
+    if policy.info.get("env_kwargs", {}).get("sim") == "isaacgym":
         options["sim"] = "mujoco"  # Isaac Gym draws no pictures here
-    if offscreen and "render_mode" in env_options(policy.info["env"]):
+    if offscreen and "render_mode" in env_options(env_id):
         options["render_mode"] = "rgb_array"
-    env = make_eval_env(policy, args.robots if offscreen else 1, command=args.command, seed=args.seed, **options)
+    env = make_eval_env(policy, args.robots if offscreen else 1, command=args.command, seed=args.seed, env=args.env,
+                        **options)
     try:
         playing = Playing(env, lambda obs: policy(obs["policy"]), seed=args.seed)
         if offscreen:
@@ -81,7 +87,7 @@ def _record(playing: Playing, args: argparse.Namespace) -> None:
     from matplotlib.image import imsave
     from tqdm import tqdm
 
-    from sb3_isaac.contract.files import whole_file
+    from sb3_isaac.contract.files import atomic_file
     from sb3_isaac.view.video import write_video
 
     frames = playing.frames(args.seconds, args.size[0], args.size[1], args.robots)
@@ -96,7 +102,7 @@ def _record(playing: Playing, args: argparse.Namespace) -> None:
     if args.picture:
         path = Path(args.picture)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as unfinished:
+        with atomic_file(path) as unfinished:
             imsave(unfinished, frames.last, format="png")
         print(args.picture)
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
 
-from sb3_isaac.cli.main import positive, settle_isaacgym
+from sb3_isaac.cli.main import add_gym_packages, check_env_id, import_gym_packages, import_isaacgym_if_needed, positive
 from sb3_isaac.contract.errors import UserError
 
 if TYPE_CHECKING:
@@ -41,15 +41,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--eval-episodes", type=positive, help="episodes of an evaluation (default: 128)")
     add("--save-freq", type=positive, help="timesteps between numbered checkpoints (default: 100 iterations)")
     add("--log-interval", type=positive, help="iterations between progress lines (default: 1)")
-    add("--no-early-stop", action="store_true", help="train to the end even when it walks already")
+    add("--no-early-stop", action="store_true", help="train to the end even when the task's stop rule is met")
+    add_gym_packages(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Train; the run folder is printed first and last."""
     if args.client:
         args.env = _client(args)
-    settle_isaacgym(args.env_kwargs, run=args.trained_agent, env=args.env)
-    from sb3_isaac.rl.training.checkpoint import new_run_folder, read_meta
+    import_isaacgym_if_needed(args.env_kwargs, run=args.trained_agent, env=args.env)
+    import_gym_packages(args)
+    from sb3_isaac.rl.training.run_folder import new_run_folder, read_meta
 
     folder: Optional[Path] = None
     resume_from: Optional[Path] = None
@@ -65,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     from sb3_isaac.rl.training.train import train
 
     try:
-        train(config, folder, settings, resume_from)
+        train(config, folder, settings, resume_from, packages=args.gym_packages)
     finally:
         with contextlib.suppress(OSError):
             folder.rmdir()  # succeeds on an empty folder alone: a mistake found before anything was saved
@@ -90,6 +92,7 @@ def _config(args: argparse.Namespace) -> TrainConfig:
     from sb3_isaac.rl.training.build import algorithm_options
 
     env, algo = args.env or DEFAULT_ENV, args.algo or DEFAULT_ALGO
+    check_env_id(env)
     config = load_config(
         env, algo, path=args.conf_file or (CLIENT_CONF if is_client(env) else None), algo_keys=algorithm_options(algo),
         env_keys=[name for name in env_options(env) if name not in ("seed", "render_mode")],
@@ -104,7 +107,7 @@ def _resume(args: argparse.Namespace) -> Tuple[TrainConfig, Path, Path]:
     from sb3_isaac.clients import env_options
     from sb3_isaac.config import load_config
     from sb3_isaac.rl.training.build import algorithm_options
-    from sb3_isaac.rl.training.checkpoint import find_checkpoint, new_run_folder, read_meta
+    from sb3_isaac.rl.training.run_folder import find_checkpoint, new_run_folder, read_meta
 
     given = Path(args.trained_agent)
     given = given.parent if given.is_file() else given
@@ -116,6 +119,7 @@ def _resume(args: argparse.Namespace) -> Tuple[TrainConfig, Path, Path]:
     for flag, (value, saved) in fixed.items():
         if value is not None and value != saved:
             raise UserError(f"{flag} cannot change on a resumed run: leave it out, or start a new run.")
+    check_env_id(meta["env"])
     config = load_config(meta["env"], meta["algo"], path=checkpoint / "config.yml",
                          algo_keys=algorithm_options(meta["algo"]), env_keys=env_options(meta["env"]),
                          n_timesteps=args.n_timesteps, device=args.device)

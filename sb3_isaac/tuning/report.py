@@ -11,7 +11,7 @@ import optuna
 from optuna.trial import TrialState
 
 from sb3_isaac.config import TrainConfig
-from sb3_isaac.contract.files import whole_file, write_text
+from sb3_isaac.contract.files import atomic_file, write_text
 from sb3_isaac.tuning.final import Comparison
 from sb3_isaac.tuning.plan import Plan
 from sb3_isaac.tuning.results import UNITS, best_trial, values_beside
@@ -109,7 +109,7 @@ def _picture(path: Path, study: optuna.Study, function: str, unit: str) -> None:
             figure.set_size_inches(max(8.0, 3.2 * len(axes)) if len(axes) > 1 else 8.0, 4.5)
             if len(axes) == 1:
                 figure.tight_layout()
-            with whole_file(path) as temporary:
+            with atomic_file(path) as temporary:
                 figure.savefig(temporary, dpi=100, format="png", bbox_inches="tight")
         plt.close("all")
 
@@ -144,6 +144,6 @@ def _final_picture(path: Path, plan: Plan, comparisons: Sequence[Comparison]) ->
                 axis.text(0.5, cap, "above: not met, by how much", ha="center", va="bottom", fontsize=8, color="0.3")
         axes[0][0].legend(fontsize=8)
         figure.tight_layout()
-        with whole_file(path) as temporary:
+        with atomic_file(path) as temporary:
             figure.savefig(temporary, dpi=110, format="png")
         plt.close(figure)

@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sb3_isaac.config import TrainConfig, dump_config
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.contract.files import write_text
-from sb3_isaac.rl.training.checkpoint import installed_versions
+from sb3_isaac.rl.training.run_folder import installed_versions
 from sb3_isaac.tuning.final import Comparison
 from sb3_isaac.tuning.plan import Plan
 from sb3_isaac.tuning.space import Space

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
-from sb3_isaac.contract.files import whole_file
+from sb3_isaac.contract.files import atomic_file
 
 PARTS = (("physics", "#3b6ea5"), ("task", "#7fb2d9"), ("inference and glue", "#f2b25c"), ("update", "#c8553d"))
 FLOORS = "floors"
@@ -32,7 +32,7 @@ def draw(result: Dict[str, Any], out: Path) -> None:
     figure.text(0.01, 0.01, f"{system['cpu']}, {system['cores']} cores"
                 f"{', ' + system['gpu'] if system['gpu'] else ''}; {versions}", fontsize=7, color="0.35")
     figure.tight_layout(rect=(0, 0.03, 1, 1))
-    with whole_file(out) as temporary:
+    with atomic_file(out) as temporary:
         figure.savefig(temporary, dpi=120, format="png")
     plt.close(figure)
 

@@ -8,7 +8,7 @@ from typing import Any, List, Mapping, Optional, Sequence, Tuple
 import numpy as np
 
 from sb3_isaac.contract.errors import UserError
-from sb3_isaac.contract.files import standing_folder, whole_file
+from sb3_isaac.contract.files import atomic_file, current_folder
 from sb3_isaac.contract.tensor_env import Panel
 from sb3_isaac.rl.training.checkpoint import read_meta
 from sb3_isaac.rl.training.metrics import read_metrics
@@ -41,7 +41,7 @@ def draw(folders: Sequence[Path], labels: Sequence[str], out: Path) -> None:
         _goal(axis, goals.get(panel.key))
     axes[0][0].legend(fontsize=8)
     figure.tight_layout()
-    with whole_file(out) as temporary:
+    with atomic_file(out) as temporary:
         figure.savefig(temporary, dpi=110, format="png")
     plt.close(figure)
 
@@ -51,7 +51,7 @@ def _what_to_draw(folders: Sequence[Path]) -> Tuple[List[Panel], Mapping[str, An
     panels: List[Panel] = list(COMMON)
     goals: Mapping[str, Any] = {}
     for folder in folders:
-        place = next((p for p in (folder, standing_folder(folder / "latest")) if (p / "meta.json").is_file()), None)
+        place = next((p for p in (folder, current_folder(folder / "latest")) if (p / "meta.json").is_file()), None)
         meta = read_meta(place) if place is not None else {}
         panels += [panel for panel in (Panel(*row) for row in meta.get("panels", ())) if panel not in panels]
         goals = goals or meta.get("stop_rule", {})

@@ -9,7 +9,7 @@ from typing import Any, Dict, Iterable
 import numpy as np
 
 from sb3_isaac.contract.errors import UserError, unknown
-from sb3_isaac.contract.files import whole_file
+from sb3_isaac.contract.files import atomic_file
 
 VIDEO_SUFFIXES = (".mp4", ".gif")
 
@@ -33,7 +33,7 @@ def write_video(frames: Iterable[np.ndarray], path: str, fps: int) -> None:
     options: Dict[str, Any] = ({"fps": fps, "quality": 8, "macro_block_size": 2} if suffix == ".mp4" else
                                {"duration": 1000.0 / fps, "loop": 0})
     target.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(target) as unfinished:
+    with atomic_file(target) as unfinished:
         writer: Any = imageio.get_writer(str(unfinished), mode="I", **options)
         with writer:
             for frame in frames:

@@ -6,6 +6,7 @@ Unlike a zip or a pickle it executes nothing when it is loaded: it is the file t
 from __future__ import annotations
 
 import io
+import json
 import pickle
 import zipfile
 from pathlib import Path
@@ -15,7 +16,7 @@ import torch
 from torch import nn
 
 from sb3_isaac.contract.errors import UserError, unknown
-from sb3_isaac.contract.files import standing_folder, write_bytes
+from sb3_isaac.contract.files import current_folder, write_bytes
 
 if TYPE_CHECKING:
     from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
@@ -30,7 +31,8 @@ class ExportedPolicy:
     """Observation (N, k) of the ``policy`` group -> action (N, J) within the action space's bounds, deterministic.
 
     ``info`` holds what the file says besides the network: ``obs_table`` (name -> width, in order), ``action_scale``
-    rad, ``default_joint_pos`` rad, ``kp``, ``kd``, ``joint_names``, ``control_dt`` s, ``env`` and ``env_kwargs``.
+    rad, ``default_joint_pos`` rad, ``kp``, ``kd``, ``joint_names``, ``control_dt`` s, ``steps`` (transitions of its
+    training); ``env`` and ``env_kwargs`` where a configuration made the run.
     """
 
     def __init__(self, content: Mapping[str, Any]) -> None:
@@ -135,18 +137,30 @@ def load_policy(path: Union[str, Path]) -> ExportedPolicy:
 
 
 def find_policy(path: Union[str, Path]) -> Path:
-    """The ``policy.pth`` of a run folder (its last state), of a checkpoint folder, or the file itself."""
+    """The ``policy.pth`` of a checkpoint folder, the newest one of a run folder, or the file itself.
+
+    In a run folder the newest is that with the most ``num_timesteps`` in the meta.json beside it, of the folder's own,
+    ``latest/`` and ``checkpoints/*/``; of equal ones the first in this order.
+    """
     path = Path(path)
     if path.is_file():
         return path
     if not path.is_dir():
         raise UserError(f"there is no run folder or policy file {str(path)!r}: give one that 'sb3-isaac train' wrote.")
-    places = [path, standing_folder(path / "latest")]
-    for place in places:
-        if (place / "policy.pth").is_file():
-            return place / "policy.pth"
+    folders = [path, current_folder(path / "latest"), *sorted((path / "checkpoints").glob("[0-9]*"))]
+    found = [folder for folder in folders if (folder / "policy.pth").is_file()]
+    if found:
+        return max(found, key=_steps_in_meta) / "policy.pth"
     runs = sorted(run.name for run in path.iterdir() if (run / "policy.pth").is_file())
     if runs:
-        raise UserError(f"{str(path)!r} is no run folder but holds some: give one of {', '.join(runs)} in it.")
+        raise UserError(f"{str(path)!r} is not a run folder but holds some: give one of {', '.join(runs)} in it.")
     raise UserError(f"{str(path)!r} holds no policy.pth: give a folder that 'sb3-isaac train' wrote, "
                     "or wait for its first checkpoint.")
+
+
+def _steps_in_meta(folder: Path) -> int:
+    """``num_timesteps`` of the folder's meta.json, -1 where there is none that can be read."""
+    try:
+        return int(json.loads((folder / "meta.json").read_text(encoding="utf-8"))["num_timesteps"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return -1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import warnings
-from typing import Any, Dict, Mapping, Tuple, Type
+from typing import Any, Dict, Mapping, Sequence, Tuple, Type
 
 import stable_baselines3
 import torch
@@ -25,6 +25,7 @@ ALGORITHMS: Dict[str, str] = {"ppo": "sb3_isaac.rl.algo.ppo:PPO", "sb3-ppo": "st
                               "trpo": "sb3_contrib:TRPO"}
 """``--algo`` -> ``module:class``; on-policy algorithms whose model is an actor-critic. ``sb3-`` is stock SB3."""
 MANY_MINIBATCHES = 64
+CALLBACK_PACKAGES = ("stable_baselines3", "sb3_contrib", "sb3_isaac")
 
 
 def algorithm(name: str) -> Any:
@@ -144,17 +145,26 @@ def _policy(config: TrainConfig, env: VecEnv) -> str:
     return "MultiInputPolicy" if config.algo.startswith("sb3-") else "AsymmetricPolicy"
 
 
-def yaml_callback(path: str, kwargs: Mapping[str, object]) -> BaseCallback:
-    """The callback that a YAML names by its dotted path."""
+def yaml_callback(path: str, kwargs: Mapping[str, Any], packages: Sequence[str] = ()) -> BaseCallback:
+    """The callback that a configuration names by its dotted path.
+
+    :param packages: modules that it may be in besides ``CALLBACK_PACKAGES``. Importing executes code, so a file alone
+        does not decide what is imported: the command line does, with ``--gym-packages``.
+    :raises UserError: for a class in another package, one that is no ``BaseCallback``, or arguments that it refuses.
+    """
     module, _, name = path.rpartition(".")
+    allowed = (*CALLBACK_PACKAGES, *packages)
+    if not any(f"{module}.".startswith(f"{package}.") for package in allowed):
+        raise UserError(f"callback {path!r} is in none of {', '.join(allowed)}: give a class of theirs, or name the "
+                        "module of your own callback with --gym-packages.")
     try:
-        cls = getattr(importlib.import_module(module), name)
+        cls: Any = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise UserError(f"callback {path!r} cannot be imported ({error}): give package.module.Class.") from error
+    if not (isinstance(cls, type) and issubclass(cls, BaseCallback)):
+        raise UserError(f"callback {path!r} is not a class derived from stable_baselines3's BaseCallback: give one.")
     try:
-        callback = cls(**kwargs)
+        callback: BaseCallback = cls(**kwargs)
     except (TypeError, ValueError) as error:
         raise UserError(f"callback {path!r} refuses {dict(kwargs)} ({error}): correct its arguments.") from error
-    if not isinstance(callback, BaseCallback):
-        raise UserError(f"callback {path!r} is no stable_baselines3 BaseCallback: give one.")
     return callback

@@ -28,6 +28,15 @@ def eval_options(env_id: str, env_kwargs: Mapping[str, Any],
     return {**options, "stagger": False}
 
 
+def env_of(policy: ExportedPolicy, env: Optional[str] = None) -> str:
+    """`env`, or the id of the environment that `policy` was trained on; raises UserError where the file has none."""
+    env_id = env or policy.info.get("env")
+    if env_id is None:
+        raise UserError("the run was made by a program without a configuration, so its policy does not say on which "
+                        "environment: give --env ID.")
+    return str(env_id)
+
+
 def make_eval_env(policy: ExportedPolicy, num_envs: int, command: Optional[Sequence[float]] = None,
                   seed: Optional[int] = None, env: Optional[str] = None, **extra: Any) -> TensorEnv:
     """The environment that `policy` was trained on, or `env`, set up for evaluation.
@@ -35,15 +44,16 @@ def make_eval_env(policy: ExportedPolicy, num_envs: int, command: Optional[Seque
     :param extra: options in place of those it was trained with, such as ``sim="isaacgym"``.
     :raises UserError: when the policy's observations or actions do not fit the environment.
     """
-    env_id = env or policy.info["env"]
-    options = eval_options(env_id, dict(policy.info["env_kwargs"]) if env_id == policy.info["env"] else {}, command)
+    env_id = env_of(policy, env)
+    trained_on = policy.info.get("env")
+    options = eval_options(env_id, dict(policy.info["env_kwargs"]) if env_id == trained_on else {}, command)
     if "seed" in env_options(env_id):
         options["seed"] = seed
     made = make_tensor_env(env_id, num_envs, **{**options, **extra})
     ours, theirs = made.metadata().get("obs_table"), policy.info.get("obs_table")
     if ours != theirs:
         made.close()
-        raise UserError(f"the policy was trained on {policy.info['env']} with observations "
+        raise UserError(f"the policy was trained on {trained_on or 'an environment'} with observations "
                         f"{theirs}, and {env_id} has {ours}: evaluate it on what it was trained on.")
     return made
 

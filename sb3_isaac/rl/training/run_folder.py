@@ -1,0 +1,77 @@
+"""The run folder: where it is made, what its files are called, and its newest complete checkpoint."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Dict
+
+from sb3_isaac.contract.errors import UserError
+from sb3_isaac.contract.files import current_folder
+
+CHECKPOINT_FILES = ("model.zip", "vecnormalize.pkl", "config.yml", "meta.json", "task_state.pt", "policy.pth")
+_NEEDED_TO_RESUME = ("model.zip", "config.yml", "meta.json", "task_state.pt")
+
+
+def new_run_folder(root: Path, algo: str, env: str) -> Path:
+    """``<root>/<algo>/<env>_<k>`` with the first k that is free, made here."""
+    parent, env = root / algo, env.replace(":", "-")  # a client's package:task
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        for k in range(1, 100_000):
+            with contextlib.suppress(FileExistsError):
+                (parent / f"{env}_{k}").mkdir()
+                return parent / f"{env}_{k}"
+    except OSError as error:
+        raise UserError(f"cannot make a run folder in {parent} ({error.strerror}): choose another one with -f.") \
+            from error
+    raise UserError(f"{parent} is full of runs: choose another folder with -f.")
+
+
+def find_checkpoint(path: Path) -> Path:
+    """The folder to resume from: the newest complete checkpoint of a run folder, or a checkpoint folder itself."""
+    if not path.is_dir():
+        raise UserError(f"there is no run folder {str(path)!r}: give one that 'sb3-isaac train' made.")
+    numbered = [p for p in (path / "checkpoints").glob("[0-9]*") if p.name.isdigit()]
+    # The run folder's own files come last: they are copied one by one, and a kill may leave them mixed.
+    found = [p for p in (*numbered, current_folder(path / "latest"), path) if _is_complete(p)]
+    if not found:
+        raise UserError(f"{str(path)!r} holds no checkpoint yet: start the training anew.")
+    return max(found, key=lambda p: int(read_meta(p)["num_timesteps"]))
+
+
+def _is_complete(folder: Path) -> bool:
+    return all((folder / name).is_file() for name in _NEEDED_TO_RESUME)
+
+
+def check_newest(run: Path, checkpoint: Path) -> None:
+    """Refuse a `checkpoint` that is older than the newest one in `run`: another process trained there meanwhile."""
+    if not (run / "checkpoints").is_dir() and not current_folder(run / "latest").is_dir():
+        return
+    newest, steps = find_checkpoint(run), read_meta(checkpoint)["num_timesteps"]
+    if read_meta(newest)["num_timesteps"] > steps:
+        raise UserError(f"{checkpoint} has {steps} steps and {newest} is newer, written by another process: resume "
+                        f"from {run}.")
+
+
+def read_meta(folder: Path) -> Dict[str, Any]:
+    """``meta.json`` of a run or checkpoint folder."""
+    try:
+        meta: Dict[str, Any] = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+        return meta
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder / 'meta.json'} cannot be read: give a folder that 'sb3-isaac train' wrote.") \
+            from error
+
+
+def installed_versions(*names: str) -> Dict[str, str]:
+    """The version of each distribution, ``absent`` where it is not installed."""
+    versions = {}
+    for name in names:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = "absent"
+    return versions

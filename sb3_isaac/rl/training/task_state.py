@@ -1,0 +1,103 @@
+"""``task_state.pt``: what SB3's zip leaves out and a training run needs to go on exactly where it stopped."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from pathlib import Path
+from typing import Any, Dict, Mapping
+
+import numpy as np
+import torch
+from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
+
+from sb3_isaac.envs.vec_env import unwrap
+
+
+def task_state(model: Any) -> Dict[str, Any]:
+    """The state of `model` that is not in its zip, in builtins and CPU tensors only.
+
+    | key | what |
+    |---|---|
+    | num_timesteps | transitions so far |
+    | last_obs | observation (N, ...) that the next action is for, normalised; or a dict of them |
+    | last_episode_starts | (N,) whether that observation is the first of its episode |
+    | episodes | SB3's buffer of the last episodes |
+    | env | ``state_dict()`` of the IsaacVecEnv |
+    | random | states of the global random generators |
+    | discounted_returns | (N,) of VecNormalize, if there is one |
+    """
+    env: VecEnv = model.get_env()
+    normalizer = unwrap_vec_normalize(env)
+    kind, keys, position, has_gauss, gauss = np.random.get_state()
+    state = {
+        "num_timesteps": model.num_timesteps,
+        "last_obs": _tensors(model._last_obs),
+        "last_episode_starts": torch.as_tensor(model._last_episode_starts),
+        "episodes": [{key: float(value) for key, value in info.items()} for info in model.ep_info_buffer or ()],
+        "env": unwrap(env).state_dict(),
+        "random": {"torch": torch.get_rng_state(), "python": _lists(random.getstate()),
+                   "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+                   "numpy": [str(kind), torch.as_tensor(np.asarray(keys, dtype=np.int64)), int(position),
+                             int(has_gauss), float(gauss)]},
+    }
+    if normalizer is not None:
+        state["discounted_returns"] = torch.as_tensor(normalizer.returns)
+    on_cpu: Dict[str, Any] = to_cpu(state)
+    return on_cpu
+
+
+def load_task_state(path: Path) -> Dict[str, Any]:
+    """What :func:`task_state` gave, from a file that any device wrote; loading it executes nothing."""
+    state: Dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return state
+
+
+def restore_task_state(model: Any, state: Mapping[str, Any]) -> None:
+    """Put ``task_state(model)`` back, so that ``learn(reset_num_timesteps=False)`` goes on without a reset.
+
+    Tensors go to the devices where `model` and its environment keep theirs. Where the environment could not save its
+    own state (an empty ``state_dict()``), the environment is reset.
+    """
+    state = to_cpu(state)
+    env: VecEnv = model.get_env()
+    has_env_state = bool(state["env"]["env"])
+    if has_env_state:
+        unwrap(env).load_state_dict(state["env"])
+    normalizer = unwrap_vec_normalize(env)
+    if normalizer is not None and "discounted_returns" in state:
+        normalizer.returns = state["discounted_returns"].numpy().copy()
+    model.ep_info_buffer = deque(state["episodes"], maxlen=model._stats_window_size)
+    model.ep_success_buffer = deque(maxlen=model._stats_window_size)
+    # As numpy arrays, which stock SB3 expects and sb3_isaac.PPO moves to its device; SB3 resets where there is None.
+    model._last_obs = _arrays(state["last_obs"]) if has_env_state else None
+    model._last_episode_starts = state["last_episode_starts"].numpy().copy()
+    torch.set_rng_state(state["random"]["torch"])
+    if len(state["random"]["cuda"]) == torch.cuda.device_count() > 0:
+        torch.cuda.set_rng_state_all(state["random"]["cuda"])
+    kind, keys, *rest = state["random"]["numpy"]
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))
+    version, internal, gauss = state["random"]["python"]
+    random.setstate((version, tuple(internal), gauss))
+
+
+def to_cpu(value: Any) -> Any:
+    """`value` with every tensor inside its dicts, lists and tuples on the CPU."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().cpu()
+    if isinstance(value, Mapping):
+        return {key: to_cpu(item) for key, item in value.items()}
+    return type(value)(map(to_cpu, value)) if type(value) in (list, tuple) else value
+
+
+def _lists(value: Any) -> Any:
+    """`value` with its tuples as lists."""
+    return [_lists(v) for v in value] if isinstance(value, tuple) else value
+
+
+def _tensors(obs: Any) -> Any:
+    return {k: torch.as_tensor(v) for k, v in obs.items()} if isinstance(obs, dict) else torch.as_tensor(obs)
+
+
+def _arrays(obs: Any) -> Any:
+    return {k: v.numpy().copy() for k, v in obs.items()} if isinstance(obs, dict) else obs.numpy().copy()
