@@ -20,7 +20,7 @@ NVIDIAS = {"__init__.py": "import sys\nassert 'torch' not in sys.modules, 'too l
 
 @pytest.fixture
 def emulation() -> Iterator[None]:
-    """``import isaacgym`` gives the emulation, for one test: what is imported decides what ``sim="auto"`` is."""
+    """``import isaacgym`` gives the emulation, for one test."""
     settings = current()
     install("mujoco", threads=1)
     yield
@@ -38,6 +38,7 @@ def write(folder: Path, files: Mapping[str, str]) -> Path:
 
 
 def python(*args: str, cwd: Path, path: Optional[Path] = None) -> "subprocess.CompletedProcess[str]":
-    """Run this Python in `cwd`, with `path` on PYTHONPATH."""
-    env = {**os.environ, "OMP_NUM_THREADS": "1", **({"PYTHONPATH": str(path)} if path else {})}
+    """Run this Python in `cwd`, with `path` first on PYTHONPATH."""
+    folders = [str(path)] * (path is not None) + [os.environ["PYTHONPATH"]] * ("PYTHONPATH" in os.environ)
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(folders)}
     return subprocess.run([sys.executable, *args], cwd=cwd, env=env, capture_output=True, text=True)
