@@ -69,10 +69,13 @@ class Cart:
         self.reset_buf[:] = (self.dof[:, 0].abs() > 1.0) | self.time_out_buf
         self.rew_buf[:] = torch.exp(-4.0 * self.dof[:, 0] ** 2) * self.cfg.rewards.scale
         self.reset_idx(self.reset_buf.nonzero().flatten())
+        self.compute_observations()
+        return self.obs_buf, self.privileged_obs_buf, self.rew_buf, self.reset_buf, self.extras
+
+    def compute_observations(self):
         self.obs_buf[:] = torch.cat((self.dof, self.actions), dim=1)
         if self.privileged_obs_buf is not None:
             self.privileged_obs_buf[:, 0] = self.episode_length_buf
-        return self.obs_buf, self.privileged_obs_buf, self.rew_buf, self.reset_buf, self.extras
 
     def reset_idx(self, env_ids):
         if len(env_ids) == 0:

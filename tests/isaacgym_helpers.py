@@ -20,7 +20,7 @@ NVIDIAS = {"__init__.py": "import sys\nassert 'torch' not in sys.modules, 'too l
 
 @pytest.fixture
 def emulation() -> Iterator[None]:
-    """``import isaacgym`` gives the emulation, for one test: what is imported decides what ``sim="auto"`` is."""
+    """``import isaacgym`` gives the emulation, for one test."""
     settings = current()
     install("mujoco", threads=1)
     yield

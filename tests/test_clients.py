@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
 from pathlib import Path
@@ -10,12 +11,15 @@ from typing import Any, Iterator
 import client_program
 import numpy as np
 import pytest
+import stand_in_client
 import torch
 from isaacgym_helpers import emulation, python, write
 
 from sb3_isaac import PPO, IsaacVecEnv, UserError, VecNormalize
+from sb3_isaac import clients as clients_module
 from sb3_isaac.cli.main import main
-from sb3_isaac.clients import env_options, make_tensor_env
+from sb3_isaac.clients import ADAPTERS, as_tensor_env, env_options, is_client, make_tensor_env, registered_id
+from sb3_isaac.clients.config_tree import overwrite, own_copy
 from sb3_isaac.clients.legged_gym import LeggedGymEnv
 
 __all__ = ["emulation"]
@@ -165,6 +169,157 @@ def test_mistakes_are_sentences(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match=r"give \(4, 1\)"):
         env.step_tensor(torch.zeros(4, 2))
     assert "cfg" in env_options("cart_client:cart") and "robot" in env_options("IsaacQuadrupedFlat-v0")
+
+
+def test_options_stay_with_the_environment_that_they_were_given_for() -> None:
+    """The client's registry hands out its own config objects, here classes."""
+    from cart_client.envs import CartCfg, CartCfgPPO
+
+    changed = make_tensor_env(f"{PACKAGE}:cart", 3, threads=1, seed=7, cfg={"rewards": {"scale": 2.0}})
+    assert changed.client.cfg.rewards.scale == 2.0 and changed.client.cfg.seed == 7
+    assert CartCfg.rewards.scale == 1.0 and CartCfg.env.num_envs == 8 and CartCfgPPO.seed == 1
+    plain = make_tensor_env(f"{PACKAGE}:cart", 2, threads=1)
+    assert plain.client.cfg.rewards.scale == 1.0 and plain.num_envs == 2
+    for env in (changed, plain):
+        env.close()
+
+
+def test_a_config_tree_of_classes_or_instances_is_copied_whole() -> None:
+    class Cfg:
+        class rewards:
+            class scales:
+                torques = -1.0
+            weights = [1.0, 2.0]
+        kind = list
+
+        def method(self) -> int:
+            return 3
+
+        @property
+        def size(self) -> int:
+            return 4
+
+    def instance() -> Any:
+        cfg: Any = Cfg()
+        cfg.rewards = Cfg.rewards()
+        cfg.rewards.scales = Cfg.rewards.scales()
+        return cfg
+
+    for cfg in (Cfg, instance()):
+        own = own_copy(cfg)
+        overwrite(own, {"rewards": {"scales": {"torques": 5.0}}}, "a test")
+        own.rewards.weights.append(3.0)
+        assert cfg.rewards.scales.torques == -1.0 and cfg.rewards.weights == [1.0, 2.0]
+        assert own.rewards.scales.torques == 5.0 and own.rewards.weights == [1.0, 2.0, 3.0] and own.kind is list
+    assert own.method() == 3 and own.size == 4 and isinstance(own, Cfg)
+    with pytest.raises(UserError, match="did you mean 'torques'"):
+        overwrite(own, {"rewards": {"scales": {"torque": 5.0}}}, "a test")
+
+
+def test_single_robots_start_anew() -> None:
+    env = make_tensor_env(f"{PACKAGE}:cart", 4, threads=1, seed=0, stagger=False,
+                          cfg={"env": {"num_privileged_obs": 1}})
+    env.reset(seed=0)
+    for _ in range(3):
+        step = env.step(torch.zeros(4, 1))
+    before = {group: value.clone() for group, value in step.obs.items()}
+    mask = torch.tensor([False, True, False, True])
+    obs = env.restart(mask)
+    assert obs["critic"][:, 0].tolist() == [4.0, 0.0, 4.0, 0.0]
+    for group, value in before.items():
+        assert torch.equal(obs[group][~mask], value[~mask]), group
+        assert (obs[group][mask] != value[mask]).any(), group
+        assert env.observe()[group] is obs[group]
+    env.close()
+
+
+def test_what_training_asks_of_any_environment() -> None:
+    env = make_tensor_env(f"{PACKAGE}:cart", 2, threads=1, seed=0)
+    assert env.control_dt == pytest.approx(0.02) and env.max_steps == 21 and env.stop_rule is None
+    assert env.options() == {} and env.report(None) == {} and env.warnings() == {}
+    assert LeggedGymEnv.evaluation_options({"sim": "mujoco", "stagger": True}) == {"sim": "mujoco", "stagger": False}
+    with pytest.raises(UserError, match="leave out the command"):
+        LeggedGymEnv.evaluation_options({}, [1.0, 0.0])
+    with pytest.raises(UserError, match="make it anew"):
+        env.change_options(cfg={})
+    del type(env.client).reset_idx
+    with pytest.raises(UserError, match="call reset"):
+        env.restart(torch.tensor([True, False]))
+    env.close()
+
+
+def test_ids_with_gymnasiums_prefix_are_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    tasks = {"IsaacQuadrupedFlat-v0": "sb3_isaac.tasks.quadruped:Q", "Mine-v0": "my_tasks.jump:Jump"}
+    monkeypatch.setattr(clients_module, "TASKS", tasks)
+    for env_id, ours in (("IsaacQuadrupedFlat-v0", "IsaacQuadrupedFlat-v0"), ("Nope-v0", "Nope-v0"),
+                         ("sb3_isaac:IsaacQuadrupedFlat-v0", "IsaacQuadrupedFlat-v0"), ("my_tasks:Mine-v0", "Mine-v0"),
+                         ("my_tasks.jump:Mine-v0", "Mine-v0"), ("sb3_isaac:Mine-v0", "Mine-v0"),
+                         ("my_tasks:Other-v0", None), ("legged_gym:go2", None), (f"{PACKAGE}:Mine-v0", None)):
+        assert registered_id(env_id) == ours and is_client(env_id) is (ours is None), env_id
+    assert "my_tasks" not in sys.modules
+    monkeypatch.undo()
+    env = IsaacVecEnv("sb3_isaac:IsaacDoublePendulum-v0", num_envs=2, seed=0)
+    assert env.reset().shape[0] == 2
+    env.close()
+    with pytest.raises(UserError, match="unknown environment id 'IsaacQuadrupedFlt-v0': did you mean"):
+        IsaacVecEnv("sb3_isaac:IsaacQuadrupedFlt-v0")
+
+
+def test_the_command_line_takes_ids_with_gymnasiums_prefix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                           capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    env = "sb3_isaac:IsaacDoublePendulum-v0"
+    assert main(["train", "--env", env, "--num-envs", "4", "-n", "64", "--eval-freq", "-1", "--eval-episodes", "2",
+                 "-params", "n_steps:16", "batch_size:32", "--env-kwargs", "episode_length_s:0.2"]) == 0
+    run = tmp_path / "logs" / "ppo" / "IsaacDoublePendulum-v0_1"
+    assert json.loads((run / "meta.json").read_text())["env"] == "IsaacDoublePendulum-v0"
+    assert main(["eval", str(run), "--env", env, "--episodes", "2", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["episodes"] == 2
+
+
+def test_a_package_that_is_no_client_is_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "site" / "boom", {"__init__.py": "raise SystemExit('imported')"})
+    write(tmp_path / "site" / "boom" / "envs", {"__init__.py": "raise SystemExit('imported')"})
+    with pytest.raises(UserError, match="'boom' is of no kind that is known"):
+        IsaacVecEnv("boom:go2")
+    with pytest.raises(UserError, match=r"no package 'boom\.envs'"):
+        IsaacVecEnv("boom.envs:go2")
+
+
+def test_the_table_imports_nothing_and_says_what_the_adapters_take(tmp_path: Path) -> None:
+    code = ("import sys; from sb3_isaac.clients import is_client, env_options; assert is_client('legged_gym:go2'); "
+            "print(env_options('legged_gym:go2'), [m for m in ('torch', 'mujoco', 'legged_gym', 'isaacgym') "
+            "if m in sys.modules])")
+    out = python("-c", code, cwd=tmp_path)
+    assert out.stdout.strip().endswith("[]"), out.stdout + out.stderr
+    for name, row in {**ADAPTERS, "stand-in": stand_in_client.ROW}.items():
+        adapter = row.load()
+        live = tuple(inspect.signature(adapter.adapt).parameters)[1:]
+        assert set(live) == set(row.live_options), name
+    make = inspect.signature(ADAPTERS["legged_gym"].load().make).parameters
+    assert set(ADAPTERS["legged_gym"].make_options) == set(make) - {"package", "task", "num_envs", "adapter"}
+
+
+def test_an_adapter_is_one_file_and_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here: a client that keeps the last observations."""
+    monkeypatch.setattr(clients_module, "ADAPTERS", {**ADAPTERS, "stand-in": stand_in_client.ROW})
+    assert "limit" in env_options("stand_in:count")
+    env = make_tensor_env("stand_in:count", 3, limit=2, stagger=False)
+    assert env.reset()["policy"].tolist() == [[0.0]] * 3
+    first = env.step(torch.tensor([[0.0], [9.0], [-9.0]]))
+    assert first.reward.tolist() == [0.0, 1.0, -1.0], "actions are bounded"
+    assert first.terminated.tolist() == [False, True, False] and not first.truncated.any()
+    assert first.obs["policy"].tolist() == [[1.0], [0.0], [1.0]]
+    assert first.final_obs["policy"].tolist() == [[1.0], [1.0], [1.0]]
+    second = env.step(torch.zeros(3, 1))
+    assert second.truncated.tolist() == [True, False, True]
+    assert second.final_obs["policy"].tolist() == [[2.0], [1.0], [2.0]]
+    live = IsaacVecEnv(stand_in_client.Counters(2), stagger=False)
+    assert isinstance(live.env, stand_in_client.CountersEnv) and as_tensor_env(env) is env
+    with pytest.raises(UserError, match="unitree_rl_gym or humanoid-gym or stand-in"):
+        IsaacVecEnv(object())
+    with pytest.raises(UserError, match="Counters cannot restart"):
+        env.restart(torch.ones(3, dtype=torch.bool))
 
 
 def test_ppo_learns_to_keep_the_cart_in_the_middle() -> None:

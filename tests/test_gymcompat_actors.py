@@ -11,6 +11,7 @@ import pytest
 import torch
 from gymcompat_robots import PENDULUM, WALKER, World, options, plane, sim_params
 
+from sb3_isaac import UserError
 from sb3_isaac.gymcompat.api import gymapi, gymtorch
 
 
@@ -129,6 +130,29 @@ def test_a_mass_change_scales_the_inertia_only_if_asked(tmp_path: Path) -> None:
     about_com, arm = 0.02, 0.5
     inertia = [about_com + 2 * arm**2, 2 * about_com + 4 * arm**2, about_com + 4 * arm**2]
     assert world.dof[:, 0, 1].tolist() == pytest.approx([0.005 / i for i in inertia], rel=1e-3)
+
+
+FRAME = """<mujoco><worldbody><body name="trunk"><freejoint/><geom type="box" size=".2 .1 .05" mass="5"/>
+<body name="leg" pos="0 0 -.1"><joint name="knee" axis="0 1 0" damping="1"/>
+<geom type="capsule" size=".02 .05" mass=".5"/><body name="foot" pos="0 0 -.1"/></body></body></worldbody></mujoco>"""
+
+
+def test_a_welded_body_without_mass_falls_with_its_robot(tmp_path: Path) -> None:
+    """As in Unitree's go2.xml. 20 steps of 5 ms: semi-implicit Euler falls by g dt² n (n + 1) / 2."""
+    def edit(world: World, i: int, env: Any, actor: int) -> None:
+        props = world.gym.get_actor_rigid_body_properties(env, actor)
+        assert props[2].mass == 0.0
+        props[0].mass += float(i)
+        world.gym.set_actor_rigid_body_properties(env, actor, props, recomputeInertia=True)
+
+    world = World(tmp_path, FRAME, ground=False, edit=edit)
+    world.step(20)
+    assert world.sim.bad_worlds == 0
+    assert world.root[:, 2].tolist() == pytest.approx([1.0 - 9.81 * 0.005**2 * 210] * 2, abs=1e-4)
+    props = world.gym.get_actor_rigid_body_properties(world.envs[0], 0)
+    props[2].mass = -1.0
+    with pytest.raises(UserError, match=r"'foot'.*above 0"):
+        world.gym.set_actor_rigid_body_properties(world.envs[0], 0, props)
 
 
 def test_centre_of_mass_and_inertia_can_be_given(tmp_path: Path) -> None:

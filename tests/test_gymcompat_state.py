@@ -238,3 +238,20 @@ def test_actors_of_different_groups_or_filters_with_a_common_bit_pass_through_ea
             gym.simulate(sim)
         gym.refresh_actor_root_state_tensor(sim)
         assert (root[1, 2].item() > 0.5) is meets, (group, bits)
+
+
+def test_a_star_import_of_gymtorch_leaves_torchs_tensor() -> None:
+    """``from torch import Tensor; from isaacgym.gymtorch import *``, as in all tasks of IsaacGymEnvs."""
+    assert set(gymtorch.__all__) == {"wrap_tensor", "unwrap_tensor"}
+
+
+def test_an_actor_whose_physics_diverges_goes_back_to_where_it_was_created(tmp_path: Path) -> None:
+    world = World(tmp_path, WALKER, height=2.0, ground=False, params=sim_params(gravity=0.0))
+    world.root[:, 0], world.root[1, 7] = 5.0, 1e20
+    world.set_root()
+    world.step()
+    assert world.sim.diverged.tolist() == [False, True] and world.sim.bad_worlds == 1
+    assert world.root[0, :3].tolist() == pytest.approx([5.0, 0.0, 2.0])
+    assert world.root[1].tolist() == pytest.approx([0, 0, 2, 0, 0, 0, 1] + [0] * 6)
+    world.step()
+    assert not world.sim.diverged.any()

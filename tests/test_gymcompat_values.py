@@ -75,6 +75,28 @@ def test_numbers_are_converted_to_the_kind_of_their_field() -> None:
     assert params.up_axis is gymapi.UP_AXIS_Z and params.physx.solver_type == 1
 
 
+def test_an_array_of_one_element_serves_as_a_number() -> None:
+    """Programs add ``np.random.uniform(size=(1,))`` to a mass."""
+    body = gymapi.RigidBodyProperties()
+    body.mass = np.full(1, 2.5)
+    body.flags = np.ones((1, 1), dtype=np.int64)
+    assert body.mass == 2.5 and body.flags == 1 and type(body.flags) is int
+    assert close(Vec3(np.ones(1), torch.ones(1, 1)) * np.full(1, 2.0), (2, 2, 0))
+    assert close(Quat.from_axis_angle(Vec3(0, 0, 1), np.zeros(1)), Quat())
+    with pytest.raises((TypeError, ValueError)):
+        body.mass = np.ones(2)
+
+
+def test_numbers_with_a_fraction_are_c_floats() -> None:
+    """A legged_gym fork prints a dt of 0.005 as 0.004999999888241291, and rounds up quotients of it."""
+    params = gymapi.SimParams()
+    assert params.dt == float(np.float32(1 / 60))
+    params.dt = 0.005
+    assert params.dt == 0.004999999888241291 and params.copy().dt == params.dt
+    assert math.ceil(0.020 / params.dt) == 5 and math.ceil(20 / (4 * params.dt)) == 1001
+    assert Vec3(0.1).x == 0.10000000149011612 and (Vec3(0.1) * 3).x == float(np.float32(np.float32(0.1) * 3.0))
+
+
 def test_enumerations_are_numbers_with_names_and_stand_at_the_top_level() -> None:
     modes = (gymapi.DOF_MODE_NONE, gymapi.DOF_MODE_POS, gymapi.DOF_MODE_VEL, gymapi.DOF_MODE_EFFORT)
     assert [int(mode) for mode in modes] == [0, 1, 2, 3]

@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import re
 import sys
+import types
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Dict
@@ -19,6 +20,7 @@ from sb3_isaac import IsaacVecEnv
 from sb3_isaac.cli.main import main
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.contract.rotations import from_yaw, rotate
+from sb3_isaac.gymcompat.install import nvidia_is_imported
 from sb3_isaac.robots import ROBOTS, Robot, get_robot
 from sb3_isaac.sim import Simulator, make_simulator
 
@@ -188,10 +190,59 @@ def test_the_task_runs_on_it_and_gives_the_same_rewards() -> None:
     assert ended >= 8
     ours_r, theirs_r = (env.statistics.episode_return for env in envs)
     torch.testing.assert_close(ours_r, theirs_r, atol=0.1, rtol=0.2)
-    assert IsaacVecEnv(num_envs=1, threads=1).env.sim.__class__.__name__ == "IsaacGymSimulator", "auto: it is imported"
     with pytest.raises(UserError, match="no pictures of sim='isaacgym'"):
-        IsaacVecEnv(num_envs=1, threads=1, render_mode="rgb_array").get_images()
+        IsaacVecEnv(num_envs=1, sim="isaacgym", threads=1, render_mode="rgb_array").get_images()
     for env in envs:
+        env.close()
+
+
+def test_auto_is_nvidias_package_if_that_was_imported_and_never_the_emulation(monkeypatch: pytest.MonkeyPatch) -> None:
+    make("isaacgym", get_robot("quadruped")).close()
+    assert type(make("auto", get_robot("quadruped"))).__name__ == "MujocoSimulator"
+    assert not nvidia_is_imported()
+    monkeypatch.setitem(sys.modules, "isaacgym", types.ModuleType("isaacgym"))
+    assert nvidia_is_imported()
+    monkeypatch.delitem(sys.modules, "isaacgym")
+    assert not nvidia_is_imported()
+
+
+def test_a_world_that_diverges_is_reported_and_stands_at_its_start(capsys: pytest.CaptureFixture[str]) -> None:
+    robot = get_robot("quadruped")
+    sim = make("isaacgym", robot)
+    default = torch.tensor(robot.default_joint_pos).repeat(3, 1)
+    start = sim.state.root_pos_w[1].clone()
+    for name, bad in (("root_lin_vel_w", 1e20), ("joint_vel", 1e20)):
+        given = {name: torch.full((3, 3 if name == "root_lin_vel_w" else 12), bad)}
+        place(sim)
+        place(sim, torch.tensor([False, True, False]), **given)
+        sim.step(default)
+        assert sim.bad.tolist() == [False, True, False], name
+        assert float(start[2]) == pytest.approx(robot.base_height_m)
+        torch.testing.assert_close(sim.state.root_pos_w[1], start, atol=0.01, rtol=0.0)
+        assert float(sim.state.root_pos_w[0, 2]) > 2.0, "the others go on"
+        sim.step(default)
+        assert not sim.bad.any()
+    place(sim)
+    wrong = default.clone()
+    wrong[2, 5] = float("nan")
+    sim.step(wrong)
+    assert sim.bad.tolist() == [False, False, True]
+    place(sim, sim.bad.clone())
+    sim.step(default)
+    assert not sim.bad.any() and torch.isfinite(sim.state.joint_pos).all()
+    assert capsys.readouterr().err.count("diverged") == 1
+
+
+def test_a_diverged_episode_ends_without_a_reward() -> None:
+    """On the task: as on the other simulator."""
+    for name in ("isaacgym", "mujoco"):
+        env = IsaacVecEnv("IsaacQuadrupedFlat-v0", num_envs=3, sim=name, seed=0, threads=1)
+        env.reset_tensor()
+        actions = torch.zeros(3, 12)
+        actions[1] = float("nan")
+        step = env.step_tensor(actions)
+        assert step.log["bad_world"].tolist() == [False, True, False] == step.terminated.tolist(), name
+        assert float(step.reward[1]) == 0.0 and torch.isfinite(step.obs["policy"]).all()
         env.close()
 
 

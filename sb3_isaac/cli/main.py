@@ -116,13 +116,14 @@ def import_isaacgym_if_needed(env_kwargs: Sequence[str] = (), run: Optional[str]
     :param run: a run or checkpoint folder, whose configuration counts too.
     :param env: an environment id; a client's has a colon.
     """
+    from sb3_isaac.clients import is_client
     from sb3_isaac.gymcompat.install import install, is_installed
 
     sims = [item[len("sim:"):] for item in env_kwargs if item.startswith("sim:")]
     configs = [Path(run) / place / "config.yml" for place in ("", "latest")] if run is not None else []
     texts = [path.read_text(encoding="utf-8", errors="replace") for path in configs if path.is_file()]
     trained_there = any(re.search(r"^['\"]?\w+:\w+['\"]?:|\bsim: isaacgym\b", text, re.MULTILINE) for text in texts)
-    wanted = sims[-1] == "isaacgym" if sims else trained_there or ":" in (env or "")
+    wanted = sims[-1] == "isaacgym" if sims else trained_there or (env is not None and is_client(env))
     if wanted and is_installed():
         install("isaacgym")
 

@@ -87,11 +87,12 @@ def _client(args: argparse.Namespace) -> str:
 
 
 def _config(args: argparse.Namespace) -> TrainConfig:
-    from sb3_isaac.clients import env_options, is_client
+    from sb3_isaac.clients import env_options, is_client, registered_id
     from sb3_isaac.config import load_config, parse_key_values
     from sb3_isaac.rl.training.build import algorithm_options
 
     env, algo = args.env or DEFAULT_ENV, args.algo or DEFAULT_ALGO
+    env = registered_id(env) or env
     check_env_id(env)
     config = load_config(
         env, algo, path=args.conf_file or (CLIENT_CONF if is_client(env) else None), algo_keys=algorithm_options(algo),

@@ -57,6 +57,11 @@ def is_emulated() -> bool:
     return bool(getattr(sys.modules.get("isaacgym"), "__emulated__", False))
 
 
+def nvidia_is_imported() -> bool:
+    """Whether this process has imported NVIDIA's package; the emulation does not count."""
+    return sys.modules.get("isaacgym") is not None and not is_emulated()
+
+
 def is_installed() -> bool:
     """Whether NVIDIA's package is there, imported or not."""
     if "isaacgym" in sys.modules:

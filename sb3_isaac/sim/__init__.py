@@ -15,7 +15,7 @@ from typing import Any, Dict, Mapping, Optional, Protocol, Tuple, Union
 import torch
 
 from sb3_isaac.contract.errors import UserError, number_above_zero, unknown, whole_number
-from sb3_isaac.gymcompat.install import install
+from sb3_isaac.gymcompat.install import install, nvidia_is_imported
 from sb3_isaac.robots import Robot
 
 SIMULATORS = ("auto", "mujoco", "isaacgym")
@@ -106,7 +106,7 @@ def make_simulator(sim: str, robot: Robot, num_envs: int, *, device: Union[str, 
     """N robots on the simulator `sim`.
 
     :param sim: ``isaacgym`` is NVIDIA's where that is installed, and its emulation elsewhere; ``auto`` is
-        ``isaacgym`` if that was imported already, else ``mujoco``.
+        ``isaacgym`` if NVIDIA's was imported already, else ``mujoco``, whether the emulation was used or not.
     :param device: of the simulation's tensors; ``auto`` is the CPU, and the GPU for NVIDIA's Isaac Gym.
     :param physics_dt: seconds of a physics step; a control step takes ``substeps`` of them.
     :param threads: physics threads on the CPU, by default one for each available core.
@@ -118,7 +118,7 @@ def make_simulator(sim: str, robot: Robot, num_envs: int, *, device: Union[str, 
         whole_number("threads", threads)
     if sim not in SIMULATORS:
         raise unknown("sim", sim, SIMULATORS)
-    if sim == "isaacgym" or (sim == "auto" and "isaacgym" in sys.modules):
+    if sim == "isaacgym" or (sim == "auto" and nvidia_is_imported()):
         install("auto", threads=threads)
         module = importlib.import_module("sb3_isaac.sim.isaacgym")
         return module.IsaacGymSimulator(robot, num_envs, device=str(device), physics_dt=physics_dt, substeps=substeps,

@@ -36,6 +36,9 @@ class IsaacGymSimulator:
     ``joint_torque`` is kp (target − q) − kd q̇ within the limits, from the state before the last physics step.
     A saved simulation goes on from the same state, and not bit for bit: the solver's memory cannot be read.
 
+    A world has diverged where its state is not finite. The emulation puts such a world back to its start by itself, and
+    says so in a member that NVIDIA's package does not have, ``diverged`` of its simulation.
+
     :param device: ``auto`` is ``cuda:0`` where torch has one and ``isaacgym`` is NVIDIA's, else ``cpu``.
     :param physics_dt: seconds of one physics step.
     :param substeps: physics steps in a control step.
@@ -47,6 +50,7 @@ class IsaacGymSimulator:
         self.robot, self.num_envs, self.substeps = robot, num_envs, substeps
         self.control_dt, self.physics_s = physics_dt * substeps, 0.0
         self.device = _device(device)
+        self._is_emulated = bool(getattr(isaacgym, "__emulated__", False))
         self._gym = gymapi.acquire_gym()
         self._sim = self._create_sim(physics_dt, threads)
         self._create_envs()
@@ -206,6 +210,7 @@ class IsaacGymSimulator:
             raise UserError(f"targets have shape {tuple(targets.shape)}: give {shape}, or {(self.substeps, *shape)} "
                             "with one for each physics step.")
         start = time.perf_counter()
+        self.bad.zero_()
         for i in range(self.substeps):
             if targets.dim() == 3 or i == 0:
                 self._aim(targets if targets.dim() == 2 else targets[i])
@@ -214,6 +219,8 @@ class IsaacGymSimulator:
             self._gym.simulate(self._sim)
             if self.device.type == "cpu":
                 self._gym.fetch_results(self._sim, True)
+            if self._is_emulated:
+                self.bad.logical_or_(self._sim.diverged)
             if i < self.substeps - 1:
                 self._gym.refresh_dof_state_tensor(self._sim)
                 self._follow()
@@ -221,7 +228,7 @@ class IsaacGymSimulator:
         self._follow()
         self.physics_s += time.perf_counter() - start
         finite = torch.isfinite(self._root).all(dim=1) & torch.isfinite(self._dof).flatten(1).all(dim=1)
-        torch.logical_not(finite, out=self.bad)
+        self.bad.logical_or_(~finite)
 
     def _aim(self, targets: torch.Tensor) -> None:
         """Targets (N, J) rad, within the joints' ranges, to the drives."""

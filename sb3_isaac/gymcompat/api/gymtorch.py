@@ -7,6 +7,9 @@ import torch
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.gymcompat.types.structs import Tensor
 
+# A star import must not bring a second ``Tensor`` into a program whose type comments mean torch's.
+__all__ = ["unwrap_tensor", "wrap_tensor"]
+
 
 def wrap_tensor(gym_tensor: Tensor) -> torch.Tensor:
     """The torch tensor of a handle that an ``acquire_`` call returned: the same memory each time."""

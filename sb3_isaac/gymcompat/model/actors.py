@@ -81,13 +81,14 @@ class Actor:
         the inertia is the one in `props`.
         """
         mass = np.array([p.mass for p in props], dtype=float)
-        if (mass <= 0).any():
-            worst = int(mass.argmin())
+        wrong = ~(mass > 0) & ~((mass == 0) & (self.asset.mass == 0))  # a frame without mass stays one
+        if wrong.any():
+            worst = int(wrong.argmax())
             raise UserError(f"set_actor_rigid_body_properties: body {self.asset.body_names[worst]!r} of actor "
                             f"{self.name!r} was given the mass {mass[worst]:g} kg: give one above 0.")
         com = np.array([list(p.com) for p in props], dtype=float)
         if recompute_inertia:
-            inertia = self.inertia * (mass / self.mass)[:, None, None]
+            inertia = self.inertia * (mass / np.where(self.mass > 0, self.mass, 1.0))[:, None, None]
         else:
             inertia = np.array([[list(p.inertia.x), list(p.inertia.y), list(p.inertia.z)] for p in props], dtype=float)
         self.mass, self.com, self.inertia = mass, com, inertia

@@ -135,11 +135,13 @@ def _principal(envs: Sequence[Env]) -> Tuple[np.ndarray, np.ndarray]:
     An inertia that is a multiple of the asset's keeps the asset's principal axes; others are diagonalised.
     """
     inertia, own = stacked(envs, lambda a: a.inertia), stacked(envs[:1], lambda a: a.asset.inertia)[0]
-    scale = np.trace(inertia, axis1=2, axis2=3) / np.trace(own, axis1=1, axis2=2)
+    size = np.trace(own, axis1=1, axis2=2)
+    # A body without inertia, such as a welded frame without mass, keeps none.
+    scale = np.trace(inertia, axis1=2, axis2=3) / np.where(size > 0, size, 1.0)
     principal = scale[..., None] * np.concatenate([a.asset.principal for a in envs[0].actors])
     quat = np.repeat(np.concatenate([a.asset.principal_quat for a in envs[0].actors])[None], len(envs), axis=0)
     error = np.abs(inertia - scale[..., None, None] * own).max(axis=(2, 3))
-    for n, b in zip(*np.nonzero(error > 1e-5 * np.trace(inertia, axis1=2, axis2=3))):
+    for n, b in zip(*np.nonzero(error > 1e-5 * np.abs(np.trace(inertia, axis1=2, axis2=3)))):
         values, axes = np.linalg.eigh(inertia[n, b])
         axes[:, 0] *= np.sign(np.linalg.det(axes))
         principal[n, b] = values

@@ -45,6 +45,8 @@ class Sim:
         self.grounds: List[Ground] = []
         self.envs: List[Env] = []
         self.frames, self.bad_worlds = 0, 0
+        self.diverged = torch.zeros(0, dtype=torch.bool)
+        """(N,) bool: environments that diverged in the last ``simulate`` and stand at their start again."""
         self.started = time.perf_counter()
         self.viewer: Optional[object] = None
         self._prepared: Optional[_Prepared] = None
@@ -105,13 +107,13 @@ class Sim:
     def simulate(self) -> None:
         """One step of ``params.dt``."""
         running = self.running("simulate")
-        running.step(self.params.substeps)
+        self.diverged = running.step(self.params.substeps)
         self.frames += 1
-        lost = int(running.engine.bad.sum())
-        if lost and not self.bad_worlds:
-            print(f"gymcompat: the physics of {lost} of {len(self.envs)} environments diverged and was put back to its "
-                  "start; this is said once.", file=sys.stderr)
-        self.bad_worlds += lost
+        count = int(self.diverged.sum())
+        if count and not self.bad_worlds:
+            print(f"gymcompat: the physics of {count} of {len(self.envs)} environments diverged and was put back to "
+                  "its start; this is said once.", file=sys.stderr)
+        self.bad_worlds += count
 
     def set_params(self, params: SimParams) -> None:
         """Take over gravity; the step is part of the compiled physics."""
@@ -162,7 +164,8 @@ class _Prepared:
         start = np.clip(0.0, dof["lower"], dof["upper"])
         self.tensors.set_dofs(torch.from_numpy(np.stack([start, np.zeros_like(start)], axis=-1).astype(np.float32)))
         everyone = torch.ones(len(envs), dtype=torch.bool)
-        self.engine.reset(everyone, self.engine.live("qpos").clone(), self.engine.live("qvel").clone())
+        self._start = self.engine.live("qpos").clone(), self.engine.live("qvel").clone()
+        self.engine.reset(everyone, *self._start)
 
     def _read_drives(self, envs: List[Env], rows: Union[slice, List[int]]) -> None:
         dof = stacked(envs, lambda a: a.dof)
@@ -203,8 +206,12 @@ class _Prepared:
         for slot, envs in self.tensors.split(actors):
             target[envs, self.tensors.actor_dofs[slot]] = values[envs, self.tensors.actor_dofs[slot]]
 
-    def step(self, substeps: int) -> None:
-        """Advance all worlds; forces on bodies last for one step."""
+    def step(self, substeps: int) -> torch.Tensor:
+        """Advance all worlds; forces on bodies last for one step.
+
+        :return: (N,) bool, the worlds that diverged. MuJoCo resets such a world to its ``qpos0``, where a free root
+            lies at the world's origin; here it is put where its actors were created, at rest and without efforts.
+        """
         if self.driven:
             has = np.flatnonzero(self.scene.drives >= 0)
             drive = (self._kp * self.pos_target + self._kd * self.vel_target)[:, torch.from_numpy(has)]
@@ -214,4 +221,8 @@ class _Prepared:
         if self.pushed:
             self.body_force.zero_()
             self.pushed = False
+        diverged = self.engine.bad.clone()
+        if bool(diverged.any()):
+            self.engine.reset(diverged, *self._start)
+        return diverged
 

@@ -1,6 +1,8 @@
 """Vectors, quaternions and poses as clients write them: mutable, single numbers, with Isaac Gym's arithmetic.
 
-Quaternions are (x, y, z, w) and take body to world coordinates. Nothing here runs once a step.
+Quaternions are (x, y, z, w) and take body to world coordinates. Numbers with a fraction are C floats, as in the
+original: a ``dt`` of 0.005 reads 0.004999999888241291, and programs round quotients of it. Nothing here runs once a
+step.
 """
 
 from __future__ import annotations
@@ -11,17 +13,27 @@ from typing import Any, ClassVar, Dict, Iterator, Optional, Sequence, Tuple
 import numpy as np
 
 
+def number(value: Any) -> float:
+    """A number, or an array or tensor of one element, as the nearest C float (32 bits)."""
+    return float(np.float32(_scalar(value)))
+
+
+def _scalar(value: Any) -> Any:
+    return value.item() if hasattr(value, "item") else value
+
+
 class Closed:
     """An object whose attributes are those of its class and no others, converted to their type when they are set.
 
-    A value of one element, such as a (1, 1) tensor, serves as a number. Nested values are copied, as in the original.
+    A value of one element, such as a (1, 1) tensor, serves as a number; floats are rounded to 32 bits. Nested values
+    are copied, as in the original.
     """
 
     _defaults: ClassVar[Dict[str, Any]] = {}
 
     def __init__(self) -> None:
         for name, value in self._defaults.items():
-            object.__setattr__(self, name, value.copy() if isinstance(value, Closed) else value)
+            object.__setattr__(self, name, self._converted(name, value))
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in self._defaults:
@@ -36,7 +48,9 @@ class Closed:
                 raise TypeError(f"{type(self).__name__}.{name} takes a {type(default).__name__}, "
                                 f"not a {type(value).__name__}.")
             return value.copy()
-        return type(default)(value) if isinstance(default, (bool, int, float)) else value
+        if isinstance(default, float):
+            return number(value)
+        return type(default)(_scalar(value)) if isinstance(default, (bool, int)) else value
 
     def copy(self) -> Any:
         """One of the same values."""
@@ -98,10 +112,10 @@ class _Vector(_Numbers):
         return self._with([a - b for a, b in zip(self, other)])
 
     def __mul__(self, factor: float) -> Any:
-        return self._with([a * float(factor) for a in self])
+        return self._with([a * number(factor) for a in self])
 
     def __truediv__(self, divisor: float) -> Any:
-        return self._with([a / float(divisor) for a in self])
+        return self._with([a / number(divisor) for a in self])
 
     def __neg__(self) -> Any:
         return self._with([-a for a in self])
@@ -160,7 +174,7 @@ class Quat(_Numbers):
     @staticmethod
     def from_axis_angle(axis: Vec3, angle: float) -> "Quat":
         """The rotation by `angle` rad about `axis`."""
-        unit, half = axis.normalize(), 0.5 * float(angle)
+        unit, half = axis.normalize(), 0.5 * number(angle)
         return Quat(*(unit * math.sin(half)), math.cos(half))
 
     @staticmethod
