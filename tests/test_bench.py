@@ -45,7 +45,7 @@ def test_quadruped_with_several_numbers_of_robots(tmp_path: Path, capsys: pytest
     parts = sum(median[f"ours {part}"] for part in ("physics", "task", "glue")) + median["bare networks rollout"]
     assert median["ours rollout"] == pytest.approx(parts)
     config, system = result["config"], result["system"]
-    assert (config["num_envs"], config["n_steps"], config["batch_size"]) == (8, 24, 192)
+    assert (config["num_envs"], config["n_steps"], config["batch_size"]) == (8, 24, 16)
     assert config["nets"]["pi"] == [256, 128, 64] and config["cone"] and config["integrator"]
     assert config["timestep_s"] > 0 and system["physics_threads"] >= 1 and system["versions"]["torch"]
     assert [s["num_envs"] for s in result["speed"]] == [2, 8] and result["speed"][0]["stepping_speedup"] == 1.0
