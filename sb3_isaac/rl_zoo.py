@@ -39,6 +39,8 @@ OTHERS: Optional[Callable[..., VecEnv]] = getattr(ExperimentManager, "default_ve
 SPACES = sorted({file.stem for file in space.FOLDER.glob("*.yml")} & set(HYPERPARAMS_SAMPLER))
 """Algorithms whose studies have a search space of ours."""
 ADAPTS = "sb3_isaac.AdaptiveLearningRate"
+STOCK_POLICIES = {"auto": "MlpPolicy", "AsymmetricPolicy": "sb3_isaac.rl.policy.asymmetric.AsymmetricPolicy"}
+"""Our names of policies in rl_zoo3's words."""
 # These change nothing that a robot sees or does.
 _TRANSPARENT = (Monitor, OrderEnforcing, PassiveEnvChecker, HumanRendering)
 
@@ -167,7 +169,8 @@ def stock_words(entry: Mapping[str, Any]) -> Dict[str, Any]:
     """Settings in stock SB3's and rl_zoo3's words, from an entry that may use ours.
 
     A dotted key reaches into a mapping; ``n_minibatches`` becomes ``batch_size``, ``desired_kl`` the callback
-    AdaptiveLearningRate, the name of an activation its class, AsymmetricPolicy its dotted path.
+    AdaptiveLearningRate, the name of an activation its class, ``policy: auto`` is MlpPolicy, AsymmetricPolicy its
+    dotted path.
     """
     dotted = {key: value for key, value in entry.items() if "." in key}
     words = {key: value for key, value in entry.items() if key not in dotted}
@@ -181,8 +184,9 @@ def stock_words(entry: Mapping[str, Any]) -> Dict[str, Any]:
         others: List[Any] = [each for each in (given if isinstance(given, list) else [given])
                              if not isinstance(each, Mapping) or ADAPTS not in each]
         words["callback"] = [*others, {ADAPTS: {"desired_kl": desired_kl}}]
-    if words.get("policy") == "AsymmetricPolicy":
-        words["policy"] = "sb3_isaac.rl.policy.asymmetric.AsymmetricPolicy"
+    policy = words.get("policy")
+    if policy in STOCK_POLICIES:
+        words["policy"] = STOCK_POLICIES[policy]
     policy_kwargs = words.get("policy_kwargs")
     if isinstance(policy_kwargs, Mapping) and policy_kwargs.get("activation_fn") in ACTIVATIONS:
         words["policy_kwargs"] = {**policy_kwargs, "activation_fn": ACTIVATIONS[policy_kwargs["activation_fn"]]}

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 import statistics
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Dict
 
@@ -12,9 +17,12 @@ import torch
 from torch.distributions import Distribution
 
 from sb3_isaac.bench import DEFAULT_BATCH, rows
-from sb3_isaac.bench.contenders import NAMES, PHASES, bench_config, make_contender
+from sb3_isaac.bench.contenders import NAMES, RSL_RL, bench_config, make_contender, why_no_rsl_rl
 from sb3_isaac.bench.floors import NetworkFloor, physics_facts, physics_floor
+from sb3_isaac.bench.rsl_rl import runner_settings
+from sb3_isaac.bench.timing import PHASES
 from sb3_isaac.cli.main import main
+from sb3_isaac.rl.training import build
 
 QUADRUPED, PENDULUM = "IsaacQuadrupedFlat-v0", "IsaacDoublePendulum-v0"
 
@@ -45,7 +53,7 @@ def test_quadruped_with_several_numbers_of_robots(tmp_path: Path, capsys: pytest
     parts = sum(median[f"ours {part}"] for part in ("physics", "task", "glue")) + median["bare networks rollout"]
     assert median["ours rollout"] == pytest.approx(parts)
     config, system = result["config"], result["system"]
-    assert (config["num_envs"], config["n_steps"], config["batch_size"]) == (8, 24, 192)
+    assert (config["num_envs"], config["n_steps"], config["batch_size"]) == (8, 24, 16)
     assert config["nets"]["pi"] == [256, 128, 64] and config["cone"] and config["integrator"]
     assert config["timestep_s"] > 0 and system["physics_threads"] >= 1 and system["versions"]["torch"]
     assert [s["num_envs"] for s in result["speed"]] == [2, 8] and result["speed"][0]["stepping_speedup"] == 1.0
@@ -112,25 +120,61 @@ def test_bare_networks_leave_the_model_alone() -> None:
 
 
 def test_rsl_rl_runs_with_our_settings() -> None:
-    pytest.importorskip("rsl_rl.runners")
+    if why_no_rsl_rl():
+        pytest.skip(str(why_no_rsl_rl()))
     config = bench_config(QUADRUPED, "ppo", 8, 0)
     checks = Distribution._validate_args
     theirs: Any = make_contender("rsl_rl", config)
-    before = [p.clone() for p in theirs.runner.alg.policy.parameters()]
+    algorithm = theirs.runner.alg
+    networks = torch.nn.ModuleList([algorithm.actor, algorithm.critic])
+    before = [p.clone() for p in networks.parameters()]
     phases = theirs.iterate()
     assert set(phases) == set(PHASES) and Distribution._validate_args is checks
-    after = list(theirs.runner.alg.policy.parameters())
+    after = list(networks.parameters())
     assert all(not torch.equal(a, b) for a, b in zip(before, after)) and all(p.isfinite().all() for p in after)
-    algorithm, stock = theirs.runner.alg, make_contender("sb3-ppo", config)
-    ours: Any = stock
+    ours: Any = make_contender("sb3-ppo", config)
     assert (algorithm.num_learning_epochs, algorithm.gamma, algorithm.lam, algorithm.entropy_coef) == (
         ours.model.n_epochs, ours.model.gamma, ours.model.gae_lambda, ours.model.ent_coef)
-    widths = [m.out_features for m in algorithm.policy.actor if isinstance(m, torch.nn.Linear)]
-    assert widths == [256, 128, 64, 12] and algorithm.policy.actor_obs_normalization
-    assert sum(p.numel() for p in algorithm.policy.parameters()) == sum(
-        p.numel() for p in ours.model.policy.parameters())
+    assert algorithm.num_mini_batches == config.minibatches == 12
+    widths = [m.out_features for m in algorithm.actor.mlp if isinstance(m, torch.nn.Linear)]
+    assert widths == [256, 128, 64, 12] and algorithm.actor.obs_normalization and algorithm.critic.obs_normalization
+    assert sum(p.numel() for p in after) == sum(p.numel() for p in ours.model.policy.parameters())
+    assert algorithm.actor.output_std.mean().item() == pytest.approx(math.exp(-1.4), rel=0.1)
     theirs.env.close()
-    stock.env.close()
+    ours.env.close()
+
+
+@pytest.mark.parametrize("name", ["ELU", "ReLU", "Tanh", "LeakyReLU", "SiLU", "GELU"])
+def test_rsl_rl_gets_the_activation(name: str) -> None:
+    config = bench_config(PENDULUM, "ppo", 2, 0)
+    config = replace(config, algo_kwargs={**config.algo_kwargs, "policy_kwargs": {"activation_fn": f"nn.{name}"}})
+    env = build.make_env(config)
+    word = runner_settings(config, build.make_model(config, env))["actor"]["activation"]
+    env.close()
+    if why_no_rsl_rl():
+        pytest.skip(str(why_no_rsl_rl()))
+    from rsl_rl.utils import resolve_nn_activation
+
+    assert type(resolve_nn_activation(word)) is getattr(torch.nn, name)
+
+
+def test_the_hint_is_what_ci_installs() -> None:
+    setup = (Path(__file__).parents[1] / "setup.cfg").read_text(encoding="utf-8")
+    assert f"\n    {RSL_RL}; " in setup[setup.index("\ntest ="):setup.index("\nall =")]
+
+
+def test_an_rsl_rl_of_another_interface_is_left_out(tmp_path: Path) -> None:
+    """Version 3 reads its networks from another key: it is told apart before anything is built."""
+    (tmp_path / "rsl_rl" / "runners").mkdir(parents=True)
+    for package in ("rsl_rl", "rsl_rl/runners"):
+        (tmp_path / package / "__init__.py").write_text("")
+    (tmp_path / "rsl_rl_lib-3.3.0.dist-info").mkdir()
+    (tmp_path / "rsl_rl_lib-3.3.0.dist-info" / "METADATA").write_text("Name: rsl-rl-lib\nVersion: 3.3.0\n")
+    code = "from sb3_isaac.bench.contenders import why_no_rsl_rl; print(why_no_rsl_rl())"
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
+                          env={**os.environ, "PYTHONPATH": path}).stdout
+    assert "version 3.3.0" in said and "pip install 'rsl-rl-lib>=5.0,<6'" in said
 
 
 @pytest.mark.parametrize(("args", "sentence"), [

@@ -31,7 +31,7 @@ def test_shipped_ppo():
     assert type(config.n_timesteps) is int
     assert config.normalize == {"norm_obs": True, "norm_reward": True, "clip_obs": 10.0}
     assert config.algo_kwargs["policy_kwargs"]["activation_fn"] == "nn.ELU"
-    assert config.minibatches == 12  # 4096 * 24 / 8192
+    assert config.minibatches == 12 and config.algo_kwargs["batch_size"] == 8192  # 4096 * 24 / 12
     assert (config.seed, config.device, config.env_kwargs) == (None, "auto", {"privileged": True})
     assert [path for path, _ in config.callback] == ["sb3_isaac.FadingExploration"]
     assert Path(config.source).name == "ppo.yml"
@@ -180,6 +180,16 @@ def test_minibatches_beat_batch_size_and_follow_num_envs(tmp_path):
     assert load(tmp_path, lines, overrides={"batch_size": 16}).algo_kwargs["batch_size"] == 16
     assert load(tmp_path, lines, overrides={"batch_size": 16, "n_minibatches": 2}).algo_kwargs["batch_size"] == 40
     assert load(tmp_path, "n_steps: 10\nbatch_size: 30").minibatches == 3  # ceil(80 / 30)
+    uneven = load(tmp_path, "n_steps: 10\nn_minibatches: 3")
+    assert uneven.algo_kwargs["batch_size"] == 27 and uneven.minibatches == 3, "27 + 27 + 26 are 80"
+
+
+def test_what_is_written_keeps_its_minibatches_at_another_num_envs(tmp_path):
+    text = dump_config(load(tmp_path, "n_steps: 10\nn_minibatches: 4"))
+    again = load_text(tmp_path, text, num_envs=800)
+    assert again.minibatches == 4 and again.algo_kwargs["batch_size"] == 2000
+    fixed = dump_config(load(tmp_path, "n_steps: 10\nbatch_size: 20"))
+    assert load_text(tmp_path, fixed, num_envs=800).minibatches == 400, "a batch size that was given stays"
 
 
 def test_dotted_overrides():

@@ -103,7 +103,6 @@ def test_values_outside_the_grammar(text):
         ("callback: [3]", ["callback", "3"]),
         ("callback: {a.B: 3}", ["callback", "a.B"]),
         ("n_minibatches: 4", ["n_minibatches", "n_steps"]),
-        ("n_steps: 10\nn_minibatches: 3", ["n_minibatches", "80", "divisor"]),
         ("n_steps: 10\nn_minibatches: 160", ["n_minibatches", "160", "80"]),
         ("n_steps: 10\nn_minibatches: 0", ["n_minibatches", "at least 1"]),
         ("gamma: 0.9\ngamma: 0.8", ["'gamma'", "twice", "line 6"]),
@@ -143,7 +142,8 @@ def test_counts(tmp_path, key, value):
         ({"n_timesteps": 0}, ["n_timesteps in the argument n_timesteps is 0"]),
         ({"path": "ppo-curse"}, ["'ppo-curse'", "ppo-course"]),
         ({"algo": "pp0"}, ["'pp0'", "'ppo'"]),
-        ({"env": "IsaacQuadrupedFlat-v1"}, ["'IsaacQuadrupedFlat-v1'", "ppo.yml", "IsaacQuadrupedFlat-v0"]),
+        ({"env": "IsaacQuadrupedFlat-v1", "path": "ppo-course"},
+         ["'IsaacQuadrupedFlat-v1'", "ppo-course.yml", "IsaacQuadrupedFlat-v0"]),
     ],
 )
 def test_mistakes_in_the_arguments(arguments, words):

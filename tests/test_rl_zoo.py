@@ -128,6 +128,14 @@ def test_a_trial_has_arguments_of_its_own(tmp_path: Path, monkeypatch: pytest.Mo
     assert study._hyperparams["policy_kwargs"]["log_std_init"] == -1.4
 
 
+@pytest.mark.parametrize("num_envs", [1, 64, 1000])
+def test_the_batch_size_follows_the_number_of_environments(num_envs: int, tmp_path: Path) -> None:
+    for env_id, n_steps, minibatches in ((QUADRUPED, 24, 12), (PENDULUM, 16, 4)):
+        words, saved = manager(env_id, tmp_path, hyperparams={"n_envs": num_envs}).read_hyperparameters()
+        assert words["batch_size"] == num_envs * n_steps // minibatches and "n_minibatches" not in words
+        assert saved["n_minibatches"] == minibatches, "what is saved goes with any number of environments"
+
+
 def test_one_simulation_staggered_in_training_alone(tmp_path: Path) -> None:
     ours = manager(PENDULUM, tmp_path, verbose=0, hyperparams={"n_envs": 32})
     ours.setup_experiment()

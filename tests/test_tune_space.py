@@ -120,6 +120,13 @@ def test_shipped_spaces_fit_the_shipped_yaml(algo: str, env: str) -> None:
     assert again.minibatches == base.minibatches and again.algo_kwargs["gamma"] == base.algo_kwargs["gamma"]
 
 
+@pytest.mark.parametrize("num_envs", [1, 64, 256, 1000])
+@pytest.mark.parametrize("algo", ["ppo", "sb3-ppo", "trpo"])
+def test_the_shipped_values_lie_within_at_any_number_of_environments(algo: str, num_envs: int) -> None:
+    plan = Plan(algo=algo, num_envs=num_envs)
+    assert plan.shipped(plan.config(), plan.search_space())["n_minibatches"] == (6 if algo == "trpo" else 12)
+
+
 @pytest.mark.parametrize("algo", ["ppo", "trpo"])
 def test_what_is_drawn_is_what_runs(algo: str, tmp_path: Path) -> None:
     """Whatever the YAML and the flags say of the same thing, by the same name or another."""

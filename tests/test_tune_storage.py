@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -20,6 +21,17 @@ from sb3_isaac.tuning.storage import MAX_RETRIES, RUNNER, Patience, StorageLost,
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning",
                                         "ignore:Heartbeat of storage:UserWarning")
+
+
+def test_private_names_stay_in_one_file_with_an_upper_bound() -> None:
+    """Optuna's private names may change with its next major version."""
+    root = Path(__file__).parents[1]
+    users = {file.name for file in (root / "sb3_isaac").rglob("*.py")
+             if re.search(r"import _|\._(heartbeat|file|trial_id|storage)\b", file.read_text(encoding="utf-8"))
+             and "optuna" in file.read_text(encoding="utf-8")}
+    assert users == {"storage.py"}
+    bounds = re.findall(r"^    optuna(\S*);", (root / "setup.cfg").read_text(encoding="utf-8"), re.MULTILINE)
+    assert bounds and set(bounds) == {">=5.0,<6"}
 
 
 def study_in(storage: Any) -> optuna.Study:

@@ -21,7 +21,6 @@ import torch
 
 from sb3_isaac.bench.contenders import (
     NAMES,
-    PHASES,
     STOCK_BATCH_SIZE,
     Contender,
     Sb3Contender,
@@ -32,6 +31,7 @@ from sb3_isaac.bench.contenders import (
 )
 from sb3_isaac.bench.floors import NO_ENGINE, NetworkFloor, physics_facts, physics_floor
 from sb3_isaac.bench.speed import measure_speed
+from sb3_isaac.bench.timing import PHASES
 from sb3_isaac.config import TrainConfig
 from sb3_isaac.contract.errors import UserError, unknown
 from sb3_isaac.rl.callbacks.training_log import peak_memory_mb

@@ -1,17 +1,18 @@
-"""Who is measured: our PPO, stock Stable-Baselines3 and rsl_rl, each as an object with ``iterate()``."""
+"""What is measured: our PPO, stock Stable-Baselines3 and rsl_rl, each as an object with ``iterate()``."""
 
 from __future__ import annotations
 
 import importlib
-import time
+import importlib.metadata
 import warnings
 from dataclasses import replace
 from typing import Any, Dict, Optional, Protocol
 
-import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
+from sb3_isaac.bench.rsl_rl import RslRlContender
+from sb3_isaac.bench.timing import Stopwatch
 from sb3_isaac.config import TrainConfig, load_config
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.envs.vec_env import IsaacVecEnv
@@ -21,8 +22,9 @@ from sb3_isaac.tasks import task_options
 NAMES = {"ppo": "ours", "sb3-ppo": "sb3", "rsl_rl": "rsl_rl"}
 """``--algos`` -> the name of its rows."""
 STOCK_BATCH_SIZE = 64
-PHASES = ("rollout", "physics", "task", "update", "iteration")
-"""Keys of what ``iterate()`` returns, in seconds; physics and task are parts of the rollout."""
+RSL_RL_MAJOR = "5"
+RSL_RL = "rsl-rl-lib>=5.0,<6"
+"""The releases whose configuration :mod:`sb3_isaac.bench.rsl_rl` writes."""
 
 
 class Contender(Protocol):
@@ -35,52 +37,17 @@ class Contender(Protocol):
 
 
 def bench_config(env: str, algo: str, num_envs: int, seed: int) -> TrainConfig:
-    """Stock SB3's shipped settings of `env`, which every contender can follow, at `num_envs`, for `algo`.
-
-    A minibatch is at most the whole rollout.
-    """
+    """Stock SB3's shipped settings of `env`, which every contender can follow, at `num_envs`, for `algo`."""
     config = replace(load_config(env, "sb3-ppo", algo_keys=build.algorithm_options("sb3-ppo"),
                                  env_keys=task_options(env), num_envs=num_envs, seed=seed), algo=algo)
-    n_steps, batch_size = config.algo_kwargs.get("n_steps"), config.algo_kwargs.get("batch_size")
-    if not isinstance(n_steps, int) or not isinstance(batch_size, int):
-        raise UserError(f"{config.source} does not set both n_steps and batch_size for {env}: add them to measure it.")
-    return replace(config, algo_kwargs={**config.algo_kwargs, "batch_size": min(batch_size, num_envs * n_steps)})
-
-
-def now() -> float:
-    """Seconds on a clock, after a GPU (where one is in use) has finished what it was given."""
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
-        torch.cuda.synchronize()
-    return time.perf_counter()
-
-
-class Stopwatch:
-    """The times of one iteration on `env`; it starts when it is made."""
-
-    def __init__(self, env: IsaacVecEnv) -> None:
-        self._env = env
-        self._start = self._rollout_start = self._rollout_end = now()
-        self._step_s, self._physics_s = env.step_s, env.env.physics_s
-
-    def rollout_begins(self) -> None:
-        """Note the time."""
-        self._rollout_start = now()
-
-    def rollout_ends(self) -> None:
-        """Note the time, and what of it was physics and task."""
-        self._rollout_end = now()
-        self._step_s, self._physics_s = (self._env.step_s - self._step_s, self._env.env.physics_s - self._physics_s)
-
-    def read(self) -> Dict[str, float]:
-        """End the iteration: seconds by ``PHASES``."""
-        end = now()
-        return {"rollout": self._rollout_end - self._rollout_start, "physics": self._physics_s,
-                "task": self._step_s - self._physics_s, "update": end - self._rollout_end,
-                "iteration": end - self._start}
+    for key in ("n_steps", "batch_size"):
+        if key not in config.algo_kwargs:
+            raise UserError(f"{config.source} does not set {key} for {env}: add it to measure {env}.")
+    return config
 
 
 class _Stamps(BaseCallback):
-    """Tells a stopwatch where SB3's rollout begins and ends; the returns are computed within it."""
+    """Tells a stopwatch when SB3's rollout begins and ends. SB3 computes the returns before the end."""
 
     def __init__(self, watch: Stopwatch) -> None:
         super().__init__()
@@ -125,8 +92,6 @@ class Sb3Contender:
 def make_contender(algo: str, config: TrainConfig) -> Contender:
     """The contender of ``--algos``; `config` is our PPO's."""
     if algo == "rsl_rl":
-        from sb3_isaac.bench.rsl_rl import RslRlContender
-
         return RslRlContender(config)
     return Sb3Contender(config if algo == config.algo else _like(config, algo))
 
@@ -143,9 +108,12 @@ def _like(config: TrainConfig, algo: str) -> TrainConfig:
 
 def why_no_rsl_rl() -> Optional[str]:
     """A sentence that says why rsl_rl cannot be measured here; None where it can."""
+    hint = f"pip install '{RSL_RL}', best into an environment of its own"
     try:
         importlib.import_module("rsl_rl.runners")
-    except ImportError as error:
-        return (f"rsl_rl is left out, for it cannot be imported here ({error}): 'pip install rsl-rl-lib' brings it, "
-                "best into an environment of its own.")
+        version = importlib.metadata.version("rsl-rl-lib")
+    except ImportError as error:  # PackageNotFoundError is one too
+        return f"rsl_rl is left out because it cannot be imported ({error}): {hint}."
+    if version.split(".")[0] != RSL_RL_MAJOR:
+        return f"rsl_rl is left out because version {version} has another interface: {hint}."
     return None

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from sb3_isaac.bench.contenders import now
+from sb3_isaac.bench.timing import now
 from sb3_isaac.envs.vec_env import IsaacVecEnv
 
 NO_ENGINE = "bare physics is left out: this task has no MuJoCo engine below it that could be stepped alone."

@@ -1,4 +1,4 @@
-"""rsl_rl's PPO on our tensor door, for ``sb3-isaac bench``; written against rsl-rl-lib 3.3.
+"""rsl_rl's PPO on the tensors of IsaacVecEnv, for ``sb3-isaac bench``; written for rsl-rl-lib 5.0 to 5.5.
 
 rsl_rl need not be installed: it is imported when a contender is made.
 """
@@ -9,20 +9,23 @@ import contextlib
 import importlib
 import io
 import math
-from typing import Any, Dict, Iterator, Tuple
+from typing import Any, Dict, Iterator, Sequence, Tuple
 
 import torch
 from torch.distributions import Distribution
 
-from sb3_isaac.bench.contenders import Stopwatch
+from sb3_isaac.bench.timing import Stopwatch
 from sb3_isaac.config import TrainConfig
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.envs.vec_env import IsaacVecEnv
 from sb3_isaac.rl.training import build
 
+ACTIVATION_NAMES = {"LeakyReLU": "lrelu", "SiLU": "swish"}
+"""torch's class -> rsl_rl's name, where that is not the same word in lower case."""
+
 
 class RslRlEnv:
-    """An IsaacVecEnv under the names of ``rsl_rl.env.VecEnv``, which has no methods to inherit."""
+    """An IsaacVecEnv with the attributes and methods of ``rsl_rl.env.VecEnv``."""
 
     def __init__(self, env: IsaacVecEnv) -> None:
         self._tensordict: Any = importlib.import_module("tensordict").TensorDict
@@ -33,7 +36,7 @@ class RslRlEnv:
         self._obs = self._copied(env.reset_tensor())
 
     def _copied(self, obs: Dict[str, torch.Tensor]) -> Any:
-        """A TensorDict of copies: rsl_rl keeps an observation over the next step, which writes the live tensors."""
+        """A TensorDict of copies: rsl_rl still uses an observation after the next step, which overwrites ``obs``."""
         return self._tensordict({"policy": obs["policy"].clone()}, batch_size=[self.num_envs])
 
     def get_observations(self) -> Any:
@@ -51,8 +54,8 @@ class RslRlEnv:
 class RslRlContender:
     """rsl_rl's ``OnPolicyRunner`` with the networks and the numbers of our PPO.
 
-    An iteration is the body of ``OnPolicyRunner.learn`` without its logging, to the advantage of rsl_rl; the returns
-    are timed with the rollout, as SB3 does. Its own normaliser is on; it has none for rewards.
+    An iteration is the body of ``OnPolicyRunner.learn`` without its logging and its check for NaN, to the advantage of
+    rsl_rl; the returns are timed with the rollout, as SB3 does. Its own normaliser is on; it has none for rewards.
     """
 
     def __init__(self, config: TrainConfig) -> None:
@@ -64,9 +67,9 @@ class RslRlContender:
         device = settings.pop("device")
         runner_class: Any = importlib.import_module("rsl_rl.runners").OnPolicyRunner
         with _without_validation(), contextlib.redirect_stdout(io.StringIO()):  # it prints its networks
-            self._door = RslRlEnv(self.env)
-            self.runner: Any = runner_class(self._door, settings, log_dir=None, device=device)
-        self.runner.train_mode()
+            self._env_of_rsl_rl = RslRlEnv(self.env)
+            self.runner: Any = runner_class(self._env_of_rsl_rl, settings, log_dir=None, device=device)
+        self.runner.alg.train_mode()
 
     def iterate(self) -> Dict[str, float]:
         """See :class:`~sb3_isaac.bench.contenders.Contender`."""
@@ -74,10 +77,10 @@ class RslRlContender:
         with _without_validation():
             watch = Stopwatch(self.env)
             with torch.inference_mode():
-                obs = self._door.get_observations().to(device)
+                obs = self._env_of_rsl_rl.get_observations().to(device)
                 for _ in range(self.runner.cfg["num_steps_per_env"]):
                     actions = algorithm.act(obs)
-                    obs, rewards, dones, extras = self._door.step(actions.to(self.env.device))
+                    obs, rewards, dones, extras = self._env_of_rsl_rl.step(actions.to(self.env.device))
                     obs, rewards, dones = obs.to(device), rewards.to(device), dones.to(device)
                     algorithm.process_env_step(obs, rewards, dones, extras)
                 algorithm.compute_returns(obs)
@@ -90,16 +93,12 @@ def runner_settings(config: TrainConfig, model: Any) -> Dict[str, Any]:
     """``OnPolicyRunner``'s configuration, with the numbers of `model`, an SB3 PPO, and the learner's ``device``."""
     policy, arch = model.policy, model.policy.net_arch
     hidden = arch if isinstance(arch, dict) else {"pi": arch, "vf": arch}
-    normalize = config.normalize is not None and bool(config.normalize.get("norm_obs", True))
     return {
         "device": str(model.device), "num_steps_per_env": model.n_steps, "save_interval": 10**9,
-        "obs_groups": {"policy": ["policy"], "critic": ["policy"]},
-        "policy": {
-            "class_name": "ActorCritic", "activation": policy.activation_fn.__name__.lower(),
-            "actor_hidden_dims": list(hidden["pi"]), "critic_hidden_dims": list(hidden["vf"]),
-            "actor_obs_normalization": normalize, "critic_obs_normalization": normalize,
-            "init_noise_std": math.exp(policy.log_std_init), "noise_std_type": "log",
-        },
+        "obs_groups": {"actor": ["policy"], "critic": ["policy"]},
+        "actor": {**_network(config, policy, hidden["pi"]), "distribution_cfg": {
+            "class_name": "GaussianDistribution", "init_std": math.exp(policy.log_std_init), "std_type": "log"}},
+        "critic": _network(config, policy, hidden["vf"]),
         "algorithm": {
             "class_name": "PPO", "num_learning_epochs": model.n_epochs,
             "num_mini_batches": -(-model.n_steps * model.n_envs // model.batch_size),
@@ -112,11 +111,19 @@ def runner_settings(config: TrainConfig, model: Any) -> Dict[str, Any]:
     }
 
 
+def _network(config: TrainConfig, policy: Any, hidden: Sequence[int]) -> Dict[str, Any]:
+    """One network's configuration: layers, activation, and the normaliser of its observations."""
+    name = policy.activation_fn.__name__
+    normalize = config.normalize is not None and bool(config.normalize.get("norm_obs", True))
+    return {"class_name": "MLPModel", "hidden_dims": list(hidden), "obs_normalization": normalize,
+            "activation": ACTIVATION_NAMES.get(name, name.lower())}
+
+
 @contextlib.contextmanager
 def _without_validation() -> Iterator[None]:
-    """Arguments of torch's distributions unchecked, as rsl_rl has it: for the whole process, so it is put back.
+    """torch's distributions do not check their arguments in this block, as rsl_rl sets it for the whole process.
 
-    Left off, stock SB3 would be measured faster than its users see it.
+    The setting is restored afterwards: otherwise stock SB3 would be measured faster than its users see it.
     """
     before = Distribution._validate_args
     Distribution.set_default_validate_args(False)

@@ -7,7 +7,8 @@ from typing import Any, Callable, Dict, List, Sequence
 
 import torch
 
-from sb3_isaac.bench.contenders import Sb3Contender, now
+from sb3_isaac.bench.contenders import Sb3Contender
+from sb3_isaac.bench.timing import now
 from sb3_isaac.config import TrainConfig
 
 LEAST_STEPPED = 4096

@@ -34,11 +34,12 @@ def load_config(
 ) -> TrainConfig:
     """The configuration of training `env` with `algo`, in rl-zoo's or Isaac Lab's SB3 dialect.
 
-    `path` is a file or the stem of a shipped one; None is the shipped `<algo>.yml`. `algo_keys` and `env_keys` are
-    the arguments that the algorithm and the task accept. Later layers win: file, `overrides` (dotted keys reach
-    inside mappings: `policy_kwargs.log_std_init`), `env_kwargs`, the remaining arguments. Inside env_kwargs a mapping
-    is merged by key. `env_kwargs["num_envs"]` is `n_envs`. `n_minibatches` beats `batch_size` of the same or an
-    earlier layer. Raises UserError for everything unknown, missing, repeated or out of range.
+    `path` is a file or the stem of a shipped one; None is the shipped `<algo>.yml`. `algo_keys` and `env_keys` are the
+    arguments that the algorithm and the task accept. Later layers win: file, `overrides` (dotted keys reach inside
+    mappings: `policy_kwargs.log_std_init`), `env_kwargs`, the remaining arguments. Inside env_kwargs a mapping is
+    merged by key. `env_kwargs["num_envs"]` is `n_envs`. `n_minibatches` beats `batch_size` of the same or an earlier
+    layer and sets the batch size to ⌈n_envs · n_steps / n_minibatches⌉. Raises UserError for everything unknown,
+    missing, repeated or out of range.
     """
     file = find_file(algo, path)
     draft = _Draft(str(file), OWN_KEYS | set(algo_keys), {"num_envs", *env_keys})
@@ -78,6 +79,9 @@ def dump_config(config: TrainConfig) -> str:
         **{key: getattr(config, key) for key in _CARRIED},
         **config.algo_kwargs,
     }
+    if config.n_minibatches is not None:  # it goes with any number of environments, a batch size does not
+        entry = {**{key: value for key, value in entry.items() if key != "batch_size"},
+                 "n_minibatches": config.n_minibatches}
     where = f"the configuration of {config.env}"
     return to_yaml({config.env: {key: plain(value, where) for key, value in entry.items()}})
 
@@ -129,7 +133,8 @@ class _Draft:
             desired_kl=None if desired_kl is None else schema.check_positive("desired_kl", desired_kl, where),
             callback=schema.check_callback(*self._take("callback", None)),
             source=self.source,
-            algo_kwargs=self._algo_kwargs(n_envs),
+            n_minibatches=self._resolve_minibatches(n_envs),
+            algo_kwargs=self._algo_kwargs(),
             **carried,
         )
 
@@ -171,27 +176,29 @@ class _Draft:
         checked = schema.check_normalize({"norm_obs": False, "norm_reward": False, **given}, lab_where)
         return checked if given.get("norm_obs") or given.get("norm_reward") else None
 
-    def _algo_kwargs(self, n_envs: int) -> dict[str, object]:
-        """What is left in the entry, `n_minibatches` turned into `batch_size`."""
-        minibatches, where = self._take("n_minibatches", None)
-        if minibatches is not None:
-            count = schema.check_count("n_minibatches", minibatches, where)
-            self.values["batch_size"] = self._batch_size(n_envs, count, where)
-        for key, value in self.values.items():
-            schema.check_algo(key, value, self.origin.get(key, self.source))
-        return self.values
-
-    def _batch_size(self, n_envs: int, minibatches: int, where: str) -> int:
+    def _resolve_minibatches(self, n_envs: int) -> int | None:
+        """Set `batch_size` to what `n_minibatches`, if given, makes of one rollout; returns `n_minibatches`."""
+        given, where = self._take("n_minibatches", None)
+        if given is None:
+            return None
+        n_minibatches = schema.check_count("n_minibatches", given, where)
         if "n_steps" not in self.values:
             raise UserError(f"n_minibatches in {where} needs n_steps; set n_steps as well.")
         n_steps = schema.check_count("n_steps", self.values["n_steps"], self.origin["n_steps"])
-        size, rest = divmod(n_envs * n_steps, minibatches)
-        if rest:
+        transitions = n_envs * n_steps
+        if n_minibatches > transitions:
             raise UserError(
-                f"n_minibatches in {where} is {minibatches}, which does not divide the {n_envs * n_steps} transitions "
-                f"of n_envs {n_envs} * n_steps {n_steps}; choose a divisor or set batch_size."
+                f"n_minibatches in {where} is {n_minibatches}, more than the {transitions} transitions of a rollout "
+                f"(n_envs {n_envs} * n_steps {n_steps}); give fewer."
             )
-        return size
+        self.values["batch_size"] = schema.minibatch_size(transitions, n_minibatches)
+        return n_minibatches
+
+    def _algo_kwargs(self) -> dict[str, object]:
+        """What is left in the entry."""
+        for key, value in self.values.items():
+            schema.check_algo(key, value, self.origin.get(key, self.source))
+        return self.values
 
 
 def _put(tree: dict[str, object], path: list[str], value: object, where: str, merge: bool = False) -> None:

@@ -36,6 +36,7 @@ class TrainConfig:
     | desired_kl | target divergence (nat) per update of an adaptive learning rate; None is off |
     | callback | pairs of dotted path and keyword arguments |
     | frame_stack, env_wrapper, vec_env_wrapper | as written, in rl-zoo's form; None is none |
+    | n_minibatches | the setting that `algo_kwargs["batch_size"]` was computed from; None if it was given directly |
     | source | the file it came from |
     """
 
@@ -54,6 +55,7 @@ class TrainConfig:
     frame_stack: object = None
     env_wrapper: object = None
     vec_env_wrapper: object = None
+    n_minibatches: int | None = field(default=None, compare=False)
     source: str = field(default="", compare=False)
 
     @property
@@ -63,6 +65,14 @@ class TrainConfig:
         if not (isinstance(n_steps, int) and isinstance(batch_size, int)):
             raise UserError(f"{self.source} does not set both n_steps and batch_size; add them to count minibatches.")
         return -(-self.n_envs * n_steps // batch_size)
+
+
+def minibatch_size(transitions: int, n_minibatches: int) -> int:
+    """The batch size that makes at most `n_minibatches` of `transitions`: ⌈transitions / n_minibatches⌉.
+
+    Where the division leaves a rest, the last minibatch is the smaller one.
+    """
+    return -(-transitions // n_minibatches)
 
 
 def check_count(key: str, value: object, where: str) -> int:
@@ -79,7 +89,7 @@ def check_timesteps(key: str, value: object, where: str) -> int:
 
 
 def check_number(key: str, value: object, where: str, high: float = math.inf) -> float:
-    """`value` as a number from 0 to `high`; a bool or NaN is none."""
+    """`value` as a number from 0 to `high`; True, False and NaN are refused."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= high:
         span = "of at least 0" if high == math.inf else f"from 0 to {high:g}"
         raise UserError(f"{key} in {where} is {value!r}; give a number {span}.")

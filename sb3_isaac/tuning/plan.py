@@ -15,7 +15,7 @@ from sb3_isaac.envs.vec_env import IsaacVecEnv
 from sb3_isaac.rl.training import build
 from sb3_isaac.tasks import soft_options, task_class, task_options
 from sb3_isaac.tuning.robots import Robots
-from sb3_isaac.tuning.space import Space, nested, read_space, with_batch_size
+from sb3_isaac.tuning.space import Space, nested, read_space
 
 SAMPLERS = ("tpe", "gp", "cmaes", "random")
 PRUNERS = ("hyperband", "median", "none")
@@ -121,19 +121,12 @@ class Plan:
     def config(self, drawn: Optional[Mapping[str, Any]] = None, seed: Optional[int] = None) -> TrainConfig:
         """The YAML's configuration with the values `drawn` (dotted key -> value) in place of its own."""
         values = dict(drawn or {})
-        if "n_minibatches" in values:
-            base = self.config()
-            robots = values.get("n_envs", base.n_envs)
-            values = with_batch_size(values, robots, int(base.algo_kwargs.get("n_steps", 2048)))  # type: ignore
         task = {key[len("env_kwargs."):]: value for key, value in values.items() if key.startswith("env_kwargs.")}
         rest = {key: value for key, value in values.items() if not key.startswith("env_kwargs.")}
-        # What is drawn wins over what is given with the plan, also where it goes by another name.
-        hides = {"n_minibatches"} if "batch_size" in rest else set()
-        given = {key: value for key, value in self.hyperparams.items() if key not in hides}
         return load_config(
             self.env, self.algo, path=self.conf, algo_keys=build.algorithm_options(self.algo),
             env_keys=[name for name in task_options(self.env) if name not in ("seed", "render_mode")],
-            overrides={**given, **rest}, env_kwargs={**self.env_kwargs, **task},
+            overrides={**self.hyperparams, **rest}, env_kwargs={**self.env_kwargs, **task},
             num_envs=None if "n_envs" in rest else self.num_envs, seed=self.seed if seed is None else seed,
             device=self.device)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Protocol, Tuple
 
 from sb3_isaac.config.files import read_entry
+from sb3_isaac.config.schema import minibatch_size
 from sb3_isaac.contract.errors import UserError, is_number, mapping, truth, unknown
 
 FOLDER = Path(__file__).parent / "spaces"
@@ -132,7 +133,7 @@ def with_batch_size(drawn: Mapping[str, Any], n_envs: int, n_steps: int) -> Dict
     made = dict(drawn)
     minibatches = made.pop("n_minibatches", None)
     if minibatches is not None:
-        made["batch_size"] = -(-n_envs * int(made.get("n_steps", n_steps)) // int(minibatches))
+        made["batch_size"] = minibatch_size(n_envs * int(made.get("n_steps", n_steps)), int(minibatches))
     return made
 
 

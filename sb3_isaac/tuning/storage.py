@@ -1,4 +1,8 @@
-"""Where a study is kept: a journal file, or a database. Both are patient, and tell which workers are alive."""
+"""Where a study is kept: a journal file or a database, with retries after an outage and heartbeats of the workers.
+
+This is the only file that uses private names of Optuna (``_heartbeat``, ``_file``, ``_trial_id``,
+``_get_stale_trial_ids``), which is why setup.cfg asks for ``optuna>=5.0,<6``, the releases that the tests run with.
+"""
 
 from __future__ import annotations
 
