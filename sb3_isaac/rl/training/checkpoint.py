@@ -25,7 +25,8 @@ from sb3_isaac.contract.errors import UserError
 from sb3_isaac.contract.files import standing_folder, whole_file, whole_folder, write_bytes, write_text
 from sb3_isaac.envs.vec_env import unwrap
 from sb3_isaac.rl.callbacks.iteration import iteration_of
-from sb3_isaac.rl.policy.formats import policy_content, save_policy, torch_bytes
+from sb3_isaac.rl.policy.export import policy_content, warn_without_policy_file
+from sb3_isaac.rl.policy.formats import save_policy, torch_bytes
 
 CHECKPOINT_FILES = ("model.zip", "vecnormalize.pkl", "config.yml", "meta.json", "task_state.pt", "policy.pth")
 # What SB3 would put into the zip besides: live observations (kept in task_state.pt) and a buffer of episodes.
@@ -155,6 +156,7 @@ def write_state(model: Any, folder: Path, config: Optional[TrainConfig] = None,
                 about: Optional[Mapping[str, Any]] = None) -> None:
     """The six files of a checkpoint into an existing `folder`, each whole or not there.
 
+    There is no policy.pth of a policy that it cannot hold.
     Without a `config` there is no config.yml, and the checkpoint is for SB3's ``load`` and for ``load_policy``.
     `about` is added to meta.json.
     """
@@ -170,7 +172,8 @@ def write_state(model: Any, folder: Path, config: Optional[TrainConfig] = None,
         facts.update(env=config.env, env_kwargs=dict(config.env_kwargs))
         meta.update(env=config.env, algo=config.algo)
         write_text(folder / "config.yml", dump_config(config))
-    save_policy(folder / "policy.pth", policy_content(model, normalizer, facts))
+    with contextlib.suppress(UserError):  # a policy that policy.pth cannot hold: the training began with a warning
+        save_policy(folder / "policy.pth", policy_content(model, normalizer, facts))
     write_text(folder / "meta.json", json.dumps(meta, indent=2) + "\n")
 
 
@@ -196,6 +199,7 @@ class RunCheckpoints(BaseCallback):
 
     def _on_training_start(self) -> None:
         self._finished, self._first_steps = False, self.model.num_timesteps
+        warn_without_policy_file(self.model)
 
     def _on_rollout_start(self) -> None:
         iteration = iteration_of(self.model)

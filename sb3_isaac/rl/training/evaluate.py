@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Optional, Sequence, Tuple, Union
 
 import torch
 
 from sb3_isaac.clients import env_options, make_tensor_env
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.contract.tensor_env import Step, TensorEnv
-from sb3_isaac.rl.policy.formats import ExportedPolicy
+from sb3_isaac.rl.policy.export import Actor, acts_on_groups
+from sb3_isaac.rl.policy.module import PolicyModule
 
-Policy = Callable[[torch.Tensor], torch.Tensor]
+Policy = Union[Actor, Callable[[torch.Tensor], torch.Tensor]]
 
 
 def eval_options(env_id: str, env_kwargs: Dict[str, Any], command: Optional[Sequence[float]]) -> Dict[str, Any]:
@@ -26,7 +27,7 @@ def eval_options(env_id: str, env_kwargs: Dict[str, Any], command: Optional[Sequ
     return options
 
 
-def make_eval_env(policy: ExportedPolicy, num_envs: int, command: Optional[Sequence[float]] = None,
+def make_eval_env(policy: PolicyModule, num_envs: int, command: Optional[Sequence[float]] = None,
                   seed: Optional[int] = None, env: Optional[str] = None, **extra: Any) -> TensorEnv:
     """The environment that `policy` was trained on, or `env`, set up for evaluation.
 
@@ -41,6 +42,7 @@ def make_eval_env(policy: ExportedPolicy, num_envs: int, command: Optional[Seque
         made.close()
         raise UserError(f"the policy was trained on {policy.info['env']} with observations "
                         f"{policy.info['obs_table']}, and {env_id} has {ours}: evaluate it on what it was trained on.")
+    policy.to(made.device)
     return made
 
 
@@ -110,9 +112,9 @@ def evaluate(env: TensorEnv, policy: Policy, seed: Optional[int] = None,
     fell, lost = torch.zeros_like(live), torch.zeros_like(live)
     gait: Optional[_Gait] = None
     command = torch.zeros(n, 2, device=env.device)
-    metadata, steps = env.metadata(), 0
+    metadata, steps, act = env.metadata(), 0, acts_on_groups(policy)
     while bool(live.any()):
-        step: Step = env.step(policy(obs["policy"]))
+        step: Step = env.step(act(obs))
         obs = step.obs
         if gait is None and "foot_contact" in step.log:
             gait = _Gait(n, step.log["foot_contact"].shape[1], metadata["control_dt"], env.device)

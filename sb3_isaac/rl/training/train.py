@@ -23,7 +23,6 @@ from sb3_isaac.rl.callbacks.iteration import iteration_of
 from sb3_isaac.rl.callbacks.learning_rate import AdaptiveLearningRate
 from sb3_isaac.rl.callbacks.progress import Progress
 from sb3_isaac.rl.callbacks.training_log import TrainingLog
-from sb3_isaac.rl.policy.formats import policy_content
 from sb3_isaac.rl.training import build
 from sb3_isaac.rl.training.checkpoint import RunCheckpoints, restore_task_state
 from sb3_isaac.rl.training.evaluate import eval_options
@@ -61,7 +60,6 @@ def train(config: TrainConfig, run: Path, settings: Settings, resume_from: Optio
     if done >= config.n_timesteps:
         env.close()
         raise UserError(f"{resume_from} has {done} steps of the {config.n_timesteps} asked for: give a larger -n.")
-    policy_content(model, model.get_vec_normalize_env(), {})  # says now, not at the first checkpoint, what it cannot
     (run / "DONE").unlink(missing_ok=True)
     metrics = MetricsCsv(run / "metrics.csv", from_step=done)
     tensorboard = TensorBoardOutputFormat(settings.tensorboard_log or str(run / "tb"))
