@@ -22,8 +22,7 @@ from sb3_isaac.rl.algo.on_host import OnHost
 from sb3_isaac.rl.algo.rollout_buffer import Minibatch, Observations, TensorRolloutBuffer
 from sb3_isaac.rl.callbacks.iteration import share_episodes
 from sb3_isaac.rl.callbacks.learning_rate import adapted_rate
-from sb3_isaac.rl.policy import asymmetric
-from sb3_isaac.rl.policy.asymmetric import AsymmetricPolicy
+from sb3_isaac.rl.policy.asymmetric import AsymmetricPolicy, saved_with_its_policy
 
 TensorDoor = Union[IsaacVecEnv, VecNormalize]
 LOGGED = ("policy_gradient_loss", "value_loss", "entropy_loss", "clip_fraction", "approx_kl", "loss")
@@ -80,8 +79,8 @@ class PPO(stable_baselines3.PPO):
                 "_last_obs", "_last_episode_starts", "_last_original_obs"]
 
     def save(self, path: Any, exclude: Optional[Iterable[str]] = None, include: Optional[Iterable[str]] = None) -> None:
-        """See SB3. A policy class of ours is written by value, so that it needs no sb3_isaac where it is loaded."""
-        with asymmetric.pickled_by_value():
+        """See SB3. A policy class of ours is written so that it loads without sb3_isaac as well."""
+        with saved_with_its_policy(self):
             super().save(path, exclude, include)
 
     # ---- rollout
