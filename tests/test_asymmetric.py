@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import io
+import json
+import pickle
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, List
 
 import numpy as np
 import pytest
@@ -13,7 +18,9 @@ import torch
 
 from sb3_isaac import PPO, IsaacVecEnv, UserError, VecNormalize, load_policy
 from sb3_isaac.cli.main import main
-from sb3_isaac.rl.policy.formats import policy_content, save_policy
+from sb3_isaac.rl.policy.asymmetric import AsymmetricPolicy
+from sb3_isaac.rl.policy.export import policy_content
+from sb3_isaac.rl.policy.formats import save_policy
 
 ARCH = {"net_arch": [32, 16], "activation_fn": torch.nn.ELU}
 
@@ -54,6 +61,7 @@ def test_only_the_critic_looks_at_it(tmp_path: Path) -> None:
     model.save(tmp_path / "model.zip")
     again = PPO.load(tmp_path / "model.zip")
     torch.testing.assert_close(again.policy(obs, deterministic=True)[0], action)
+    assert type(again.policy) is AsymmetricPolicy and model.policy_class is AsymmetricPolicy
 
     np.savez(tmp_path / "case.npz", action=action.detach().numpy(), **{k: v.numpy() for k, v in obs.items()})
     code = f"""
@@ -75,6 +83,49 @@ np.testing.assert_allclose(action, case["action"].clip(-1, 1), atol=1e-6)
     np.testing.assert_allclose(load_policy(tmp_path / "policy.pth")(raw).numpy(), expected, atol=1e-5)
 
 
+class CodeRefused(pickle._Unpickler):  # type: ignore[name-defined,misc]
+    """An unpickler that makes no function, code object or class, by whatever name it is asked."""
+
+    found: List[str] = []
+
+    def find_class(self, module: str, name: str) -> Any:
+        CodeRefused.found.append(f"{module}.{name}")
+        assert not module.startswith("cloudpickle") and name not in ("CodeType", "FunctionType", "type", "exec", "eval")
+        return super().find_class(module, name)
+
+
+def test_no_bytecode_of_a_zip_is_looked_at_where_sb3_isaac_is_installed(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytecode differs between minor versions of Python: written by 3.8, it would crash 3.12."""
+    model = PPO("AsymmetricPolicy", make(privileged=True), n_steps=4, batch_size=8)
+    model.save(tmp_path / "model.zip")
+    with zipfile.ZipFile(tmp_path / "model.zip") as file:
+        data = json.loads(file.read("data"))
+    pickled = base64.b64decode(data["policy_class"][":serialized:"])
+    # Also the loads inside: the one that takes the class's name goes through the same unpickler.
+    monkeypatch.setattr("_pickle.loads", lambda text: CodeRefused(io.BytesIO(text)).load())
+    CodeRefused.found.clear()
+    assert CodeRefused(io.BytesIO(pickled)).load() is AsymmetricPolicy
+    assert CodeRefused.found[-1] == "sb3_isaac.rl.policy.asymmetric.AsymmetricPolicy"
+    monkeypatch.setitem(sys.modules, "sb3_isaac", None)
+    with pytest.raises(AssertionError):  # this is how it would look
+        CodeRefused(io.BytesIO(pickled)).load()
+
+
+def test_a_users_own_policy_on_top_of_ours_is_written_out_with_it(tmp_path: Path) -> None:
+    class Mine(AsymmetricPolicy):
+        pass
+
+    PPO(Mine, make(privileged=True), n_steps=4, batch_size=8).save(tmp_path / "model.zip")
+    code = f"""
+import sys
+sys.modules["sb3_isaac"] = None
+from stable_baselines3 import PPO
+assert type(PPO.load({str(tmp_path / "model.zip")!r}).policy).__name__ == "Mine"
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
+
+
 def test_it_says_what_it_needs() -> None:
     with pytest.raises(UserError, match="privileged=True"):
         PPO("AsymmetricPolicy", make())
@@ -86,5 +137,5 @@ def test_the_shipped_settings_train_and_resume(tmp_path: Path) -> None:
     run = tmp_path / "ppo" / "IsaacQuadrupedFlat-v0_1"
     assert main(["train", "-i", str(run), "-n", "768"]) == 0
     model = PPO.load(run / "model.zip")
-    assert type(model.policy).__name__ == "AsymmetricPolicy" and model.num_timesteps == 768
+    assert type(model.policy) is AsymmetricPolicy and model.num_timesteps == 768
     assert load_policy(run)(torch.zeros(1, 44)).shape == (1, 12)

@@ -20,7 +20,7 @@ from stable_baselines3.common.vec_env import VecNormalize as StockNormalize
 
 from sb3_isaac import PPO, IsaacVecEnv, UserError, VecNormalize
 from sb3_isaac.rl.algo.gaussian import act, evaluate
-from sb3_isaac.rl.algo.ppo import tensor_door
+from sb3_isaac.rl.algo.ppo import tensor_env_of
 from sb3_isaac.rl.algo.rollout_buffer import Minibatch, TensorRolloutBuffer, generalized_advantage
 
 PENDULUM, QUADRUPED = "IsaacDoublePendulum-v0", "IsaacQuadrupedFlat-v0"
@@ -194,7 +194,7 @@ def test_options_of_stock_work_on_tensors(options: Dict[str, Any]) -> None:
     model = PPO("MlpPolicy", env, **{"n_steps": 8, "batch_size": 32, "n_epochs": 2, **options})
     before = [p.clone() for p in model.policy.parameters()]
     model.learn(200)
-    assert tensor_door(model.env) is env and any(not torch.equal(a, b)
+    assert tensor_env_of(model.env) is env and any(not torch.equal(a, b)
                                                  for a, b in zip(before, model.policy.parameters()))
     assert all(bool(p.isfinite().all()) for p in model.policy.parameters())
 
@@ -216,11 +216,11 @@ def test_desired_kl_moves_the_rate_and_the_optimizer_follows() -> None:
 
 def test_an_unknown_wrapper_goes_through_numpy_and_says_so_once() -> None:
     wrapped = VecNormalize(VecCheckNan(IsaacVecEnv(PENDULUM, num_envs=4)))
-    assert tensor_door(wrapped) is None and tensor_door(StockNormalize(IsaacVecEnv(PENDULUM, num_envs=4))) is None
+    assert tensor_env_of(wrapped) is None and tensor_env_of(StockNormalize(IsaacVecEnv(PENDULUM, num_envs=4))) is None
     model = PPO("MlpPolicy", wrapped, n_steps=8, batch_size=32)
-    with pytest.warns(UserWarning, match="no tensor door") as said:
+    with pytest.warns(UserWarning, match="cannot be stepped by tensors") as said:
         model.learn(100)
-    assert len([w for w in said if "tensor door" in str(w.message)]) == 1 and model.num_timesteps >= 100
+    assert len([w for w in said if "stepped by tensors" in str(w.message)]) == 1 and model.num_timesteps >= 100
 
 
 def test_groups_of_observations_go_through_numpy_too() -> None:
@@ -231,7 +231,7 @@ def test_groups_of_observations_go_through_numpy_too() -> None:
         model.learn(32)
         return {key: value for key, value in model.logger.name_to_value.items() if "loss" in key}
 
-    with pytest.warns(UserWarning, match="no tensor door"):
+    with pytest.warns(UserWarning, match="cannot be stepped by tensors"):
         by_arrays = losses(VecCheckNan)
     assert losses(lambda env: env) == pytest.approx(by_arrays, rel=1e-4, abs=1e-5) and len(by_arrays) == 4
 
@@ -242,7 +242,7 @@ def test_an_overridden_step_is_not_passed_by() -> None:
             obs, rewards, dones, infos = super().step_wait()
             return obs, 2 * rewards, dones, infos
 
-    assert tensor_door(Doubled(PENDULUM, num_envs=2)) is None
+    assert tensor_env_of(Doubled(PENDULUM, num_envs=2)) is None
 
 
 def test_other_environments_train_as_with_stock() -> None:

@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
         from tqdm import tqdm
 
         bar = tqdm(total=env.max_steps, unit="step", leave=False)
-    report = {**evaluate(env, lambda obs: policy(obs["policy"]), seed=args.seed,
+    report = {**evaluate(env, policy, seed=args.seed,
                          on_step=None if bar is None else lambda *_: bar.update()), "steps": policy.info.get("steps")}
     if bar is not None:
         bar.close()

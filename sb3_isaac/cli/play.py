@@ -37,6 +37,7 @@ def run(args: argparse.Namespace) -> int:
     """Play."""
     import_gym_packages(args)
     from sb3_isaac.clients import env_options
+    from sb3_isaac.rl.policy.export import acts_on_groups
     from sb3_isaac.rl.policy.formats import load_policy
     from sb3_isaac.rl.training.evaluate import env_of, make_eval_env
     from sb3_isaac.view.playing import Playing
@@ -55,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     env = make_eval_env(policy, args.robots if offscreen else 1, command=args.command, seed=args.seed, env=args.env,
                         **options)
     try:
-        playing = Playing(env, lambda obs: policy(obs["policy"]), seed=args.seed)
+        playing = Playing(env, acts_on_groups(policy), seed=args.seed)
         if offscreen:
             _record(playing, args)
         else:

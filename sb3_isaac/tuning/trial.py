@@ -12,7 +12,7 @@ from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 
 from sb3_isaac.config import TrainConfig
 from sb3_isaac.envs.vec_env import IsaacVecEnv
-from sb3_isaac.rl.policy.formats import ExportedPolicy, policy_content
+from sb3_isaac.rl.policy.export import evaluation_policy
 from sb3_isaac.rl.training import build
 from sb3_isaac.rl.training.evaluate import STOP_FALLS, STOP_REWARD, STOP_SPEED_M_S, eval_options, evaluate, walks
 from sb3_isaac.rl.training.train import configured_callbacks
@@ -105,9 +105,9 @@ class Workplace:
         kept = {name: value for name, value in config.env_kwargs.items() if name not in soft_options(config.env)}
         options = eval_options(config.env, {**self._share, **kept, **paid}, None)
         env = self.evaluation.get(config.env, self._eval_episodes, options).env
-        content = policy_content(model, model.get_vec_normalize_env(), env.metadata())
+        policy = evaluation_policy(model, model.get_vec_normalize_env(), env.metadata(), env.device)
         steps = max(1, env.max_steps // cut)  # type: ignore[attr-defined]
-        report = evaluate(env, ExportedPolicy(content), seed=0, max_steps=steps if cut > 1 else None)
+        report = evaluate(env, policy, seed=0, max_steps=steps if cut > 1 else None)
         return {**report, "steps": int(model.num_timesteps)}
 
     def close(self) -> None:

@@ -10,8 +10,8 @@ import numpy as np
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.contract.files import atomic_file, current_folder
 from sb3_isaac.contract.tensor_env import Panel
-from sb3_isaac.rl.training.checkpoint import read_meta
 from sb3_isaac.rl.training.metrics import read_metrics
+from sb3_isaac.rl.training.run_folder import read_meta
 
 COMMON = (Panel("rollout/ep_rew_mean", "reward of an episode\n(training)"),
           Panel("eval/reward_mean", "reward of an episode\n(evaluation)"))

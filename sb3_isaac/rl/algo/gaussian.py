@@ -15,14 +15,23 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import MlpExtractor
 
 from sb3_isaac.rl.algo.linear import run_layers
+from sb3_isaac.rl.policy.asymmetric import TwoMlps
+from sb3_isaac.rl.policy.layers import has_hooks
 
-_STOCK = ("forward", "evaluate_actions", "_get_action_dist_from_latent", "extract_features")
+_STOCK = ("__call__", "forward", "evaluate_actions", "_get_action_dist_from_latent", "extract_features")
 
 
 def is_plain(policy: Any) -> bool:
-    """Whether `policy` computes actions, values and log-probabilities as SB3's own Gaussian actor-critic does."""
+    """Whether `policy` computes actions, values and log-probabilities as SB3's own Gaussian actor-critic does.
+
+    A user's own methods, network in ``mlp_extractor``, standard deviation or hooks are left to the policy's methods.
+    """
     return (isinstance(policy, ActorCriticPolicy) and type(policy.action_dist) is DiagGaussianDistribution
-            and all(getattr(type(policy), name) is getattr(ActorCriticPolicy, name) for name in _STOCK))
+            and all(getattr(type(policy), name) is getattr(ActorCriticPolicy, name) and name not in vars(policy)
+                    for name in _STOCK)
+            and type(policy.mlp_extractor) in (MlpExtractor, TwoMlps)
+            and policy.log_std.shape == (policy.action_dist.action_dim,)
+            and not has_hooks(policy) and not has_hooks(policy.mlp_extractor))
 
 
 def act(policy: Any, obs: Any) -> Tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -50,12 +59,8 @@ def evaluate(policy: Any, obs: Any, actions: torch.Tensor) -> Tuple[torch.Tensor
 def _mean_and_value(policy: Any, obs: Any) -> Tuple[torch.Tensor, torch.Tensor]:
     features = policy.extract_features(obs)
     pi_features, vf_features = (features, features) if policy.share_features_extractor else features
-    extractor = policy.mlp_extractor
-    if type(extractor).forward_actor is MlpExtractor.forward_actor:
-        pi_latent, vf_latent = (run_layers(extractor.policy_net, pi_features),
-                                run_layers(extractor.value_net, vf_features))
-    else:
-        pi_latent, vf_latent = extractor.forward_actor(pi_features), extractor.forward_critic(vf_features)
+    pi_latent = run_layers(policy.mlp_extractor.policy_net, pi_features)
+    vf_latent = run_layers(policy.mlp_extractor.value_net, vf_features)
     return run_layers(policy.action_net, pi_latent), run_layers(policy.value_net, vf_latent).flatten()
 
 

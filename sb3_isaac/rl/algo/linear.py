@@ -1,8 +1,7 @@
-"""The layers of a policy's networks, with the fastest matrix products that torch has for a CPU.
+"""The layers of a policy's networks, with matrix products by oneDNN on a CPU.
 
-``nn.Linear`` multiplies float32 by the BLAS that torch was built with. The MKL of torch's wheels takes slower kernels
-on processors that are not Intel's; oneDNN, which the wheels hold as well, does not. The numbers are the same but for
-the order of sums.
+``nn.Linear`` multiplies float32 matrices by the BLAS library that torch was built with, MKL in torch's wheels, which is
+slower than oneDNN (in the same wheels) on processors of other makers than Intel. Results differ by rounding alone.
 """
 
 from __future__ import annotations
@@ -13,6 +12,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from sb3_isaac.rl.policy.layers import has_hooks
+
+# oneDNN's y = x Wᵀ + b; None where this torch was built without it, and then nn.Linear is used.
 _ONEDNN: Any = (getattr(torch.ops.mkldnn, "_linear_pointwise", None)
                 if torch.backends.mkldnn.is_available() else None)
 
@@ -39,14 +41,17 @@ class _Linear(torch.autograd.Function):
 
 
 def run_layers(layers: nn.Module, x: torch.Tensor) -> torch.Tensor:
-    """``layers(x)`` of x (B, k): a module, or a Sequential whose plain linear layers go the fast way on a CPU."""
-    parts = layers if isinstance(layers, nn.Sequential) else (layers,)
-    fresh = False
+    """``layers(x)`` of x (B, k), where a linear layer, alone or in a Sequential, is multiplied by oneDNN on a CPU.
+
+    A module of another type, a subclass or one with hooks is called as it is.
+    """
+    parts = layers if type(layers) is nn.Sequential and not has_hooks(layers) else (layers,)
+    fresh = False  # whether x was made here and is held by nothing else
     for layer in parts:
         if _is_fast(layer, x):
             x, fresh = _Linear.apply(x, layer.weight, layer.bias), True
-        elif fresh and type(layer) is nn.ELU:
-            # In place, for nobody else holds x: saves its memory, and the backward pass an exponential.
+        elif fresh and type(layer) is nn.ELU and not has_hooks(layer):
+            # In place: saves the memory of x, and an exponential in the backward pass.
             x, fresh = F.elu(x, layer.alpha, inplace=True), False
         else:
             x, fresh = layer(x), False
@@ -59,7 +64,6 @@ def _is_fast(layer: nn.Module, x: torch.Tensor) -> bool:
     ``torch.compile`` makes products of its own choice, and cannot compile this one's gradient.
     """
     return (_ONEDNN is not None and not torch.compiler.is_compiling()
-            and type(layer) is nn.Linear and layer.bias is not None
-            and not layer._forward_hooks and not layer._forward_pre_hooks
+            and type(layer) is nn.Linear and layer.bias is not None and not has_hooks(layer)
             and x.device.type == "cpu" and x.dtype is torch.float32 and layer.weight.dtype is torch.float32
             and x.dim() == 2 and len(x) > 0)

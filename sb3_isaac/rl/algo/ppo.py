@@ -18,20 +18,20 @@ from sb3_isaac.contract.tensor_env import Obs, Step
 from sb3_isaac.envs.vec_env import IsaacVecEnv, unwrap
 from sb3_isaac.envs.vec_normalize import VecNormalize
 from sb3_isaac.rl.algo.gaussian import act, evaluate
-from sb3_isaac.rl.algo.on_host import OnHost
+from sb3_isaac.rl.algo.host_view import HostView
+from sb3_isaac.rl.algo.optimizer import fused_by_default
 from sb3_isaac.rl.algo.rollout_buffer import Minibatch, Observations, TensorRolloutBuffer
 from sb3_isaac.rl.callbacks.iteration import share_episodes
 from sb3_isaac.rl.callbacks.learning_rate import adapted_rate
-from sb3_isaac.rl.policy import asymmetric
-from sb3_isaac.rl.policy.asymmetric import AsymmetricPolicy
+from sb3_isaac.rl.policy.asymmetric import AsymmetricPolicy, saved_with_its_policy
 
-TensorDoor = Union[IsaacVecEnv, VecNormalize]
+TensorVecEnv = Union[IsaacVecEnv, VecNormalize]
 LOGGED = ("policy_gradient_loss", "value_loss", "entropy_loss", "clip_fraction", "approx_kl", "loss")
 KL = LOGGED.index("approx_kl")
 
 
-def tensor_door(env: VecEnv) -> Optional[TensorDoor]:
-    """`env` if its tensor door may be used: an IsaacVecEnv, alone or in our VecNormalize, and nothing else."""
+def tensor_env_of(env: VecEnv) -> Optional[TensorVecEnv]:
+    """`env` if it can be stepped by tensors: an IsaacVecEnv, alone or in our VecNormalize; None for all others."""
     inner = env.venv if type(env) is VecNormalize else env
     plain = isinstance(inner, IsaacVecEnv) and type(inner).step_wait is IsaacVecEnv.step_wait
     return env if plain else None  # type: ignore[return-value]
@@ -80,31 +80,39 @@ class PPO(stable_baselines3.PPO):
                 "_last_obs", "_last_episode_starts", "_last_original_obs"]
 
     def save(self, path: Any, exclude: Optional[Iterable[str]] = None, include: Optional[Iterable[str]] = None) -> None:
-        """See SB3. A policy class of ours is written by value, so that it needs no sb3_isaac where it is loaded."""
-        with asymmetric.pickled_by_value():
+        """See SB3. A policy class of ours is written so that it loads without sb3_isaac as well."""
+        with saved_with_its_policy(self):
             super().save(path, exclude, include)
 
     # ---- rollout
 
     def collect_rollouts(self, env: VecEnv, callback: BaseCallback, rollout_buffer: Any,
                          n_rollout_steps: int) -> bool:
-        """See SB3; by tensors where `env` has a tensor door."""
-        door = tensor_door(env)
-        if door is None or not isinstance(rollout_buffer, TensorRolloutBuffer):
-            self._warn_of_numpy(env)
-            return super().collect_rollouts(env, callback, rollout_buffer, n_rollout_steps)
-        return self._collect_tensors(door, callback, rollout_buffer, n_rollout_steps)
+        """See SB3; by tensors where `env` has them.
+
+        Where a callback stops a rollout midway, the observation that the environment stands at is kept, so that
+        ``learn(reset_num_timesteps=False)`` and a saved state go on from there; SB3 keeps the one before.
+        """
+        tensor_env = tensor_env_of(env)
+        if tensor_env is not None and isinstance(rollout_buffer, TensorRolloutBuffer):
+            return self._collect_tensors(tensor_env, callback, rollout_buffer, n_rollout_steps)
+        self._warn_of_numpy(env)
+        if super().collect_rollouts(env, callback, rollout_buffer, n_rollout_steps):
+            return True
+        self._last_obs, self._last_episode_starts = callback.locals["new_obs"], callback.locals["dones"]
+        return False
 
     def _warn_of_numpy(self, env: VecEnv) -> None:
         if not self._warned and isinstance(env.unwrapped, IsaacVecEnv):
             self._warned = True
-            warnings.warn(f"{type(env).__name__} between PPO and IsaacVecEnv has no tensor door: rollouts go through "
-                          "numpy, which is slower. sb3_isaac.VecNormalize alone, or no wrapper, avoids that.",
+            warnings.warn(f"{type(env).__name__} between PPO and IsaacVecEnv cannot be stepped by tensors: rollouts go "
+                          "through numpy, which is slower. sb3_isaac.VecNormalize alone, or no wrapper, avoids that.",
                           stacklevel=3)
 
-    def _collect_tensors(self, env: TensorDoor, callback: BaseCallback, buffer: TensorRolloutBuffer,
+    def _collect_tensors(self, env: TensorVecEnv, callback: BaseCallback, buffer: TensorRolloutBuffer,
                          n_rollout_steps: int) -> bool:
         self.policy.set_training_mode(False)
+        buffer.expect_time_outs(getattr(unwrap(env).env, "max_steps", None))
         buffer.reset()
         statistics = unwrap(env).statistics
         statistics.clear()
@@ -125,14 +133,16 @@ class PPO(stable_baselines3.PPO):
                 "self": self, "env": env, "callback": callback, "rollout_buffer": buffer, "n_steps": n_steps,
                 "n_rollout_steps": n_rollout_steps, "obs_tensor": obs, "actions": actions, "values": values,
                 "log_probs": log_probs, "clipped_actions": clipped_actions, **self._host_views(env, step)})
-            if not callback.on_step():
-                return False
-            buffer.add_time_outs(self._to_learner(step.truncated), self._observations(step.final_obs))
-            buffer.add(obs, actions, self._to_learner(step.reward), starts, values, log_probs)
+            going_on = callback.on_step()
+            if going_on:
+                buffer.add(obs, actions, self._to_learner(step.reward), starts, values, log_probs,
+                           self._to_learner(step.truncated), self._observations(step.final_obs))
             obs, starts = self._observations(step.obs), self._to_learner(step.terminated | step.truncated)
             if isinstance(env, IsaacVecEnv):
                 obs = _copy(obs)  # they are live, and are kept over the next step
             self._last_obs, self._last_episode_starts = obs, starts  # type: ignore[assignment]
+            if not going_on:
+                return False
         with torch.no_grad():
             buffer.bootstrap(self.policy.predict_values)
             last_values = self.policy.predict_values(obs)
@@ -143,7 +153,7 @@ class PPO(stable_baselines3.PPO):
         return True
 
     def _observations(self, obs: Obs) -> Observations:
-        """Observations of the tensor door on the learner's device: a tensor where SB3 sees a Box."""
+        """Observations of a TensorEnv on the learner's device: a tensor where SB3 sees a Box."""
         moved: Dict[str, torch.Tensor] = {key: self._to_learner(value) for key, value in obs.items()}
         return moved if isinstance(self.observation_space, spaces.Dict) else moved["policy"]
 
@@ -167,13 +177,13 @@ class PPO(stable_baselines3.PPO):
             return low + 0.5 * (actions + 1.0) * (high - low)
         return actions.clamp(low, high)
 
-    def _host_views(self, env: TensorDoor, step: Step) -> Dict[str, Any]:
+    def _host_views(self, env: TensorVecEnv, step: Step) -> Dict[str, Any]:
         """What SB3's callbacks expect of a step as numpy, under SB3's names."""
         return {
-            "rewards": OnHost(lambda: step.reward.cpu().numpy().copy()),
-            "dones": OnHost(lambda: (step.terminated | step.truncated).cpu().numpy()),
-            "infos": OnHost(lambda: unwrap(env).infos(step)),
-            "new_obs": OnHost(lambda: obs_on_host(self._observations(step.obs))),
+            "rewards": HostView(lambda: step.reward.cpu().numpy().copy()),
+            "dones": HostView(lambda: (step.terminated | step.truncated).cpu().numpy()),
+            "infos": HostView(lambda: unwrap(env).infos(step)),
+            "new_obs": HostView(lambda: obs_on_host(self._observations(step.obs))),
         }
 
     # ---- update
@@ -185,15 +195,24 @@ class PPO(stable_baselines3.PPO):
             return
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
-        fuse(self.policy.optimizer)
         clip_range = self.clip_range(self._current_progress_remaining)  # type: ignore[operator]
         clip_range_vf = (None if self.clip_range_vf is None
                          else self.clip_range_vf(self._current_progress_remaining))  # type: ignore[operator]
+        with fused_by_default(self.policy.optimizer):
+            losses, last_epoch = self._epochs(clip_range, clip_range_vf)
+        approx_kl = self._log_update(torch.stack(losses), last_epoch, clip_range, clip_range_vf)
+        if self.desired_kl is not None:
+            self.learning_rate = adapted_rate(float(self.learning_rate), approx_kl,  # type: ignore[arg-type]
+                                              self.desired_kl)
+            self._setup_lr_schedule()
+
+    def _epochs(self, clip_range: float, clip_range_vf: Optional[float]) -> Tuple[List[torch.Tensor], int]:
+        """All minibatches of the update: what to log of each, and where the last epoch's begin."""
         losses: List[torch.Tensor] = []
         for epoch in range(self.n_epochs):
             before, stepped = len(losses), True
             for batch in self.rollout_buffer.get(self.batch_size):
-                parts, stepped = self._minibatch(batch, clip_range, clip_range_vf)
+                parts, stepped = self._minibatch(batch, clip_range, clip_range_vf)  # type: ignore[arg-type]
                 losses.append(parts)
                 if not stepped:
                     break
@@ -202,11 +221,7 @@ class PPO(stable_baselines3.PPO):
                 if self.verbose >= 1:
                     print(f"Early stopping at step {epoch} due to reaching max kl: {float(losses[-1][KL]):.2f}")
                 break
-        approx_kl = self._log_update(torch.stack(losses), before, clip_range, clip_range_vf)
-        if self.desired_kl is not None:
-            self.learning_rate = adapted_rate(float(self.learning_rate), approx_kl,  # type: ignore[arg-type]
-                                              self.desired_kl)
-            self._setup_lr_schedule()
+        return losses, before
 
     def _minibatch(self, batch: Minibatch, clip_range: float,
                    clip_range_vf: Optional[float]) -> Tuple[torch.Tensor, bool]:
@@ -268,16 +283,6 @@ class PPO(stable_baselines3.PPO):
         if clip_range_vf is not None:
             self.logger.record("train/clip_range_vf", clip_range_vf)
         return float(logged[KL])
-
-
-def fuse(optimizer: torch.optim.Optimizer) -> None:
-    """Have Adam update all parameters in one kernel; an optimizer that cannot is left as it is."""
-    for group in optimizer.param_groups:
-        if group.get("fused", True) is None or group.get("fused", True) is False:
-            group["fused"], group["foreach"] = True, False
-    for parameter, state in optimizer.state.items():
-        if "step" in state and isinstance(state["step"], torch.Tensor):
-            state["step"] = state["step"].to(parameter.device)
 
 
 def _copy(obs: Observations) -> Observations:

@@ -10,9 +10,11 @@ from gymnasium import spaces
 from stable_baselines3.common.buffers import RolloutBuffer
 
 from sb3_isaac.contract.errors import UserError
+from sb3_isaac.rl.algo.final_observations import FinalObservations
 
 Array = Union[np.ndarray, torch.Tensor]
 Observations = Union[torch.Tensor, Dict[str, torch.Tensor]]
+FEW_ROWS = 1024  # room for as many time-outs costs next to nothing
 
 
 class Minibatch(NamedTuple):
@@ -62,28 +64,43 @@ class TensorRolloutBuffer(RolloutBuffer):
     """SB3's RolloutBuffer and DictRolloutBuffer, kept as tensors (T, N, ...) on the learner's device.
 
     ``add`` copies, so that live tensors may be given, and takes numpy arrays too. ``get`` draws one permutation and
-    yields contiguous parts of it.
+    yields contiguous parts of it. Of final observations only those of time-outs are kept, see
+    :meth:`expect_time_outs`.
     """
 
     def __init__(self, buffer_size: int, observation_space: spaces.Space, action_space: spaces.Space,
                  device: Union[torch.device, str] = "auto", gae_lambda: float = 1, gamma: float = 0.99,
                  n_envs: int = 1) -> None:
         self._made = False
+        self._final_observations: Optional[FinalObservations] = None
         super().__init__(buffer_size, observation_space, action_space, device, gae_lambda, gamma, n_envs)
 
-    def _make(self, *shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-        return torch.zeros(self.buffer_size, self.n_envs, *shape, dtype=dtype, device=self.device)
+    def _make(self, *shape: int) -> torch.Tensor:
+        return torch.zeros(self.buffer_size, self.n_envs, *shape, device=self.device)
 
-    def _observations(self) -> Any:
+    def _observations(self, *rows: int) -> Any:
+        """Room for observations (*rows, ...) in the observation space's own dtype; images stay uint8."""
         if isinstance(self.observation_space, spaces.Dict):
-            return {key: self._make(*shape, dtype=_dtype(self.observation_space[key]))
+            return {key: torch.zeros(*rows, *shape, dtype=_dtype(self.observation_space[key]), device=self.device)
                     for key, shape in self.obs_shape.items()}  # type: ignore[attr-defined]
-        return self._make(*self.obs_shape, dtype=_dtype(self.observation_space))
+        return torch.zeros(*rows, *self.obs_shape, dtype=_dtype(self.observation_space), device=self.device)
+
+    def expect_time_outs(self, max_steps: Optional[int] = None) -> None:
+        """Make room for the final observations of a rollout's time-outs; called before ``reset``.
+
+        :param max_steps: an episode's length at most, in steps, so that a robot runs out of time at most
+            ``buffer_size // max_steps + 1`` times; None where it is unknown, and each step may be a time-out.
+        """
+        every_step = self.buffer_size * self.n_envs
+        bound = every_step if not max_steps else self.n_envs * (self.buffer_size // max_steps + 1)
+        capacity = min(every_step, max(bound, FEW_ROWS))
+        if self._final_observations is None or self._final_observations.capacity != capacity:
+            self._final_observations = FinalObservations(capacity, self._observations, self.device)
 
     def reset(self) -> None:
         """Begin a new rollout; the memory stays."""
         if not self._made:
-            self.observations: Any = self._observations()
+            self.observations: Any = self._observations(self.buffer_size, self.n_envs)
             self.actions: Any = self._make(self.action_dim)
             self.rewards: Any = self._make()
             self.returns: Any = self._make()
@@ -91,15 +108,20 @@ class TensorRolloutBuffer(RolloutBuffer):
             self.values: Any = self._make()
             self.log_probs: Any = self._make()
             self.advantages: Any = self._make()
-            self._time_outs = self._make(dtype=torch.bool)
-            self._final_observations = self._observations()
+            self._places = torch.arange(self.n_envs, device=self.device)
             self._made = True
-        self._time_outs.zero_()
+        if self._final_observations is not None:
+            self._final_observations.clear()
         self.pos, self.full, self.generator_ready = 0, False, False
 
     def add(self, obs: Any, action: Array, reward: Array, episode_start: Array,
-            value: torch.Tensor, log_prob: torch.Tensor) -> None:
-        """Write one step of all environments."""
+            value: torch.Tensor, log_prob: torch.Tensor, truncated: Optional[torch.Tensor] = None,
+            final_obs: Any = None) -> None:
+        """Write one step of all environments.
+
+        :param truncated: (N,) bool, which of their episodes ran out of time in this step.
+        :param final_obs: the observations that the step led to, of which the rows of `truncated` are kept.
+        """
         if isinstance(self.observations, dict):
             for key, slots in self.observations.items():
                 self._write(slots, obs[key])
@@ -110,24 +132,20 @@ class TensorRolloutBuffer(RolloutBuffer):
         self._write(self.episode_starts, episode_start)
         self._write(self.values, value)
         self._write(self.log_probs, log_prob)
+        if truncated is not None:
+            if self._final_observations is None:
+                self.expect_time_outs()
+            assert self._final_observations is not None
+            self._final_observations.add(truncated, final_obs, self._places + self.pos * self.n_envs)
         self.pos += 1
         self.full = self.pos == self.buffer_size
 
-    def add_time_outs(self, truncated: torch.Tensor, final_obs: Any) -> None:
-        """Note which of the environments (N,) run out of time in the step that ``add`` writes next."""
-        self._time_outs[self.pos].copy_(truncated)
-        if isinstance(final_obs, dict):
-            for key, slots in self._final_observations.items():
-                self._write(slots, final_obs[key])
-        else:
-            self._write(self._final_observations, final_obs)
-
     def bootstrap(self, value_of: Callable[[Any], torch.Tensor]) -> None:
         """Add γ V(true final observation) to the rewards of time-outs, by one call for the whole rollout."""
-        rows = self._time_outs.flatten().nonzero().flatten()  # the one wait for the device in a rollout
-        if len(rows):
-            values = value_of(_take(self._final_observations, rows)).flatten()
-            self.rewards.view(-1).index_add_(0, rows, self.gamma * values)
+        if self._final_observations is not None:
+            count, rows, places = self._final_observations.read()  # the one wait for the device in a rollout
+            if count:
+                self.rewards.view(-1).index_add_(0, places, self.gamma * value_of(rows).flatten())
 
     def _write(self, slots: torch.Tensor, value: Array) -> None:
         slots[self.pos].copy_(torch.as_tensor(value).reshape(slots.shape[1:]))

@@ -9,7 +9,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from sb3_isaac.envs.vec_env import IsaacVecEnv
 from sb3_isaac.rl.callbacks.iteration import iteration_of
-from sb3_isaac.rl.policy.formats import ExportedPolicy, policy_content
+from sb3_isaac.rl.policy.export import evaluation_policy
 from sb3_isaac.rl.training.evaluate import evaluate
 
 
@@ -55,11 +55,9 @@ class Evaluation(BaseCallback):
             start = time.perf_counter()
             if self._env is None:
                 self._env = self._make_env()
-            content = policy_content(self.model, self.model.get_vec_normalize_env(),  # type: ignore[arg-type]
-                                     self._env.env.metadata())
-            policy = ExportedPolicy(content)
-            report = evaluate(self._env.env, lambda obs: policy(obs["policy"]), seed=self.seed)
-            self.report = {**report, "steps": steps}
+            policy = evaluation_policy(self.model, self.model.get_vec_normalize_env(), self._env.env.metadata(),
+                                       self._env.device)
+            self.report = {**evaluate(self._env.env, policy, seed=self.seed), "steps": steps}
             for key, value in self.report.items():
                 if isinstance(value, (int, float)) and key != "seed":
                     self.logger.record(f"eval/{key}", value)

@@ -19,7 +19,7 @@ from sb3_isaac.config import TrainConfig, is_schedule, parse_schedule
 from sb3_isaac.contract.errors import UserError, unknown
 from sb3_isaac.envs.vec_env import IsaacVecEnv
 from sb3_isaac.envs.vec_normalize import VecNormalize
-from sb3_isaac.rl.policy.formats import ACTIVATIONS
+from sb3_isaac.rl.policy.layers import ACTIVATIONS
 
 ALGORITHMS: Dict[str, str] = {"ppo": "sb3_isaac.rl.algo.ppo:PPO", "sb3-ppo": "stable_baselines3:PPO",
                               "trpo": "sb3_contrib:TRPO"}

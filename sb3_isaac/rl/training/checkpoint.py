@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import platform
 import shutil
@@ -15,10 +16,12 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecNormalize
 
 from sb3_isaac.config import TrainConfig, dump_config
+from sb3_isaac.contract.errors import UserError
 from sb3_isaac.contract.files import atomic_file, atomic_folder, write_bytes, write_text
 from sb3_isaac.envs.vec_env import unwrap
 from sb3_isaac.rl.callbacks.iteration import iteration_of
-from sb3_isaac.rl.policy.formats import policy_content, save_policy, torch_bytes
+from sb3_isaac.rl.policy.export import policy_content, warn_without_policy_file
+from sb3_isaac.rl.policy.formats import save_policy, torch_bytes
 from sb3_isaac.rl.training.run_folder import installed_versions
 from sb3_isaac.rl.training.task_state import task_state
 
@@ -46,7 +49,8 @@ def write_checkpoint(model: Any, folder: Path, config: Optional[TrainConfig] = N
         facts.update(env=config.env, env_kwargs=dict(config.env_kwargs))
         meta.update(env=config.env, algo=config.algo)
         write_text(folder / "config.yml", dump_config(config))
-    save_policy(folder / "policy.pth", policy_content(model, normalizer, facts))
+    with contextlib.suppress(UserError):  # a policy that policy.pth cannot hold: the training began with a warning
+        save_policy(folder / "policy.pth", policy_content(model, normalizer, facts))
     write_text(folder / "meta.json", json.dumps(meta, indent=2) + "\n")
 
 
@@ -87,6 +91,7 @@ class RunCheckpoints(BaseCallback):
 
     def _on_training_start(self) -> None:
         self.final_steps, self._first_steps = None, self.model.num_timesteps
+        warn_without_policy_file(self.model)
 
     def _on_rollout_start(self) -> None:
         iteration = iteration_of(self.model)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Mapping, Optional, Sequence
+from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Union
 
 import torch
 
 from sb3_isaac.clients import env_options, is_client, make_tensor_env
 from sb3_isaac.contract.episodes import Episodes
 from sb3_isaac.contract.errors import UserError
-from sb3_isaac.contract.tensor_env import Obs, TensorEnv
-from sb3_isaac.rl.policy.formats import ExportedPolicy
+from sb3_isaac.contract.tensor_env import TensorEnv
+from sb3_isaac.rl.policy.export import Actor, acts_on_groups
+from sb3_isaac.rl.policy.module import PolicyModule
 from sb3_isaac.tasks import task_class
 
-Act = Callable[[Obs], torch.Tensor]
-"""Observations {group: (N, ...)} as the environment gives them -> actions (N, A) within the action space."""
+Policy = Union[Actor, Callable[[torch.Tensor], torch.Tensor]]
+"""Observations as the environment gives them -> actions (N, A) within the action space."""
 
 
 def eval_options(env_id: str, env_kwargs: Mapping[str, Any],
@@ -28,7 +29,7 @@ def eval_options(env_id: str, env_kwargs: Mapping[str, Any],
     return {**options, "stagger": False}
 
 
-def env_of(policy: ExportedPolicy, env: Optional[str] = None) -> str:
+def env_of(policy: PolicyModule, env: Optional[str] = None) -> str:
     """`env`, or the id of the environment that `policy` was trained on; raises UserError where the file has none."""
     env_id = env or policy.info.get("env")
     if env_id is None:
@@ -37,7 +38,7 @@ def env_of(policy: ExportedPolicy, env: Optional[str] = None) -> str:
     return str(env_id)
 
 
-def make_eval_env(policy: ExportedPolicy, num_envs: int, command: Optional[Sequence[float]] = None,
+def make_eval_env(policy: PolicyModule, num_envs: int, command: Optional[Sequence[float]] = None,
                   seed: Optional[int] = None, env: Optional[str] = None, **extra: Any) -> TensorEnv:
     """The environment that `policy` was trained on, or `env`, set up for evaluation.
 
@@ -55,10 +56,11 @@ def make_eval_env(policy: ExportedPolicy, num_envs: int, command: Optional[Seque
         made.close()
         raise UserError(f"the policy was trained on {trained_on or 'an environment'} with observations "
                         f"{theirs}, and {env_id} has {ours}: evaluate it on what it was trained on.")
+    policy.to(made.device)
     return made
 
 
-def evaluate(env: TensorEnv, act: Act, seed: Optional[int] = None,
+def evaluate(env: TensorEnv, policy: Policy, seed: Optional[int] = None,
              on_step: Optional[Callable[[int, int], None]] = None, max_steps: Optional[int] = None) -> Dict[str, Any]:
     """Run every environment's first episode to its end and report the means.
 
@@ -72,7 +74,7 @@ def evaluate(env: TensorEnv, act: Act, seed: Optional[int] = None,
     """
     n = env.num_envs
     obs = env.reset(seed=seed)
-    episodes, steps = Episodes(n, env.device, env.control_dt), 0
+    episodes, steps, act = Episodes(n, env.device, env.control_dt), 0, acts_on_groups(policy)
     while bool(episodes.running.any()):
         step = env.step(act(obs))
         obs = step.obs

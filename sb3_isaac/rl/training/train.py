@@ -25,7 +25,6 @@ from sb3_isaac.rl.callbacks.iteration import iteration_of
 from sb3_isaac.rl.callbacks.learning_rate import AdaptiveLearningRate
 from sb3_isaac.rl.callbacks.progress import Progress
 from sb3_isaac.rl.callbacks.training_log import TrainingLog
-from sb3_isaac.rl.policy.formats import policy_content
 from sb3_isaac.rl.training import build
 from sb3_isaac.rl.training.checkpoint import RunCheckpoints, SaveOnStop, write_done
 from sb3_isaac.rl.training.evaluate import eval_options
@@ -88,7 +87,6 @@ def _model(config: TrainConfig, env: IsaacVecEnv, resume_from: Optional[Path]) -
                    else (build.make_model(config, build.wrap_env(config, env)), 0))
     if done >= config.n_timesteps:
         raise UserError(f"{resume_from} has {done} steps of the {config.n_timesteps} asked for: give a larger -n.")
-    policy_content(model, model.get_vec_normalize_env(), {})  # says now, not at the first checkpoint, what it cannot
     return model, done
 
 

@@ -1,4 +1,4 @@
-"""What SB3's callbacks expect as numpy, fetched from the device only when it is looked at."""
+"""What SB3's callbacks expect as numpy, copied from the device only when it is read."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any, Callable, Iterator, Optional, Sequence
 import numpy as np
 
 
-class OnHost(Sequence[Any]):
-    """A list or array that `fetch` makes at the first look; ``np.asarray`` and ``np.sum`` take it as an array."""
+class HostView(Sequence[Any]):
+    """A list or array that `fetch` makes when it is first read; ``np.asarray`` and ``np.sum`` take it as an array."""
 
     def __init__(self, fetch: Callable[[], Any]) -> None:
         self._fetch: Optional[Callable[[], Any]] = fetch

@@ -1,0 +1,183 @@
+"""From a live SB3 model to a policy that is evaluated or written to ``policy.pth``."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, Union
+
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.distributions import DiagGaussianDistribution, StateDependentNoiseDistribution
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.torch_layers import FlattenExtractor
+from stable_baselines3.common.vec_env import VecNormalize
+from torch import nn
+
+from sb3_isaac.contract.errors import UserError
+from sb3_isaac.contract.tensor_env import Obs
+from sb3_isaac.rl.policy.layers import chain_of, layout_of, mlp_activation
+from sb3_isaac.rl.policy.module import PolicyModule
+
+MLP_FORMAT, LAYERS_FORMAT = 1, 2
+_STOCK = ("predict", "_predict", "get_distribution", "_get_action_dist_from_latent")
+
+
+class _Actor(nn.Module):
+    """What an SB3 actor-critic does between an observation (N, k) and the mean action (N, J)."""
+
+    def __init__(self, policy: Any) -> None:
+        super().__init__()
+        extractor = policy.pi_features_extractor
+        self.features = nn.Identity() if _passes_observations_on(extractor) else extractor
+        self.latent, self.mean = policy.mlp_extractor, policy.action_net
+        self.squash = nn.Tanh() if policy.squash_output else nn.Identity()
+
+    def forward(self, obs: torch.Tensor) -> torch.Tensor:
+        return self.squash(self.mean(self.latent.forward_actor(self.features(obs))))
+
+
+def _passes_observations_on(extractor: Any) -> bool:
+    """Whether the features are the flat observations of the group ``policy``, unchanged."""
+    groups = getattr(extractor, "groups", None)  # also of a class that was loaded from a zip by value
+    return type(extractor) is FlattenExtractor or (type(extractor).__name__ == "GroupExtractor"
+                                                   and groups == ("policy",))
+
+
+def _policy_space(model: Any) -> Optional[spaces.Space]:
+    """The space of the group ``policy``, or of the only one."""
+    space: Any = model.observation_space
+    return space.spaces.get("policy") if isinstance(space, spaces.Dict) else space
+
+
+def _actor_layers(model: Any) -> List[nn.Module]:
+    """The layers of `model`'s actor, or a UserError in one sentence."""
+    policy, space, group = model.policy, model.observation_space, _policy_space(model)
+    name = type(policy).__name__
+    stock = isinstance(policy, ActorCriticPolicy) and type(policy.action_dist) in (
+        DiagGaussianDistribution, StateDependentNoiseDistribution) and all(
+        getattr(type(policy), method) is getattr(ActorCriticPolicy, method) for method in _STOCK)
+    if not stock or not isinstance(group, spaces.Box) or len(group.shape) != 1:
+        raise UserError(f"policy.pth holds an actor-critic with Gaussian actions on one flat observation group "
+                        f"'policy', not {name}: use model.zip for this one.")
+    if isinstance(space, spaces.Dict) and not _passes_observations_on(policy.pi_features_extractor):
+        raise UserError(f"policy.pth holds actors that see the group 'policy' alone, not {name} with a "
+                        f"{type(policy.pi_features_extractor).__name__}: use model.zip for this one.")
+    return chain_of(_Actor(policy))
+
+
+def group_moments(normalizer: Optional[VecNormalize], group: str) -> Optional[Tuple[torch.Tensor, torch.Tensor]]:
+    """Mean and variance, float32, by which `normalizer` normalises a group; None where it leaves it alone."""
+    if normalizer is None or not normalizer.norm_obs:
+        return None
+    rms: Any = normalizer.obs_rms
+    rms = rms.get(group) if isinstance(rms, dict) else rms
+    if rms is None:
+        return None
+    return torch.as_tensor(rms.mean, dtype=torch.float32), torch.as_tensor(rms.var, dtype=torch.float32)
+
+
+def policy_content(model: Any, normalizer: Optional[VecNormalize], metadata: Mapping[str, Any]) -> Dict[str, Any]:
+    """What ``policy.pth`` holds of an SB3 actor-critic whose actor is a chain of plain layers on flat observations.
+
+    An MLP with one kind of activation is written in format version 1, anything else in version 2: there ``layers``
+    stands in place of ``activation``, a list of (class name in ``torch.nn``, arguments).
+
+    :raises UserError: for other policies (convolutional, recurrent, discrete, with branches), in one sentence.
+    """
+    layers = _actor_layers(model)
+    layout = layout_of(layers)
+    width = spaces.flatdim(_policy_space(model))  # type: ignore[arg-type]
+    moments = group_moments(normalizer, "policy")
+    mean, var = (torch.zeros(width), torch.ones(width)) if moments is None else moments
+    normalised = moments is not None and normalizer is not None
+    activation, squashed = mlp_activation(layout), bool(model.policy.squash_output)
+    plain = bool(activation) and not squashed
+    return {
+        "format_version": MLP_FORMAT if plain else LAYERS_FORMAT,
+        "state_dict": {f"{i}.{name}": value.detach().cpu().clone()
+                       for i, layer in enumerate(layers) for name, value in layer.state_dict().items()},
+        **({"activation": activation} if plain else {"layers": layout, "squashed": squashed}),
+        "action_low": model.action_space.low.tolist(), "action_high": model.action_space.high.tolist(),
+        "obs_mean": mean, "obs_var": var,
+        "epsilon": float(normalizer.epsilon) if normalised and normalizer is not None else 0.0,
+        "clip_obs": float(normalizer.clip_obs) if normalised and normalizer is not None else float("inf"),
+        **metadata,
+    }
+
+
+def policy_module(model: Any, normalizer: Optional[VecNormalize], metadata: Mapping[str, Any]) -> PolicyModule:
+    """The policy of an SB3 model with its normaliser, as a module of its own that shares nothing with the model.
+
+    :raises UserError: where :func:`policy_content` does.
+    """
+    return PolicyModule(policy_content(model, normalizer, metadata))
+
+
+class ModelPolicy:
+    """The deterministic policy of a live SB3 model, for policies that a :class:`PolicyModule` cannot be.
+
+    Takes observations as the task gives them, a dict {group: (N, ...)}, and gives actions (N, J) on their device. Where
+    the learner is on another device, observations and actions travel at each step.
+    """
+
+    def __init__(self, model: Any, normalizer: Optional[VecNormalize]) -> None:
+        self._model, self._space = model, model.observation_space
+        self._clip = float(normalizer.clip_obs) if normalizer is not None else float("inf")
+        self._normal: Dict[str, Tuple[torch.Tensor, torch.Tensor]] = {}
+        groups = self._space.spaces if isinstance(self._space, spaces.Dict) else ("policy",)
+        for group in groups:
+            moments = group_moments(normalizer, group)
+            if moments is not None and normalizer is not None:
+                scale = (moments[1] + normalizer.epsilon).rsqrt()
+                self._normal[group] = (moments[0].to(model.device), scale.to(model.device))
+
+    @torch.no_grad()
+    def __call__(self, obs: Obs) -> torch.Tensor:
+        """Actions within the action space's bounds."""
+        policy, device = self._model.policy, next(iter(obs.values())).device
+        policy.set_training_mode(False)
+        seen = {group: self._prepared(group, value) for group, value in obs.items()}
+        actions: torch.Tensor = policy._predict(seen if isinstance(self._space, spaces.Dict) else seen["policy"],
+                                                deterministic=True)
+        space = self._model.action_space
+        if isinstance(space, spaces.Box):
+            low, high = (torch.as_tensor(bound, device=actions.device) for bound in (space.low, space.high))
+            if policy.squash_output:
+                actions = low + 0.5 * (actions + 1.0) * (high - low)
+            actions = actions.clamp(low, high)
+        return actions.to(device)
+
+    def _prepared(self, group: str, value: torch.Tensor) -> torch.Tensor:
+        value = value.to(self._model.device)
+        if group not in self._normal:
+            return value
+        mean, scale = self._normal[group]
+        return ((value - mean) * scale).clamp(-self._clip, self._clip)
+
+
+def warn_without_policy_file(model: Any) -> None:
+    """Say that, and why, a training run of `model` has no ``policy.pth``, if so it is."""
+    try:
+        policy_content(model, model.get_vec_normalize_env(), {})
+    except UserError as error:
+        warnings.warn(f"no policy.pth will be written: {error}", stacklevel=2)
+
+
+Actor = Union[PolicyModule, ModelPolicy]
+
+
+def evaluation_policy(model: Any, normalizer: Optional[VecNormalize], metadata: Mapping[str, Any],
+                      device: Union[str, torch.device]) -> Actor:
+    """The policy of `model` for an evaluation on `device`: a PolicyModule, or a ModelPolicy where it cannot be one."""
+    try:
+        return policy_module(model, normalizer, metadata).to(device)
+    except UserError:
+        return ModelPolicy(model, normalizer)
+
+
+def acts_on_groups(policy: Union[Actor, Callable[[torch.Tensor], torch.Tensor]]) -> Callable[[Obs], torch.Tensor]:
+    """`policy` as a function of all observation groups, whether it takes them all or the group ``policy`` alone."""
+    if isinstance(policy, ModelPolicy):
+        return policy
+    alone = policy
+    return lambda obs: alone(obs["policy"])

@@ -1,0 +1,111 @@
+"""The layers that ``policy.pth`` can hold: as plain data, as modules, and read from a policy network.
+
+Needs torch alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Mapping, Sequence, Tuple, Type
+
+import torch.fx
+from torch import nn
+
+from sb3_isaac.contract.errors import UserError
+
+Layout = List[Tuple[str, Dict[str, Any]]]
+"""A network as (class name in ``torch.nn``, constructor arguments), from input to output."""
+
+ACTIVATIONS = {f"nn.{cls.__name__}": cls
+               for cls in (nn.ELU, nn.ReLU, nn.Tanh, nn.LeakyReLU, nn.SiLU, nn.GELU)}
+_ARGUMENTS: Dict[Type[nn.Module], Tuple[str, ...]] = {
+    nn.Linear: ("in_features", "out_features"), nn.LayerNorm: ("normalized_shape", "eps"),
+    nn.ELU: ("alpha",), nn.ReLU: (), nn.Tanh: (), nn.LeakyReLU: ("negative_slope",), nn.SiLU: (),
+    nn.GELU: ("approximate",), nn.Sigmoid: (), nn.Softplus: ("beta", "threshold"),
+}
+_BY_NAME = {cls.__name__: cls for cls in _ARGUMENTS}
+_NO_OPERATION = (nn.Dropout, nn.Identity, nn.Flatten)  # at evaluation, on observations (N, k)
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """Whether calling `module` does more than its class says: a hook, or a forward method of this object alone."""
+    return any(getattr(module, name, None) for name in _HOOKS) or "forward" in module.__dict__
+
+
+def chain_of(network: nn.Module) -> List[nn.Module]:
+    """The layers that `network` applies one after another to its one input, without those that change nothing.
+
+    Found by following its ``forward`` (``torch.fx``), so a user's own module is read as well as a Sequential.
+
+    :raises UserError: where it computes anything else: branches, sums, functions, hooks, other kinds of layers.
+    """
+    hooked = [type(module).__name__ for module in network.modules() if has_hooks(module)]
+    if hooked:
+        raise UserError(f"policy.pth holds plain layers and {hooked[0]} has a hook: remove the hook, or use model.zip.")
+    try:
+        nodes = list(torch.fx.Tracer().trace(network).nodes)
+    except Exception as error:  # the user's own code, run on stand-ins for tensors, may raise anything
+        raise UserError("policy.pth holds layers that follow each other and this network decides by values or shapes "
+                        f"({' '.join(str(error).split())[:80]}): use model.zip for it.") from error
+    layers: List[nn.Module] = []
+    for before, node in zip(nodes, nodes[1:]):
+        if node.op == "call_module" and node.args == (before,) and not node.kwargs:
+            layers.append(network.get_submodule(str(node.target)))
+        elif node.op != "output" or node.args != (before,):
+            raise UserError("policy.pth holds layers that follow each other and this network computes "
+                            f"{node.name!r} besides: use model.zip for it.")
+    return [layer for layer in layers if type(layer) not in _NO_OPERATION]
+
+
+def layout_of(layers: Sequence[nn.Module]) -> Layout:
+    """The layers as plain data, without their weights.
+
+    :raises UserError: for a layer of another kind.
+    """
+    layout: Layout = []
+    for layer in layers:
+        if type(layer) not in _ARGUMENTS:
+            raise UserError(f"policy.pth cannot hold a {type(layer).__name__} layer: use one of "
+                            f"{', '.join(_BY_NAME)} and Dropout, or model.zip for this policy.")
+        arguments = {name: getattr(layer, name) for name in _ARGUMENTS[type(layer)]}
+        if isinstance(layer, nn.LayerNorm):
+            arguments["normalized_shape"] = list(layer.normalized_shape)
+            arguments["elementwise_affine"] = layer.weight is not None
+        if isinstance(layer, (nn.Linear, nn.LayerNorm)) and layer.bias is None and layer.weight is not None:
+            arguments["bias"] = False
+        layout.append((type(layer).__name__, arguments))
+    return layout
+
+
+def network_of(layout: Layout, state_dict: Mapping[str, torch.Tensor]) -> nn.Sequential:
+    """The network of a layout with its weights, which need no gradient."""
+    layers: List[nn.Module] = []
+    for name, arguments in layout:
+        cls = _BY_NAME[name]
+        # Not initialised, so that an evaluation in mid-training draws nothing from the global random stream.
+        layers.append(nn.utils.skip_init(cls, **arguments) if cls is nn.Linear else cls(**arguments))
+    network = nn.Sequential(*layers)
+    network.load_state_dict(dict(state_dict))
+    return network.requires_grad_(False).eval()
+
+
+def mlp_layout(state_dict: Mapping[str, torch.Tensor], activation: str) -> Layout:
+    """The layout of format version 1: linear layers ``0, 2, 4, ...`` with one kind of activation between them."""
+    layout: Layout = []
+    for name in (name for name in state_dict if name.endswith(".weight")):
+        rows, columns = state_dict[name].shape
+        if layout:
+            layout += layout_of([ACTIVATIONS[activation]()])
+        layout.append(("Linear", {"in_features": columns, "out_features": rows}))
+    return layout
+
+
+def mlp_activation(layout: Layout) -> str:
+    """The activation with which :func:`mlp_layout` gives `layout`; empty where version 1 cannot hold it."""
+    kinds = [name for name, _ in layout]
+    activation = f"nn.{kinds[1]}" if len(kinds) > 1 else "nn.Tanh"
+    if len(kinds) % 2 == 0 or activation not in ACTIVATIONS:
+        return ""
+    between = layout_of([ACTIVATIONS[activation]()])[0]
+    linear = all(name == "Linear" and "bias" not in arguments for name, arguments in layout[::2])
+    return activation if linear and all(layer == between for layer in layout[1::2]) else ""

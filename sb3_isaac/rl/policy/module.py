@@ -1,0 +1,72 @@
+"""A trained policy as one ``nn.Module``: normaliser, network and action bounds. Needs torch alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Dict, Mapping
+
+import torch
+from torch import nn
+
+from sb3_isaac.contract.errors import UserError
+from sb3_isaac.rl.policy.layers import mlp_layout, network_of
+
+
+class PolicyModule(nn.Module):
+    """Observation (N, k) of the ``policy`` group -> action (N, J) within the action space's bounds, deterministic.
+
+    Observations are as the task gives them, not normalised: the normaliser is inside. They have to be on the module's
+    device, so an evaluation on a GPU simulator is ``policy.to(env.device)`` once, and nothing is copied at a step.
+    ``torch.jit.script(policy)`` compiles it.
+
+    ============== ======= ===============================================================
+    buffer         shape   what
+    ============== ======= ===============================================================
+    ``obs_mean``   (k,)    subtracted from the observation
+    ``obs_scale``  (k,)    1 / √(variance + ε), multiplied with the difference
+    ``low, high``  (J,)    bounds of the action
+    ============== ======= ===============================================================
+
+    ``info`` holds what the file says besides the network: ``obs_table`` (name -> width, in order), ``action_scale``
+    rad, ``default_joint_pos`` rad, ``kp``, ``kd``, ``joint_names``, ``control_dt`` s, ``env`` and ``env_kwargs``.
+
+    :param content: what :func:`~sb3_isaac.rl.policy.export.policy_content` gives and ``policy.pth`` holds.
+    """
+
+    if TYPE_CHECKING:  # TorchScript reads a class's annotations, and not as strings
+        obs_mean: torch.Tensor
+        obs_scale: torch.Tensor
+        low: torch.Tensor
+        high: torch.Tensor
+
+    def __init__(self, content: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.info: Dict[str, Any] = {key: value for key, value in content.items() if key != "state_dict"}
+        weights = content["state_dict"]
+        layout = content["layers"] if "layers" in content else mlp_layout(weights, content["activation"])
+        self.net = network_of(layout, weights)
+        self.clip_obs = float(content["clip_obs"])
+        self.squashed = bool(content.get("squashed", False))
+        self.obs_width = int(content["obs_mean"].numel())
+        self.register_buffer("obs_mean", content["obs_mean"].clone())
+        self.register_buffer("obs_scale", (content["obs_var"] + content["epsilon"]).rsqrt())
+        self.register_buffer("low", torch.tensor(content["action_low"]))
+        self.register_buffer("high", torch.tensor(content["action_high"]))
+        self.eval()
+
+    def forward(self, obs: torch.Tensor) -> torch.Tensor:
+        """Actions (N, J) for observations (N, k)."""
+        if not torch.jit.is_scripting():
+            self._check(obs)
+        action = self.net(((obs - self.obs_mean) * self.obs_scale).clamp(-self.clip_obs, self.clip_obs))
+        if self.squashed:  # the network ends in a tanh
+            return self.low + 0.5 * (action + 1.0) * (self.high - self.low)
+        return torch.max(torch.min(action, self.high), self.low)
+
+    @torch.jit.unused
+    def _check(self, obs: torch.Tensor) -> None:
+        if obs.shape[-1] != self.obs_width:
+            raise UserError(f"the policy takes observations of width {self.obs_width} and was given "
+                            f"{obs.shape[-1]}: use the environment it was trained on, {self.info.get('env')}.")
+        if obs.device != self.obs_mean.device:
+            raise UserError(f"the policy is on {self.obs_mean.device} and the observations are on {obs.device}: "
+                            "call policy.to(env.device) once.")
