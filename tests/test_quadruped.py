@@ -225,7 +225,7 @@ class ScriptedSim:
         self.num_envs, self.device, self.control_dt = 1, torch.device("cpu"), 0.02
         self.robot: Robot = get_robot("quadruped")
         self.body_names = ("trunk", *self.robot.feet, *self.robot.penalised_bodies)
-        self.bad = torch.zeros(1, dtype=torch.bool)
+        self.diverged = torch.zeros(1, dtype=torch.bool)
         self.physics_s, self.weight_n, self.friction = 0.0, 147.0, torch.full((1,), 0.8)
         bodies = len(self.body_names)
         shapes = {"root_pos_w": (1, 3), "root_quat_w": (1, 4), "root_lin_vel_w": (1, 3), "root_ang_vel_w": (1, 3),

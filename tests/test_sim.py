@@ -282,10 +282,10 @@ def test_a_robot_lost_in_any_physics_step_is_marked(robot: Robot) -> None:
     targets = default_pose(sim).repeat(2, 1, 1)
     targets[0, 1, 4] = float("nan")
     sim.step(targets)
-    assert sim.bad.tolist() == [False, True, False]
-    place(sim, mask=sim.bad.clone())
+    assert sim.diverged.tolist() == [False, True, False]
+    place(sim, mask=sim.diverged.clone())
     sim.step(default_pose(sim))
-    assert not sim.bad.any()
+    assert not sim.diverged.any()
 
 
 def test_a_loaded_state_shows_at_once_and_continues_alike(robot: Robot) -> None:

@@ -16,7 +16,7 @@ class Engine(Protocol):
     num_worlds   int             N
     device       torch.device    where the tensors live
     timestep_s   float           one physics step, seconds
-    bad          (N,) bool       worlds that the last ``step`` lost: non-finite, or reset by MuJoCo itself
+    diverged     (N,) bool       worlds that the last ``step`` lost: non-finite, or reset by MuJoCo itself
     physics_s    float           seconds spent in physics since construction
     ============ =============== =====================================================================
     """
@@ -24,7 +24,7 @@ class Engine(Protocol):
     num_worlds: int
     device: torch.device
     timestep_s: float
-    bad: torch.Tensor
+    diverged: torch.Tensor
     physics_s: float
 
     def field(self, name: str) -> torch.Tensor:
@@ -58,7 +58,7 @@ class Engine(Protocol):
         """Give the worlds of `mask` (None: all) their own values (N, ...) of a model field."""
 
     def state_dict(self) -> Dict[str, Any]:
-        """Physics state, randomised model fields and bad-world marks, as tensors."""
+        """Physics state, randomised model fields and marks of diverged worlds, as tensors."""
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from ``state_dict()``, bit for bit."""

@@ -63,7 +63,7 @@ class CpuEngine:
         self.device = torch.device("cpu")
         self.timestep_s = float(model.opt.timestep)
         self.threads = min(threads or available_cores(), num_worlds)
-        self.bad = torch.zeros(num_worlds, dtype=torch.bool)
+        self.diverged = torch.zeros(num_worlds, dtype=torch.bool)
         self.physics_s = 0.0
         self._batch = batch.Batch(model, num_worlds, self.threads)
         self._ctrl = self._batch.bind("ctrl")
@@ -127,21 +127,21 @@ class CpuEngine:
                 failed = error.ids
         self.physics_s += time.perf_counter() - start
         self._refresh()
-        self._find_bad(failed)
+        self._find_diverged(failed)
 
-    def _find_bad(self, failed: Optional[np.ndarray]) -> None:
+    def _find_diverged(self, failed: Optional[np.ndarray]) -> None:
         """MuJoCo resets a diverged world itself, so a finite state proves nothing: its warning counters tell.
 
         The counters are cleared here because MuJoCo's own reset clears them too, and sets them to 1 each time.
         """
         qpos, qvel = (self._fields[name] if name in self._fields else self.live(name) for name in ("qpos", "qvel"))
-        torch.logical_not(torch.isfinite(qpos.sum(dim=1) + qvel.sum(dim=1)), out=self.bad)
+        torch.logical_not(torch.isfinite(qpos.sum(dim=1) + qvel.sum(dim=1)), out=self.diverged)
         if failed is not None:
-            self.bad[torch.from_numpy(failed).long()] = True
+            self.diverged[torch.from_numpy(failed).long()] = True
         warning = self._batch.warning
         if warning.any():  # rare, and a third of the work to find out
-            self.bad |= torch.from_numpy(warning[:, :, 1].any(axis=1))
-            warning[self.bad.numpy()] = 0
+            self.diverged |= torch.from_numpy(warning[:, :, 1].any(axis=1))
+            warning[self.diverged.numpy()] = 0
 
     @staticmethod
     def ids(mask: torch.Tensor) -> torch.Tensor:
@@ -167,9 +167,9 @@ class CpuEngine:
             except batch.SimulationError as error:
                 failed = error.ids
         self.physics_s += time.perf_counter() - start
-        self.bad &= ~mask
+        self.diverged &= ~mask
         if failed is not None:
-            self.bad[torch.from_numpy(failed).long()] = True
+            self.diverged[torch.from_numpy(failed).long()] = True
         self._refresh(self.ids(mask))
 
     def _refresh(self, ids: Optional[torch.Tensor] = None) -> None:
@@ -215,7 +215,7 @@ class CpuEngine:
         return {
             "state": torch.from_numpy(self._batch.state.copy()),
             "warning": torch.from_numpy(self._batch.warning.copy()),
-            "bad": self.bad.clone(),
+            "diverged": self.diverged.clone(),
             "model": {name: torch.from_numpy(values.copy()) for name, values in self._expanded().items()},
         }
 
@@ -233,7 +233,7 @@ class CpuEngine:
         self._batch.state[...] = state["state"].numpy()
         self._forward()
         self._batch.warning[...] = state["warning"].numpy()
-        self.bad.copy_(state["bad"])
+        self.diverged.copy_(state["diverged"])
         self._refresh()
 
     def mj_data(self, world: int) -> mujoco.MjData:

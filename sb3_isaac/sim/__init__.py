@@ -65,7 +65,7 @@ class Simulator(Protocol):
     body_names: Tuple[str, ...]
     """The B bodies of ``SimState``, in order."""
     state: SimState
-    bad: torch.Tensor
+    diverged: torch.Tensor
     """(N,) bool: worlds that the last step lost; only ``reset`` brings them back."""
     friction: torch.Tensor
     """(N,) sliding friction between ground and feet, as the physics uses it."""

@@ -53,7 +53,7 @@ class IsaacGymSimulator:
         self._gym.prepare_sim(self._sim)
         self._wrap_tensors()
         self.friction = torch.full((num_envs,), FRICTION, device=self.device)
-        self.bad = torch.zeros(num_envs, dtype=torch.bool, device=self.device)
+        self.diverged = torch.zeros(num_envs, dtype=torch.bool, device=self.device)
         self.state = self._views()
         self._measure_default_pose()
 
@@ -221,7 +221,7 @@ class IsaacGymSimulator:
         self._follow()
         self.physics_s += time.perf_counter() - start
         finite = torch.isfinite(self._root).all(dim=1) & torch.isfinite(self._dof).flatten(1).all(dim=1)
-        torch.logical_not(finite, out=self.bad)
+        torch.logical_not(finite, out=self.diverged)
 
     def _aim(self, targets: torch.Tensor) -> None:
         """Targets (N, J) rad, within the joints' ranges, to the drives."""
@@ -250,7 +250,7 @@ class IsaacGymSimulator:
         self._follow()
         torque = -self.robot.kd * joint_vel[ids]
         self.state.joint_torque[ids] = torch.maximum(torch.minimum(torque, self._torque_limit), -self._torque_limit)
-        self.bad[ids] = False
+        self.diverged[ids] = False
 
     def _push(self, ids: torch.Tensor) -> None:
         """Hand the rows `ids` of the root and joint states to the simulation."""
@@ -284,7 +284,7 @@ class IsaacGymSimulator:
         self._push(torch.arange(self.num_envs, device=self.device))
         self._follow()
 
-    _STATE = ("_root", "_dof", "_bodies", "_contact", "bad")
+    _STATE = ("_root", "_dof", "_bodies", "_contact", "diverged")
 
     def close(self) -> None:
         """See :meth:`Simulator.close`."""

@@ -129,7 +129,7 @@ class MujocoSimulator:
         self.control_dt = physics_dt * substeps
         self.model = compose_scene(robot, physics_dt)
         self.engine = CpuEngine(self.model, num_envs, threads)
-        self.device, self.bad = self.engine.device, self.engine.bad
+        self.device, self.diverged = self.engine.device, self.engine.diverged
         self.weight_n = float(-self.model.opt.gravity[2] * self.model.body_subtreemass[0])
         self.friction = torch.full((num_envs,), float(self.model.geom("floor").friction[0]))
         self.body_names = tuple(self.model.body(i).name for i in range(1, self.model.nbody))
@@ -181,11 +181,11 @@ class MujocoSimulator:
         if targets.dim() == 2:
             self.engine.step(targets, self.substeps)
         else:
-            bad = torch.zeros_like(self.bad)
+            bad = torch.zeros_like(self.diverged)
             for target in targets:
                 self.engine.step(target, 1)
-                bad |= self.bad
-            self.bad.copy_(bad)
+                bad |= self.diverged
+            self.diverged.copy_(bad)
         self._refresh()
 
     def reset(self, mask: torch.Tensor, root_pos_w: torch.Tensor, root_quat_w: torch.Tensor,

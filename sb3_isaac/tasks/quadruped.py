@@ -180,7 +180,7 @@ class QuadrupedFlat:
         self._action.copy_(actions).clamp_(-1.0, 1.0)
         self.sim.step(self._default_joint_pos + self.robot.action_scale_rad * self._action)
         self.steps += 1
-        bad = self.sim.bad.clone()
+        bad = self.sim.diverged.clone()
         features = self._features()
         terminated = bad | features.trunk_contact | (features.gravity_b[:, 2] > -MAX_TILT_COS)
         truncated = (self.steps >= self.max_steps) & ~terminated

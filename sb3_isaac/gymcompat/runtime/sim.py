@@ -107,7 +107,7 @@ class Sim:
         running = self.running("simulate")
         running.step(self.params.substeps)
         self.frames += 1
-        lost = int(running.engine.bad.sum())
+        lost = int(running.engine.diverged.sum())
         if lost and not self.bad_worlds:
             print(f"gymcompat: the physics of {lost} of {len(self.envs)} environments diverged and was put back to its "
                   "start; this is said once.", file=sys.stderr)
