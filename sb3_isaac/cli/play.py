@@ -121,11 +121,10 @@ class Play:
 
 def _record(play: Play, args: argparse.Namespace) -> None:
     """Write the video, the picture or both."""
-    from sb3_isaac.engine.renderer import SceneRenderer
     from sb3_isaac.view.video import write_video
 
     width, height = args.size
-    renderer = SceneRenderer(play.sim, width, height, num_robots=args.robots)
+    renderer = play.sim.make_renderer(width, height, num_robots=args.robots)
     every = max(1, round(1.0 / (FPS * play.control_dt)))
     count = max(1, round(args.seconds / (every * play.control_dt)))
     last: List[np.ndarray] = []
@@ -172,7 +171,8 @@ def _watch(play: Play) -> None:
     import mujoco.viewer
 
     _require_display()
-    model, data = play.sim.model, play.sim.engine.mj_data(0)
+    model = play.sim.visual_model
+    data = mujoco.MjData(model)
     try:
         viewer = mujoco.viewer.launch_passive(model, data, show_left_ui=False, show_right_ui=False)
     except RuntimeError as error:

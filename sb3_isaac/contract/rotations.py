@@ -35,3 +35,13 @@ def from_yaw(yaw: torch.Tensor) -> torch.Tensor:
     """Quaternions (N, 4) of a turn by yaw (N,) rad about the world's z axis."""
     zero = torch.zeros_like(yaw)
     return torch.stack((torch.cos(0.5 * yaw), zero, zero, torch.sin(0.5 * yaw))).movedim(0, -1)
+
+
+def xyzw(quat: torch.Tensor) -> torch.Tensor:
+    """Quaternions (..., 4) in the order (x, y, z, w), which Isaac Gym and ROS use, from (w, x, y, z)."""
+    return torch.cat((quat[..., 1:], quat[..., :1]), dim=-1)
+
+
+def wxyz(quat: torch.Tensor) -> torch.Tensor:
+    """Quaternions (..., 4) in the order (w, x, y, z), which MuJoCo uses, from (x, y, z, w)."""
+    return torch.cat((quat[..., 3:], quat[..., :3]), dim=-1)

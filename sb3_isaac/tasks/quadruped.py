@@ -204,7 +204,7 @@ class QuadrupedFlat:
         self._air_time += self.control_dt
         feet_pos_w = self._feet_pos_w()
         lin_vel_b = rotate_inverse(state.root_quat_w, state.root_lin_vel_w)
-        ang_vel_b = rotate_inverse(state.root_quat_w, state.root_ang_vel_w)
+        ang_vel_b = state.root_ang_vel_b
         return Features(
             lin_vel_b=lin_vel_b,
             ang_vel_b=ang_vel_b,
@@ -250,7 +250,7 @@ class QuadrupedFlat:
     def _observe_now(self) -> None:
         """Bring ``_obs`` to the present state."""
         state = self.sim.state
-        self._observe(self._obs, rotate_inverse(state.root_quat_w, state.root_ang_vel_w), down(state.root_quat_w))
+        self._observe(self._obs, state.root_ang_vel_b, down(state.root_quat_w))
 
     def _observe(self, out: Obs, ang_vel_b: torch.Tensor, gravity_b: torch.Tensor) -> None:
         state = self.sim.state
@@ -299,7 +299,7 @@ class QuadrupedFlat:
         return torch.rand(rows, self.num_envs, generator=self._generator, device=self.device)
 
     def _feet_pos_w(self) -> torch.Tensor:
-        return _bodies(self.sim.state.body_pos_w, self._feet)
+        return self.sim.state.foot_pos_w
 
     @property
     def physics_s(self) -> float:

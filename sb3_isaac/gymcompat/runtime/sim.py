@@ -209,7 +209,7 @@ class _Prepared:
             has = np.flatnonzero(self.scene.drives >= 0)
             drive = (self._kp * self.pos_target + self._kd * self.vel_target)[:, torch.from_numpy(has)]
             self._ctrl[:, torch.from_numpy(self.scene.drives[has])] = drive
-        self.engine.step(self._ctrl, substeps, current=False)
+        self.engine.step(self._ctrl, substeps)
         self.tensors.stepped()
         if self.pushed:
             self.body_force.zero_()
