@@ -86,12 +86,12 @@ def test_worlds_equal_single_mujoco_worlds_exactly() -> None:
         for data, control in zip(singles, controls):
             data.ctrl[:] = control
             mujoco.mj_step(engine.model, data, NSTEP)
-            mujoco.mj_step1(engine.model, data)  # position and velocity fields of the new state, forces of the last
+            # Its derived fields, too, are those of the last physics step's start.
         for name in FIELDS:
             expected = np.stack([getattr(data, name) for data in singles]).astype(np.float32)
             np.testing.assert_array_equal(engine.field(name).numpy(), expected, err_msg=name)
         touched |= bool(engine.field("sensordata").any())
-    assert touched and not engine.bad.any()
+    assert touched and not engine.diverged.any()
 
 
 def test_results_do_not_depend_on_the_number_of_threads() -> None:
@@ -205,17 +205,17 @@ LOSSES = (lose_by_controls, lose_by_reset, lose_by_speed, lose_by_state, lose_be
 @pytest.mark.parametrize("lose", LOSSES)
 def test_a_lost_world_is_marked_alone_and_each_time(lose) -> None:
     engine, healthy = make_engine(), make_engine()
-    marks = engine.bad
+    marks = engine.diverged
     for _ in range(3):  # MuJoCo's own reset sets its counter to 1 each time, so a rise alone would be seen once
         lose(engine)
-        assert engine.bad.tolist() == LOST
+        assert engine.diverged.tolist() == LOST
         engine.step(torch.zeros(3, 2), NSTEP)
-        assert not engine.bad.any()
+        assert not engine.diverged.any()
         healthy.step(torch.zeros(3, 2), NSTEP), healthy.step(torch.zeros(3, 2), NSTEP)
     lose(engine), lose(engine)
-    assert engine.bad.tolist() == LOST
+    assert engine.diverged.tolist() == LOST
     engine.reset(torch.tensor(LOST), *states(3))
-    assert not engine.bad.any() and marks is engine.bad
+    assert not engine.diverged.any() and marks is engine.diverged
     healthy.step(torch.zeros(3, 2), NSTEP), healthy.step(torch.zeros(3, 2), NSTEP)
     assert torch.equal(engine.field("qpos")[::2], healthy.field("qpos")[::2])
     assert engine.field("qpos").isfinite().all()
@@ -226,7 +226,7 @@ def test_a_world_in_which_mujoco_raises_is_marked_alone() -> None:
     engine._batch.bind("qpos")[1, UP] = BOX_HALF_M - 0.01
     engine.step(torch.zeros(3, 2), NSTEP)
     assert engine._batch.status.tolist() == [0, 1, 0]
-    assert engine.bad.tolist() == LOST
+    assert engine.diverged.tolist() == LOST
 
 
 def test_warnings_of_lost_worlds_are_silent(tmp_path, monkeypatch, capfd) -> None:
@@ -235,7 +235,7 @@ def test_warnings_of_lost_worlds_are_silent(tmp_path, monkeypatch, capfd) -> Non
     engine = make_engine(threads=2)
     for lose in LOSSES:
         lose(engine)
-        assert engine.bad.any()
+        assert engine.diverged.any()
     assert capfd.readouterr() == ("", "") and os.listdir(tmp_path) == []
     data = mujoco.MjData(engine.model)  # the same without an engine is loud, so the silence is the engine's
     data.qpos[0] = np.nan
@@ -346,11 +346,11 @@ def test_saved_marks_are_copies_and_come_back() -> None:
     lose_by_controls(engine)
     saved = engine.state_dict()
     engine.step(torch.zeros(3, 2), NSTEP)
-    assert saved["bad"].tolist() == LOST
+    assert saved["diverged"].tolist() == LOST
     other.load_state_dict(saved)
-    assert other.bad.tolist() == LOST
+    assert other.diverged.tolist() == LOST
     other.step(torch.zeros(3, 2), NSTEP)
-    assert not other.bad.any() and torch.equal(engine.field("qpos"), other.field("qpos"))
+    assert not other.diverged.any() and torch.equal(engine.field("qpos"), other.field("qpos"))
 
 
 def test_a_saved_state_of_another_size_is_refused() -> None:
@@ -382,13 +382,13 @@ def test_asking_for_a_field_marks_no_world() -> None:
     lose_by_controls(engine)
     engine.field("cinert")
     engine.step(torch.zeros(3, 2), NSTEP)
-    assert not engine.bad.any()
+    assert not engine.diverged.any()
 
 
 def test_a_reset_in_which_mujoco_raises_marks_its_world() -> None:
     engine = make_engine(size=CRAMPED)
     engine.reset(torch.tensor(LOST), *states(3, BOX_HALF_M - 0.01))
-    assert engine.bad.tolist() == LOST
+    assert engine.diverged.tolist() == LOST
 
 
 def test_closing_twice_is_closing() -> None:

@@ -1,4 +1,4 @@
-"""The engine's own arrays, and steps that leave derived fields for later."""
+"""The engine's own arrays, and derived fields, which steps leave at the start of the last physics step."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def make(num_worlds: int = 4) -> CpuEngine:
     return CpuEngine(mujoco.MjModel.from_xml_string(XML), num_worlds, threads=1)
 
 
-def step(engine: CpuEngine, count: int, current: bool) -> None:
+def step(engine: CpuEngine, count: int) -> None:
     for _ in range(count):
-        engine.step(torch.zeros(engine.num_worlds, 0), 1, current=current)
+        engine.step(torch.zeros(engine.num_worlds, 0), 1)
 
 
 def test_live_state_is_read_and_written_in_place() -> None:
@@ -29,7 +29,7 @@ def test_live_state_is_read_and_written_in_place() -> None:
     qpos = engine.live("qpos")
     assert qpos.dtype == torch.float64 and qpos is engine.live("qpos")
     qpos[2, 2] = 5.0
-    step(engine, 10, current=True)
+    step(engine, 10)
     fallen = 9.81 * 0.002**2 * 55
     assert qpos[:, 2].tolist() == pytest.approx([1 - fallen, 1 - fallen, 5 - fallen, 1 - fallen])
     with pytest.raises(UserError, match="MuJoCo data field 'qposs'"):
@@ -39,29 +39,29 @@ def test_live_state_is_read_and_written_in_place() -> None:
 def test_forces_written_live_act_until_they_are_taken_back() -> None:
     engine = make()
     engine.live("xfrc_applied")[1, 1, 0] = 2.0
-    step(engine, 10, current=False)
+    step(engine, 10)
     assert engine.live("qvel")[:, 0].tolist() == pytest.approx([0, 0.04, 0, 0])
 
 
-def test_derived_fields_lag_without_current_and_catch_up_by_update() -> None:
-    engine, reference = make(), make()
+def test_derived_fields_are_of_the_last_steps_start_until_update() -> None:
+    engine, reference = make(), mujoco.MjData(mujoco.MjModel.from_xml_string(XML))
     xpos = engine.live("xpos")
-    reference.live("xpos")
-    step(engine, 5, current=False)
-    step(reference, 5, current=True)
+    step(engine, 5)
+    mujoco.mj_step(engine.model, reference, 5)
     state = engine.live("qpos").clone()
-    assert torch.equal(state, reference.live("qpos"))
-    assert not torch.equal(xpos[:, 1], state[:, :3])
+    assert state[0].tolist() == reference.qpos.tolist()
+    assert xpos[0].tolist() == reference.xpos.tolist() != state[0, :3].tolist()
     engine.update()
-    assert torch.equal(xpos, reference.live("xpos")) and torch.equal(engine.live("qpos"), state)
+    assert torch.equal(xpos[:, 1], state[:, :3]) and torch.equal(engine.live("qpos"), state)
 
 
-def test_forces_are_those_of_the_last_substep_without_current() -> None:
-    engine, reference = make(), make()
-    for e in (engine, reference):
-        e.live("sensordata")
-        e.live("qpos")[:, 2] = torch.tensor([0.099, 2.0, 0.095, 3.0])
-    step(engine, 3, current=False)
-    step(reference, 3, current=True)
-    assert torch.equal(engine.live("sensordata"), reference.live("sensordata"))
-    assert (engine.live("sensordata")[:, 2] > 0).tolist() == [True, False, True, False]
+def test_forces_are_those_of_the_last_physics_step() -> None:
+    engine = make()
+    engine.live("qpos")[:, 2] = torch.tensor([0.099, 2.0, 0.095, 3.0])
+    forces, heights = engine.live("sensordata"), engine.live("qpos")[:, 2].tolist()
+    step(engine, 3)
+    for height, force in zip(heights, forces[:, 2].tolist()):
+        data = mujoco.MjData(engine.model)
+        data.qpos[2] = height
+        mujoco.mj_step(engine.model, data, 3)
+        assert force == data.sensordata[2] and (force > 0) == (height < 0.1)

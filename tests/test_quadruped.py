@@ -224,11 +224,11 @@ class ScriptedSim:
         self.num_envs, self.device, self.control_dt = 1, torch.device("cpu"), 0.02
         self.robot: Robot = get_robot("quadruped")
         self.body_names = ("trunk", *self.robot.feet, *self.robot.penalised_bodies)
-        self.bad = torch.zeros(1, dtype=torch.bool)
+        self.diverged = torch.zeros(1, dtype=torch.bool)
         self.physics_s, self.weight_n, self.friction = 0.0, 147.0, torch.full((1,), 0.8)
         bodies = len(self.body_names)
-        shapes = {"root_pos_w": (1, 3), "root_quat_w": (1, 4), "root_lin_vel_w": (1, 3), "root_ang_vel_w": (1, 3),
-                  "joint_pos": (1, 12), "joint_vel": (1, 12), "joint_torque": (1, 12), "body_pos_w": (1, bodies, 3),
+        shapes = {"root_pos_w": (1, 3), "root_quat_w": (1, 4), "root_lin_vel_w": (1, 3), "root_ang_vel_b": (1, 3),
+                  "joint_pos": (1, 12), "joint_vel": (1, 12), "joint_torque": (1, 12), "foot_pos_w": (1, 4, 3),
                   "contact_force_w": (1, bodies, 3)}
         self.state = SimState(**{name: torch.zeros(shape) for name, shape in shapes.items()})
         self._time = 0.0
@@ -238,14 +238,14 @@ class ScriptedSim:
         self.state.root_pos_w[0] = torch.tensor([0.0, 0.0, 0.3])
         self.state.root_quat_w[0] = torch.tensor([1.0, 0.0, 0.0, 0.0])
         self.state.joint_pos[0] = torch.tensor(self.robot.default_joint_pos)
-        for name in ("root_lin_vel_w", "root_ang_vel_w", "joint_vel", "joint_torque", "body_pos_w", "contact_force_w"):
+        for name in ("root_lin_vel_w", "root_ang_vel_b", "joint_vel", "joint_torque", "foot_pos_w", "contact_force_w"):
             getattr(self.state, name).zero_()
         self.state.contact_force_w[0, 1:5, 2] = self.weight_n / 4
         for name, value in self.script(self._time).items():
             if name == "feet":  # (contact, height m, forward position m) of each foot
                 for i, (contact, height, x) in enumerate(value):
                     self.state.contact_force_w[0, 1 + i, 2] = self.weight_n / 2 if contact else 0.0
-                    self.state.body_pos_w[0, 1 + i, 0], self.state.body_pos_w[0, 1 + i, 2] = x, height
+                    self.state.foot_pos_w[0, i, 0], self.state.foot_pos_w[0, i, 2] = x, height
             elif name == "trunk_force":
                 self.state.contact_force_w[0, 0, 2] = value
             else:
@@ -292,7 +292,7 @@ def walk(speed: float) -> Callable[[float], Dict[str, Any]]:
             feet.append((not in_air, 0.08 * math.sin(math.pi * swing) if in_air else 0.0, x))
         wave = math.sin(4 * math.pi * t)
         return {"feet": feet, "root_lin_vel_w": [speed, 0.03 * wave, 0.1 * wave],
-                "root_ang_vel_w": [0.2 * wave, 0.3 * wave, 0.05 * wave],
+                "root_ang_vel_b": [0.2 * wave, 0.3 * wave, 0.05 * wave],
                 "joint_vel": [2.0] * 12, "joint_torque": [5.0] * 12}
     return script
 

@@ -12,7 +12,7 @@ from sb3_isaac.contract.errors import UserError
 pytest.importorskip("mujoco", reason="needs MuJoCo")
 
 from sb3_isaac.cli import play
-from sb3_isaac.engine.renderer import SceneRenderer, lanes
+from sb3_isaac.engine.renderer import lanes
 from sb3_isaac.tasks import make_task
 from sb3_isaac.view.video import write_video
 
@@ -30,7 +30,7 @@ def env():
 @pytest.fixture(scope="module")
 def sim(env):
     try:
-        SceneRenderer(env.sim, WIDTH, HEIGHT).close()
+        env.sim.make_renderer(WIDTH, HEIGHT).close()
     except UserError as error:
         pytest.skip(str(error))
     return env.sim
@@ -41,7 +41,7 @@ def draw(sim):
     made = []
 
     def make(**options):
-        made.append(SceneRenderer(sim, WIDTH, HEIGHT, **options))
+        made.append(sim.make_renderer(WIDTH, HEIGHT, **options))
         return made[-1]
 
     yield make
@@ -97,7 +97,7 @@ def test_a_renderer_closes_twice_and_leaves_others_working(draw):
 @pytest.mark.parametrize("options", [{"num_robots": 4}, {"num_robots": 0}, {"follow": 3}])
 def test_robots_that_are_not_there(sim, options):
     with pytest.raises(UserError, match=r"num_robots|follow"):
-        SceneRenderer(sim, WIDTH, HEIGHT, **options)
+        sim.make_renderer(WIDTH, HEIGHT, **options)
 
 
 def test_a_render_mode_draws(sim):
@@ -149,7 +149,7 @@ def test_no_opengl_library_is_one_sentence(env, monkeypatch):
     monkeypatch.setattr("sys.platform", "linux")
     monkeypatch.setattr("ctypes.util.find_library", lambda name: None)
     with pytest.raises(UserError, match=r"apt-get install libosmesa6.*MUJOCO_GL"):
-        SceneRenderer(env.sim, WIDTH, HEIGHT)
+        env.sim.make_renderer(WIDTH, HEIGHT)
 
 
 class _StandStill:

@@ -72,7 +72,7 @@ class PhysicsFloor:
     def measure(self) -> float:
         """Seconds of the recorded rollout's physics."""
         self._worlds.state[...] = self._state
-        ctrl, stage = self._worlds.bind("ctrl"), self._mujoco.mjtStage.mjSTAGE_VEL.value
+        ctrl, stage = self._worlds.bind("ctrl"), self._mujoco.mjtStage.mjSTAGE_NONE.value
         with self._quiet():
             start = now()
             for control, nstep in self._steps:

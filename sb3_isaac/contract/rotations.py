@@ -41,3 +41,13 @@ def heading(quat: torch.Tensor) -> torch.Tensor:
     """Angle (N,) rad of the body's forward axis about the world's vertical one, in (−π, π]."""
     w, x, y, z = quat.unbind(dim=-1)
     return torch.atan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z))
+
+
+def xyzw(quat: torch.Tensor) -> torch.Tensor:
+    """Quaternions (..., 4) in the order (x, y, z, w), which Isaac Gym and ROS use, from (w, x, y, z)."""
+    return torch.cat((quat[..., 1:], quat[..., :1]), dim=-1)
+
+
+def wxyz(quat: torch.Tensor) -> torch.Tensor:
+    """Quaternions (..., 4) in the order (w, x, y, z), which MuJoCo uses, from (x, y, z, w)."""
+    return torch.cat((quat[..., 3:], quat[..., :3]), dim=-1)

@@ -14,6 +14,14 @@ import torch
 from mujoco import batch
 
 from sb3_isaac.contract.errors import UserError, unknown
+from sb3_isaac.engine import WARNINGS
+
+_W = mujoco.mjtWarning
+_FATAL = [int(w) for w in (_W.mjWARN_BADQPOS, _W.mjWARN_BADQVEL, _W.mjWARN_BADQACC, _W.mjWARN_BADCTRL)]
+"""Warnings after which a world's state is no simulation any more: MuJoCo has reset it, or ignored its controls."""
+_COUNTED = dict(zip(WARNINGS, (int(w) for w in (_W.mjWARN_CONTACTFULL, _W.mjWARN_CNSTRFULL, _W.mjWARN_INERTIA))))
+_BLOCK = 256
+"""Worlds that are transposed at a time: what stays in the first-level cache."""
 
 
 def available_cores() -> int:
@@ -38,10 +46,11 @@ def _quiet() -> Iterator[None]:
 
 
 def _transpose(source: torch.Tensor, target: torch.Tensor) -> None:
-    """Copy float64 (N, ...) to float32 stored component by component; torch transposes wide ones faster once they are
-    float32."""
-    wide = source[0].numel() > 32
-    target.copy_(source.to(target.dtype) if wide else source)
+    """Copy float64 (N, ...) to float32 stored component by component, in blocks of worlds: twice as fast as at once."""
+    count = len(source)
+    rows, columns = source.numpy().reshape(count, -1), target.movedim(0, -1).numpy().reshape(-1, count)
+    for i in range(0, count, _BLOCK):
+        columns[:, i:i + _BLOCK] = rows[i:i + _BLOCK].T
 
 
 class CpuEngine:
@@ -63,8 +72,9 @@ class CpuEngine:
         self.device = torch.device("cpu")
         self.timestep_s = float(model.opt.timestep)
         self.threads = min(threads or available_cores(), num_worlds)
-        self.bad = torch.zeros(num_worlds, dtype=torch.bool)
+        self.diverged = torch.zeros(num_worlds, dtype=torch.bool)
         self.physics_s = 0.0
+        self._warnings = dict.fromkeys(WARNINGS, 0)
         self._batch = batch.Batch(model, num_worlds, self.threads)
         self._ctrl = self._batch.bind("ctrl")
         self._qpos, self._qvel = self._batch.bind("qpos"), self._batch.bind("qvel")
@@ -72,7 +82,7 @@ class CpuEngine:
         self._live: Dict[str, torch.Tensor] = {}
 
     def field(self, name: str) -> torch.Tensor:
-        """See :meth:`Engine.field`. Fields asked for cost one copy a step each.
+        """See :meth:`Engine.field`. Each field that was asked for costs one copy a step.
 
         They are stored component by component, so that one component of all worlds is contiguous: arithmetic on
         components is then several times as fast.
@@ -114,39 +124,43 @@ class CpuEngine:
             self._batch.forward(stage=stage.value)
         self._batch.state[...], self._batch.warning[...] = state, counters
 
-    def step(self, ctrl: torch.Tensor, nstep: int, current: bool = True) -> None:
-        """See :meth:`Engine.step`."""
-        stage = mujoco.mjtStage.mjSTAGE_VEL if current else mujoco.mjtStage.mjSTAGE_NONE
+    def step(self, ctrl: torch.Tensor, nstep: int) -> None:
+        """See :meth:`Engine.step`.
+
+        No stage is computed at the new state: that costs a quarter of the physics (``mjSTAGE_VEL``, at 10 ms × 2).
+        """
         np.copyto(self._ctrl, ctrl.numpy(), casting="same_kind")
         failed = None
         start = time.perf_counter()
         with _quiet():
             try:
-                self._batch.step(nstep=nstep, stage=stage.value)
+                self._batch.step(nstep=nstep, stage=mujoco.mjtStage.mjSTAGE_NONE.value)
             except batch.SimulationError as error:
                 failed = error.ids
         self.physics_s += time.perf_counter() - start
         self._refresh()
-        self._find_bad(failed)
+        self._find_diverged(failed)
 
-    def _find_bad(self, failed: Optional[np.ndarray]) -> None:
+    def _find_diverged(self, failed: Optional[np.ndarray]) -> None:
         """MuJoCo resets a diverged world itself, so a finite state proves nothing: its warning counters tell.
 
         The counters are cleared here because MuJoCo's own reset clears them too, and sets them to 1 each time.
         """
         qpos, qvel = (self._fields[name] if name in self._fields else self.live(name) for name in ("qpos", "qvel"))
-        torch.logical_not(torch.isfinite(qpos.sum(dim=1) + qvel.sum(dim=1)), out=self.bad)
+        torch.logical_not(torch.isfinite(qpos.sum(dim=1) + qvel.sum(dim=1)), out=self.diverged)
         if failed is not None:
-            self.bad[torch.from_numpy(failed).long()] = True
+            self.diverged[torch.from_numpy(failed).long()] = True
         warning = self._batch.warning
         if warning.any():  # rare, and a third of the work to find out
-            self.bad |= torch.from_numpy(warning[:, :, 1].any(axis=1))
-            warning[self.bad.numpy()] = 0
+            self.diverged |= torch.from_numpy(warning[:, _FATAL, 1].any(axis=1))
+            for name, kind in _COUNTED.items():
+                self._warnings[name] += int(warning[:, kind, 1].sum())
+            warning[...] = 0
 
-    @staticmethod
-    def ids(mask: torch.Tensor) -> torch.Tensor:
-        """The worlds of `mask`, for who writes a few rows of many; on a CPU that waits for nothing."""
-        return mask.nonzero().flatten()
+    def warnings(self) -> Dict[str, int]:
+        """See :meth:`Engine.warnings`."""
+        counts, self._warnings = self._warnings, dict.fromkeys(WARNINGS, 0)
+        return counts
 
     def reset(self, mask: torch.Tensor, qpos: torch.Tensor, qvel: torch.Tensor,
               ctrl: Optional[torch.Tensor] = None) -> None:
@@ -167,13 +181,24 @@ class CpuEngine:
             except batch.SimulationError as error:
                 failed = error.ids
         self.physics_s += time.perf_counter() - start
-        self.bad &= ~mask
+        self.diverged &= ~mask
         if failed is not None:
-            self.bad[torch.from_numpy(failed).long()] = True
-        self._refresh(self.ids(mask))
+            self.diverged[torch.from_numpy(failed).long()] = True
+        self._refresh(mask)
 
-    def _refresh(self, ids: Optional[torch.Tensor] = None) -> None:
-        """Copy MuJoCo's fields to those handed out, of all worlds or of `ids`."""
+    def write(self, mask: torch.Tensor, qpos: Optional[torch.Tensor] = None,
+              qvel: Optional[torch.Tensor] = None) -> None:
+        """See :meth:`Engine.write`."""
+        rows = mask.numpy()
+        for name, own, values in (("qpos", self._qpos, qpos), ("qvel", self._qvel, qvel)):
+            if values is not None:
+                own[rows] = values.numpy()[rows]
+                if name in self._fields:
+                    self._fields[name][mask] = values[mask].float()
+
+    def _refresh(self, mask: Optional[torch.Tensor] = None) -> None:
+        """Copy MuJoCo's fields to those handed out, of all worlds or of those of `mask`."""
+        ids = None if mask is None else mask.nonzero().flatten()
         for name, target in self._fields.items():
             if ids is None:
                 _transpose(self._live[name], target)
@@ -215,7 +240,8 @@ class CpuEngine:
         return {
             "state": torch.from_numpy(self._batch.state.copy()),
             "warning": torch.from_numpy(self._batch.warning.copy()),
-            "bad": self.bad.clone(),
+            "diverged": self.diverged.clone(),
+            "fields": {name: value.clone() for name, value in self._fields.items() if name not in ("qpos", "qvel")},
             "model": {name: torch.from_numpy(values.copy()) for name, values in self._expanded().items()},
         }
 
@@ -233,8 +259,10 @@ class CpuEngine:
         self._batch.state[...] = state["state"].numpy()
         self._forward()
         self._batch.warning[...] = state["warning"].numpy()
-        self.bad.copy_(state["bad"])
+        self.diverged.copy_(state["diverged"])
         self._refresh()
+        for name in self._fields.keys() & state["fields"].keys():
+            self._fields[name].copy_(state["fields"][name])  # those of the last physics step, which is over
 
     def mj_data(self, world: int) -> mujoco.MjData:
         """A copy of one world for rendering or for any ``mj_`` function, its kinematics computed."""

@@ -15,7 +15,7 @@ import mujoco
 import numpy as np
 
 from sb3_isaac.contract.errors import UserError
-from sb3_isaac.sim.mujoco import MujocoSimulator
+from sb3_isaac.engine import Engine
 
 AZIMUTH_DEG, ELEVATION_DEG = 152.0, -14.0
 """The camera looks back at the robots from their front right; azimuth 180 would be head-on."""
@@ -101,27 +101,31 @@ def _close_context(gl: Any, context: mujoco.MjrContext) -> None:
 class SceneRenderer:
     """Draws robots of several worlds side by side in one scene, from a camera that goes along.
 
-    :param sim: a MuJoCo simulator, whose present state each frame shows.
+    :param engine: its worlds' present state is what each frame shows.
+    :param model: what is drawn, with the joints of the engine's model in the same order and whatever else there is to
+        see.
+    :param look_height_m: the camera looks at this height above the ground, m.
     :param width, height: of the frames, pixels.
-    :param num_robots: how many worlds to draw, at most ``sim.num_envs``.
+    :param num_robots: how many worlds to draw, at most ``engine.num_worlds``.
     :param spacing_m: sideways distance between the lanes of two neighbours (see :func:`lanes`).
     :param follow: the world in the middle lane; the others are those that come next, right and left of it.
     :raises UserError: where no OpenGL library works.
     """
 
-    def __init__(self, sim: MujocoSimulator, width: int = 640, height: int = 480, num_robots: int = 1,
-                 spacing_m: float = 1.0, follow: int = 0) -> None:
-        if not 1 <= num_robots <= sim.num_envs:
-            raise UserError(f"num_robots is {num_robots}: draw from 1 to the {sim.num_envs} that are simulated.")
-        if not 0 <= follow < sim.num_envs:
-            raise UserError(f"follow is {follow}: give the index of a robot, from 0 to {sim.num_envs - 1}.")
-        self._engine = sim.engine
-        self._worlds = [(follow + i) % sim.num_envs for i in range(num_robots)]
-        self._look_height_m = 0.6 * sim.robot.base_height_m
+    def __init__(self, engine: Engine, model: mujoco.MjModel, look_height_m: float, width: int = 640,
+                 height: int = 480, num_robots: int = 1, spacing_m: float = 1.0, follow: int = 0) -> None:
+        count = engine.num_worlds
+        if not 1 <= num_robots <= count:
+            raise UserError(f"num_robots is {num_robots}: draw from 1 to the {count} that are simulated.")
+        if not 0 <= follow < count:
+            raise UserError(f"follow is {follow}: give the index of a robot, from 0 to {count - 1}.")
+        self._engine, self._look_height_m = engine, look_height_m
+        self._worlds = [(follow + i) % count for i in range(num_robots)]
         self._offsets_m = lanes(num_robots, spacing_m)
-        distance_m = 2.2 * sim.model.stat.extent + 0.55 * spacing_m * (num_robots - 1)
+        distance_m = 2.2 * model.stat.extent + 0.55 * spacing_m * (num_robots - 1)
         # All the floor that is visible in front of the robots is nearer to them than the camera.
-        self._model = _framed(sim.model, width, height, shadow_reach_m=1.2 * distance_m)
+        self._model = _framed(model, width, height, shadow_reach_m=1.2 * distance_m)
+        self._robots = [mujoco.MjData(self._model) for _ in self._worlds]
         self._scene = mujoco.MjvScene(self._model, maxgeom=num_robots * self._model.ngeom + 100)
         self._option, self._no_push = mujoco.MjvOption(), mujoco.MjvPerturb()
         self._camera = mujoco.MjvCamera()
@@ -147,7 +151,9 @@ class SceneRenderer:
         return np.ascontiguousarray(pixels[::-1])  # OpenGL's rows go up
 
     def _update_scene(self) -> None:
-        robots = [self._engine.mj_data(world) for world in self._worlds]
+        robots = self._robots
+        for data, world in zip(robots, self._worlds):
+            data.qpos[:] = self._engine.mj_data(world).qpos
         # The median, because a robot that falls and starts anew elsewhere does not move it.
         middle_m = np.median([data.qpos[:2] for data in robots], axis=0) + self._offsets_m.mean(axis=0)
         self._look_at(np.append(middle_m, self._look_height_m))

@@ -15,13 +15,16 @@ class WorldViewer:
     """Shows world 0 of an engine until its window is closed.
 
     :param engine: what simulates.
+    :param model: the same robots with what is only looked at.
     :raises UserError: where no window can open.
     """
 
-    def __init__(self, engine: Any) -> None:
+    def __init__(self, engine: Any, model: mujoco.MjModel) -> None:
         _require_display()
-        self._engine, self._model = engine, engine.model
-        self._data = engine.mj_data(0)
+        self._engine, self._model = engine, model
+        self._data = mujoco.MjData(model)
+        self._data.qpos[:] = engine.mj_data(0).qpos
+        mujoco.mj_forward(model, self._data)
         try:
             self._window = mujoco.viewer.launch_passive(self._model, self._data, show_left_ui=False,
                                                         show_right_ui=False)

@@ -34,23 +34,27 @@ class SimState:
     root_pos_w      (N, 3)     m, world
     root_quat_w     (N, 4)     (w, x, y, z), body to world
     root_lin_vel_w  (N, 3)     m/s, world
-    root_ang_vel_w  (N, 3)     rad/s, world
+    root_ang_vel_b  (N, 3)     rad/s, body
     joint_pos       (N, J)     rad
     joint_vel       (N, J)     rad/s
     joint_torque    (N, J)     N·m, of the last physics step
-    body_pos_w      (N, B, 3)  m, world, origin of each body's frame
+    foot_pos_w      (N, F, 3)  m, world, origins of the frames of ``Robot.feet``
     contact_force_w (N, B, 3)  N, world, net force on each body in the last physics step
     =============== ========== =====================================================================
+
+    Root and joints are of the present state. ``foot_pos_w`` may be, as the forces are, of the start of the last
+    physics step; after ``reset`` everything is current in the robots that were reset (``sim="isaacgym"`` says where it
+    is not).
     """
 
     root_pos_w: torch.Tensor
     root_quat_w: torch.Tensor
     root_lin_vel_w: torch.Tensor
-    root_ang_vel_w: torch.Tensor
+    root_ang_vel_b: torch.Tensor
     joint_pos: torch.Tensor
     joint_vel: torch.Tensor
     joint_torque: torch.Tensor
-    body_pos_w: torch.Tensor
+    foot_pos_w: torch.Tensor
     contact_force_w: torch.Tensor
 
 
@@ -65,8 +69,8 @@ class Simulator(Protocol):
     body_names: Tuple[str, ...]
     """The B bodies of ``SimState``, in order."""
     state: SimState
-    bad: torch.Tensor
-    """(N,) bool: worlds that the last step lost; only ``reset`` brings them back."""
+    diverged: torch.Tensor
+    """(N,) bool: robots whose physics diverged in the last step; only ``reset`` brings them back."""
     friction: torch.Tensor
     """(N,) sliding friction between ground and feet, as the physics uses it."""
     physics_s: float
@@ -78,15 +82,29 @@ class Simulator(Protocol):
         """One control step towards joint targets (N, J) rad, or (substeps, N, J) with one for each physics step."""
 
     def reset(self, mask: torch.Tensor, root_pos_w: torch.Tensor, root_quat_w: torch.Tensor,
-              root_lin_vel_w: torch.Tensor, root_ang_vel_w: torch.Tensor,
+              root_lin_vel_w: torch.Tensor, root_ang_vel_b: torch.Tensor,
               joint_pos: torch.Tensor, joint_vel: torch.Tensor) -> None:
         """Put the robots of `mask` (N,) bool into these states; all rows are given, only masked ones are read."""
+
+    def push(self, lin_vel_w: torch.Tensor, ang_vel_b: torch.Tensor, mask: torch.Tensor) -> None:
+        """Add lin_vel_w (N, 3) m/s, world, and ang_vel_b (N, 3) rad/s, body, to the roots of the robots of `mask`, as a
+        blow would; rows that are not masked are not read."""
+
+    def set_param(self, name: str, values: torch.Tensor, mask: Optional[torch.Tensor] = None) -> None:
+        """Give the robots of `mask` (N,) bool (None: all) a parameter of their own; rows not masked are not read.
+
+        :param name: one of :data:`~sb3_isaac.sim.params.PARAMS`, which says units and shapes.
+        :raises UserError: for a name that this simulator cannot set, with those that it can."""
+
+    def warnings(self) -> Dict[str, int]:
+        """How often each warning of the physics that ends no episode came since the last call, over all robots."""
 
     def camera(self, name: str, width: int, height: int) -> torch.Tensor:
         """Images (N, height, width, 3) uint8 of every robot's camera `name`; raises where there are none."""
 
-    def make_renderer(self, width: int, height: int, num_robots: int = 1) -> Any:
-        """Draws the scene offscreen: ``frame(lines) -> (height, width, 3) uint8`` and ``close()``."""
+    def make_renderer(self, width: int, height: int, **options: Any) -> Any:
+        """Draws the scene offscreen: ``frame(lines) -> (height, width, 3) uint8`` and ``close()``; for `options` see
+        :class:`~sb3_isaac.engine.renderer.SceneRenderer`."""
 
     def make_viewer(self) -> Any:
         """A window on the first robot (``is_running() sync(lines) close()``), or None where there is none."""

@@ -3,7 +3,8 @@
 On a machine with NVIDIA's package these lines run on PhysX; elsewhere they run, the same, on
 :mod:`sb3_isaac.gymcompat`. Whoever imports this module has settled before which of the two ``isaacgym`` is.
 
-Conventions end here: Isaac Gym's quaternions are (x, y, z, w), its joints in the asset's order.
+Conventions end here: Isaac Gym's quaternions are (x, y, z, w), its angular velocities in the world's frame, its joints
+in the asset's order.
 """
 
 from __future__ import annotations
@@ -11,15 +12,17 @@ from __future__ import annotations
 import math
 import time
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 import isaacgym  # before torch, as NVIDIA's package demands
 import torch
 from isaacgym import gymapi, gymtorch
 
 from sb3_isaac.contract.errors import UserError
+from sb3_isaac.contract.rotations import rotate, rotate_inverse, wxyz, xyzw
 from sb3_isaac.robots import Robot
 from sb3_isaac.sim import SimState
+from sb3_isaac.sim.isaacgym_params import IsaacGymParams
 
 GRAVITY_M_S2 = 9.81
 FRICTION = 0.8
@@ -56,8 +59,9 @@ class IsaacGymSimulator:
         self._create_envs()
         self._gym.prepare_sim(self._sim)
         self._wrap_tensors()
-        self.friction = torch.full((num_envs,), FRICTION, device=self.device)
-        self.bad = torch.zeros(num_envs, dtype=torch.bool, device=self.device)
+        self._params = IsaacGymParams(self._gym, self._handles, robot, FRICTION, self.device)
+        self.friction = self._params.friction
+        self.diverged = torch.zeros(num_envs, dtype=torch.bool, device=self.device)
         self.state = self._views()
         self._measure_default_pose()
 
@@ -90,12 +94,14 @@ class IsaacGymSimulator:
         dofs = self._dof_properties(asset)
         start, nowhere = gymapi.Transform(), gymapi.Vec3(0.0, 0.0, 0.0)
         start.p = gymapi.Vec3(0.0, 0.0, self.robot.base_height_m)
-        actors = []
+        actors: List[int] = []
+        self._handles: List[Tuple[Any, int]] = []
         for i in range(self.num_envs):
             env = gym.create_env(self._sim, nowhere, nowhere, math.ceil(math.sqrt(self.num_envs)))
             no_self_collision = 1
             actor = gym.create_actor(env, asset, start, self.robot.name, i, no_self_collision)
             gym.set_actor_dof_properties(env, actor, dofs)
+            self._handles.append((env, actor))
             actors.append(gym.get_actor_index(env, actor, gymapi.DOMAIN_SIM))
             if i == 0:
                 masses = [body.mass for body in gym.get_actor_rigid_body_properties(env, actor)]
@@ -138,7 +144,6 @@ class IsaacGymSimulator:
         in_order = [self._dof_names.index(name) for name in self.robot.joints]
         low, high = ([float(v) for v in props[side][in_order]] for side in ("lower", "upper"))
         self._low, self._high = torch.tensor(low, device=self.device), torch.tensor(high, device=self.device)
-        self._torque_limit = torch.tensor(self.robot.torque_limit_nm, device=self.device)
         return props
 
     # ---- tensors
@@ -156,16 +161,18 @@ class IsaacGymSimulator:
         joints = len(self.robot.joints)
         self._order = _columns([self._dof_names.index(name) for name in self.robot.joints], self.device)
         self._inverse = _columns([self.robot.joints.index(name) for name in self._dof_names], self.device)
+        self._feet = torch.tensor([self.body_names.index(name) for name in self.robot.feet], device=self.device)
         if isinstance(self._order, slice):
             joint_pos, joint_vel = self._dof[..., 0], self._dof[..., 1]
         else:
             joint_pos, joint_vel = torch.zeros(2, self.num_envs, joints, device=self.device)
         return SimState(
             root_pos_w=self._root[:, 0:3], root_quat_w=self._root[:, [6, 3, 4, 5]],
-            root_lin_vel_w=self._root[:, 7:10], root_ang_vel_w=self._root[:, 10:13],
+            root_lin_vel_w=self._root[:, 7:10], root_ang_vel_b=torch.zeros(self.num_envs, 3, device=self.device),
             joint_pos=joint_pos, joint_vel=joint_vel,
             joint_torque=torch.zeros(self.num_envs, joints, device=self.device),
-            body_pos_w=self._bodies[..., 0:3], contact_force_w=self._contact)
+            foot_pos_w=torch.zeros(self.num_envs, len(self.robot.feet), 3, device=self.device),
+            contact_force_w=self._contact)
 
     def _refresh(self) -> None:
         self._gym.refresh_actor_root_state_tensor(self._sim)
@@ -176,8 +183,9 @@ class IsaacGymSimulator:
     def _follow(self) -> None:
         """Bring up to date what is no view of Isaac Gym's tensors."""
         state, root = self.state, self._root
-        state.root_quat_w[:, 0].copy_(root[:, 6])
-        state.root_quat_w[:, 1:].copy_(root[:, 3:6])
+        state.root_quat_w.copy_(wxyz(root[:, 3:7]))
+        state.root_ang_vel_b.copy_(rotate_inverse(state.root_quat_w, root[:, 10:13]))
+        state.foot_pos_w.copy_(self._bodies[:, self._feet, :3])
         if not isinstance(self._order, slice):
             state.joint_pos.copy_(self._dof[..., 0][:, self._order])
             state.joint_vel.copy_(self._dof[..., 1][:, self._order])
@@ -196,7 +204,7 @@ class IsaacGymSimulator:
         pos[:, 2] = 10.0
         self.reset(everyone, pos, level, still, still, default, unmoved)
         self.step(default)
-        self._bodies_b.copy_(self.state.body_pos_w[0] - self.state.root_pos_w[0])
+        self._bodies_b.copy_(self._bodies[0, :, :3] - self.state.root_pos_w[0])
         pos[:, 2] = self.robot.base_height_m
         self.reset(everyone, pos, level, still, still, default, unmoved)
         self.physics_s = 0.0
@@ -210,7 +218,7 @@ class IsaacGymSimulator:
             raise UserError(f"targets have shape {tuple(targets.shape)}: give {shape}, or {(self.substeps, *shape)} "
                             "with one for each physics step.")
         start = time.perf_counter()
-        self.bad.zero_()
+        self.diverged.zero_()
         for i in range(self.substeps):
             if targets.dim() == 3 or i == 0:
                 self._aim(targets if targets.dim() == 2 else targets[i])
@@ -220,7 +228,7 @@ class IsaacGymSimulator:
             if self.device.type == "cpu":
                 self._gym.fetch_results(self._sim, True)
             if self._is_emulated:
-                self.bad.logical_or_(self._sim.diverged)
+                self.diverged.logical_or_(self._sim.diverged)
             if i < self.substeps - 1:
                 self._gym.refresh_dof_state_tensor(self._sim)
                 self._follow()
@@ -228,7 +236,7 @@ class IsaacGymSimulator:
         self._follow()
         self.physics_s += time.perf_counter() - start
         finite = torch.isfinite(self._root).all(dim=1) & torch.isfinite(self._dof).flatten(1).all(dim=1)
-        self.bad.logical_or_(~finite)
+        self.diverged.logical_or_(~finite)
 
     def _aim(self, targets: torch.Tensor) -> None:
         """Targets (N, J) rad, within the joints' ranges, to the drives."""
@@ -237,29 +245,28 @@ class IsaacGymSimulator:
         self._gym.set_dof_position_target_tensor(self._sim, gymtorch.unwrap_tensor(self._in_asset_order))
 
     def _set_torque(self, target: torch.Tensor) -> None:
-        torque = self.robot.kp * (target - self.state.joint_pos) - self.robot.kd * self.state.joint_vel
-        self.state.joint_torque.copy_(torch.maximum(torch.minimum(torque, self._torque_limit), -self._torque_limit))
+        self.state.joint_torque.copy_(self._params.torque(target - self.state.joint_pos, self.state.joint_vel))
 
     def reset(self, mask: torch.Tensor, root_pos_w: torch.Tensor, root_quat_w: torch.Tensor,
-              root_lin_vel_w: torch.Tensor, root_ang_vel_w: torch.Tensor,
+              root_lin_vel_w: torch.Tensor, root_ang_vel_b: torch.Tensor,
               joint_pos: torch.Tensor, joint_vel: torch.Tensor) -> None:
         """See :meth:`Simulator.reset`. Isaac Gym takes actor indices, which are made of the mask here."""
         ids = mask.nonzero().flatten()
         if len(ids) == 0:
             return
         quat = root_quat_w[ids]
-        self._root[ids] = torch.cat((root_pos_w[ids], quat[:, 1:], quat[:, :1], root_lin_vel_w[ids],
-                                     root_ang_vel_w[ids]), dim=1)
+        self._root[ids] = torch.cat((root_pos_w[ids], xyzw(quat), root_lin_vel_w[ids],
+                                     rotate(quat, root_ang_vel_b[ids])), dim=1)
         self._dof[ids] = torch.stack((joint_pos[ids][:, self._inverse], joint_vel[ids][:, self._inverse]), dim=2)
-        self._push(ids)
+        self._hand_over(ids)
         self._contact[ids] = 0.0
-        self._bodies[ids, :, :3] = root_pos_w[ids][:, None] + _rotated(quat, self._bodies_b)
+        self._bodies[ids, :, :3] = root_pos_w[ids][:, None] + rotate(quat[:, None], self._bodies_b)
         self._follow()
-        torque = -self.robot.kd * joint_vel[ids]
-        self.state.joint_torque[ids] = torch.maximum(torch.minimum(torque, self._torque_limit), -self._torque_limit)
-        self.bad[ids] = False
+        torque = self._params.torque(torch.zeros_like(joint_vel), joint_vel)
+        torch.where(mask[:, None], torque, self.state.joint_torque, out=self.state.joint_torque)
+        self.diverged[ids] = False
 
-    def _push(self, ids: torch.Tensor) -> None:
+    def _hand_over(self, ids: torch.Tensor) -> None:
         """Hand the rows `ids` of the root and joint states to the simulation."""
         actors = self._actors[ids].contiguous()
         indices, count = gymtorch.unwrap_tensor(actors), len(actors)
@@ -267,11 +274,29 @@ class IsaacGymSimulator:
         self._gym.set_dof_state_tensor_indexed(self._sim, gymtorch.unwrap_tensor(self._dof), indices, count)
         self._used = actors  # Isaac Gym reads it at the next step
 
+    def push(self, lin_vel_w: torch.Tensor, ang_vel_b: torch.Tensor, mask: torch.Tensor) -> None:
+        """See :meth:`Simulator.push`."""
+        ids = mask.nonzero().flatten()
+        if len(ids) == 0:
+            return
+        self._root[ids, 7:10] += lin_vel_w[ids]
+        self._root[ids, 10:13] += rotate(self.state.root_quat_w[ids], ang_vel_b[ids])
+        self._hand_over(ids)
+        self._follow()
+
+    def set_param(self, name: str, values: torch.Tensor, mask: Optional[torch.Tensor] = None) -> None:
+        """See :meth:`Simulator.set_param`: all but gravity, which Isaac Gym has once for all robots."""
+        self._params.set(name, values, mask)
+
+    def warnings(self) -> Dict[str, int]:
+        """See :meth:`Simulator.warnings`: Isaac Gym counts none."""
+        return {}
+
     def camera(self, name: str, width: int, height: int) -> torch.Tensor:
         """See :meth:`Simulator.camera`."""
         raise NotImplementedError("cameras as observations are not available on sim='isaacgym'.")
 
-    def make_renderer(self, width: int, height: int, num_robots: int = 1) -> Any:
+    def make_renderer(self, width: int, height: int, **options: Any) -> Any:
         """See :meth:`Simulator.make_renderer`."""
         raise UserError("there are no pictures of sim='isaacgym': make the environment with sim='mujoco' to see it.")
 
@@ -280,7 +305,7 @@ class IsaacGymSimulator:
 
     def state_dict(self) -> Dict[str, Any]:
         """See :meth:`Simulator.state_dict`."""
-        return {"sim": "isaacgym", "joint_torque": self.state.joint_torque.clone(),
+        return {"sim": "isaacgym", "joint_torque": self.state.joint_torque.clone(), "params": self._params.state_dict(),
                 **{name: getattr(self, name).clone() for name in self._STATE}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -291,10 +316,11 @@ class IsaacGymSimulator:
         for name in self._STATE:
             getattr(self, name).copy_(state[name])
         self.state.joint_torque.copy_(state["joint_torque"])
-        self._push(torch.arange(self.num_envs, device=self.device))
+        self._params.load_state_dict(state["params"])
+        self._hand_over(torch.arange(self.num_envs, device=self.device))
         self._follow()
 
-    _STATE = ("_root", "_dof", "_bodies", "_contact", "bad")
+    _STATE = ("_root", "_dof", "_bodies", "_contact", "diverged")
 
     def close(self) -> None:
         """See :meth:`Simulator.close`."""
@@ -319,10 +345,3 @@ def _device(name: str) -> torch.device:
 def _columns(ids: Sequence[int], device: torch.device) -> Union[slice, torch.Tensor]:
     """An index of these columns: a slice where it is all of them in order, which copies nothing."""
     return slice(None) if list(ids) == list(range(len(ids))) else torch.tensor(ids, device=device)
-
-
-def _rotated(quat: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
-    """Points (B, 3) of a body's frame in each of the frames (N, 4): (N, B, 3)."""
-    w, u = quat[:, None, :1], quat[:, None, 1:].expand(-1, len(points), -1)
-    t = 2.0 * torch.linalg.cross(u, points.expand(len(quat), -1, -1))
-    return points + w * t + torch.linalg.cross(u, t)

@@ -9,6 +9,7 @@ import mujoco
 import numpy as np
 
 from sb3_isaac.contract.errors import UserError
+from sb3_isaac.engine.scene import add_contact_sensor, add_drive, contact_address, set_options
 from sb3_isaac.gymcompat.model.actors import Actor
 from sb3_isaac.gymcompat.model.ground import GROUND_BIT, Ground
 from sb3_isaac.gymcompat.types.structs import SimParams
@@ -65,10 +66,10 @@ def compose(actors: Sequence[Actor], grounds: Sequence[Ground], params: SimParam
     names = [(_prefix(i), actor) for i, actor in enumerate(actors)]
     joint_names = [prefix + name for prefix, actor in names for name in actor.asset.dof_names]
     for i in sorted(driven):
-        _add_drive(spec, joint_names[i])
+        add_drive(spec, joint_names[i])  # its gains and its limit are each world's own
     for prefix, actor in names:
         for body in actor.asset.body_names:
-            _add_contact_sensor(spec, prefix + body)
+            add_contact_sensor(spec, prefix + body)
     try:
         model = spec.compile()
     except ValueError as error:
@@ -84,17 +85,10 @@ def _prefix(index: int) -> str:
 
 
 def _set_options(spec: mujoco.MjSpec, params: SimParams) -> None:
-    option = spec.option
-    option.timestep = params.dt / params.substeps
-    option.gravity = list(params.gravity)
-    option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
-    option.cone = mujoco.mjtCone.mjCONE_PYRAMIDAL
-    # Sparse Jacobians have a wrong Newton Hessian in MuJoCo 4.0.0.
-    option.jacobian = mujoco.mjtJacobian.mjJAC_DENSE
-    option.iterations, option.ls_iterations = 20, 20
-    # PhysX's contacts stick. MuJoCo's creep under load: without this pass a standing ANYmal spreads its legs, and sinks
-    # by 3 cm in a second.
-    option.noslip_iterations = 3
+    # PhysX's contacts stick. MuJoCo's creep under load: without its noslip passes a standing ANYmal spreads its legs,
+    # and sinks by 3 cm in a second.
+    set_options(spec, params.dt / params.substeps, iterations=20, noslip_iterations=3)
+    spec.option.gravity = list(params.gravity)
     spec.visual.headlight.ambient[:], spec.visual.headlight.diffuse[:] = [0.4] * 3, [0.7] * 3  # for the viewer
 
 
@@ -126,24 +120,6 @@ def _collision_bits(actors: Sequence[Actor]) -> List[Tuple[int, int]]:
     return [masks[shape] for shape in shapes]
 
 
-def _add_drive(spec: mujoco.MjSpec, joint: str) -> None:
-    """A force ctrl − kp q − kd q̇, whose gains and limit each world has of its own."""
-    drive = spec.add_actuator(name=joint, target=joint, trntype=mujoco.mjtTrn.mjTRN_JOINT,
-                              gaintype=mujoco.mjtGain.mjGAIN_FIXED, biastype=mujoco.mjtBias.mjBIAS_AFFINE,
-                              forcelimited=mujoco.mjtLimited.mjLIMITED_TRUE, forcerange=[-1, 1])
-    drive.gainprm[0] = 1.0
-
-
-def _add_contact_sensor(spec: mujoco.MjSpec, body: str) -> None:
-    """Net world force of all contacts on the body, in the last substep."""
-    spec.add_sensor(
-        name=f"contact {body}", type=mujoco.mjtSensor.mjSENS_CONTACT,
-        # What the XML's data="force" reduce="netforce" num="1" compiles to.
-        intprm=[1 << int(mujoco.mjtConDataField.mjCONDATA_FORCE), 3, 1],
-        # As the second object, so that the force is the one on this body.
-        reftype=mujoco.mjtObj.mjOBJ_BODY, refname=body)
-
-
 def _addresses(model: mujoco.MjModel, names: Sequence[Tuple[str, Actor]], joint_names: Sequence[str]) -> Scene:
     bodies = np.array([model.body(prefix + b).id for prefix, actor in names for b in actor.asset.body_names])
     geoms = [g for b in bodies for g in range(model.ngeom)
@@ -158,7 +134,5 @@ def _addresses(model: mujoco.MjModel, names: Sequence[Tuple[str, Actor]], joint_
         drives=np.array([drive_of.get(int(j), -1) for j in joints], dtype=int), roots=roots,
         root_qpos=np.array([model.jnt_qposadr[j] if j >= 0 else -1 for j in free]),
         root_qvel=np.array([model.jnt_dofadr[j] if j >= 0 else -1 for j in free]),
-        contact=np.array([model.sensor(f"contact {model.body(int(b)).name}").adr[0] for b in bodies]),
+        contact=np.array([contact_address(model, model.body(int(b)).name) for b in bodies]),
     )
-
-

@@ -216,12 +216,12 @@ class _Prepared:
             has = np.flatnonzero(self.scene.drives >= 0)
             drive = (self._kp * self.pos_target + self._kd * self.vel_target)[:, torch.from_numpy(has)]
             self._ctrl[:, torch.from_numpy(self.scene.drives[has])] = drive
-        self.engine.step(self._ctrl, substeps, current=False)
+        self.engine.step(self._ctrl, substeps)
         self.tensors.stepped()
         if self.pushed:
             self.body_force.zero_()
             self.pushed = False
-        diverged = self.engine.bad.clone()
+        diverged = self.engine.diverged.clone()
         if bool(diverged.any()):
             self.engine.reset(diverged, *self._start)
         return diverged

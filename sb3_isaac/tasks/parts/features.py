@@ -79,7 +79,7 @@ class LeggedFeatures:
     @cached_property
     def ang_vel_b(self) -> torch.Tensor:
         """(N, 3) rad/s, body."""
-        return rotate_inverse(self._state.root_quat_w, self._state.root_ang_vel_w)
+        return self._state.root_ang_vel_b
 
     @cached_property
     def gravity_b(self) -> torch.Tensor:
@@ -130,7 +130,7 @@ class LeggedFeatures:
     @cached_property
     def foot_pos_w(self) -> torch.Tensor:
         """(N, F, 3) m, world."""
-        return rows_of(self._state.body_pos_w, self._task.feet)
+        return self._state.foot_pos_w
 
     @cached_property
     def foot_clearance(self) -> torch.Tensor:

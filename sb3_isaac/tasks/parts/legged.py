@@ -14,7 +14,7 @@ from sb3_isaac.contract.rotations import from_yaw
 from sb3_isaac.robots import Robot, get_robot
 from sb3_isaac.sim import Simulator, make_simulator
 from sb3_isaac.tasks.parts.episode import EpisodicTask
-from sb3_isaac.tasks.parts.features import LeggedFeatures, rows_of
+from sb3_isaac.tasks.parts.features import LeggedFeatures
 from sb3_isaac.tasks.parts.gait_report import gait_report
 
 
@@ -76,7 +76,7 @@ class LeggedTask(EpisodicTask):
             torch.tensor([index[name] for name in names], dtype=torch.long, device=self.device)
             for names in (self.robot.feet, self.robot.penalised_bodies, self.robot.terminal_bodies))
         self._put(torch.ones(self.num_envs, dtype=torch.bool, device=self.device), noise=0.0)
-        self.stance_height = rows_of(self.sim.state.body_pos_w, self.feet)[0, :, 2].clone()
+        self.stance_height = self.sim.state.foot_pos_w[0, :, 2].clone()
         """Height (F,) m of the feet's frames when the robot stands in its default pose."""
         self.command = self.zeros(0)
 
@@ -92,7 +92,7 @@ class LeggedTask(EpisodicTask):
         self.action.copy_(actions).clamp_(-1.0, 1.0)
         self.sim.step(self.default_joint_pos + self.robot.action_scale_rad * self.action)
         self.foot_air_time += self.control_dt
-        return self.sim.bad.clone()
+        return self.sim.diverged.clone()
 
     def measures(self, features: LeggedFeatures, terminated: torch.Tensor) -> Dict[str, torch.Tensor]:
         """See :meth:`EpisodicTask.measures`."""

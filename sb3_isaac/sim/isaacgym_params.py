@@ -1,0 +1,109 @@
+"""``set_param`` of the Isaac Gym simulator: which properties of an actor a parameter's name reaches."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+
+import torch
+
+from sb3_isaac.robots import Robot
+from sb3_isaac.sim.params import PARAMS, checked
+
+KNOWN = tuple(name for name in PARAMS if name != "gravity")
+
+
+class IsaacGymParams:
+    """The parameters of N robots, each an actor of its own environment; ``friction`` (N,) is live.
+
+    Isaac Gym sets properties actor by actor, from Python: draw them at resets, not at every step.
+
+    :param handles: (environment, actor) of each robot.
+    :param friction: of the ground, and of each robot at first; Isaac Gym takes the mean of the two,
+        so that less than half of the ground's cannot be had: smaller values become that.
+    """
+
+    def __init__(self, gym: Any, handles: Sequence[Tuple[Any, int]], robot: Robot, friction: float,
+                 device: torch.device) -> None:
+        n, joints = len(handles), len(robot.joints)
+        self._gym, self._handles, self._ground_friction, self._device = gym, handles, friction, device
+        names = gym.get_actor_dof_names(*handles[0])
+        self._order = [robot.joints.index(name) for name in names]  # Isaac Gym's joint i is the robot's joint order[i]
+        bodies = gym.get_actor_rigid_body_names(*handles[0])
+        self._trunk = bodies.index(robot.trunk)
+        own_damping = torch.tensor(gym.get_actor_dof_properties(*handles[0])["damping"].tolist()) - robot.kd
+        self._own_damping = own_damping.tolist()
+        self._torque_limit_nm = torch.tensor(robot.torque_limit_nm, device=device)
+        self.friction = torch.full((n,), friction, device=device)
+        self._now = {"trunk_mass": self._measured_trunk_mass(), "friction": self.friction,
+                     "kp": torch.full((n, joints), float(robot.kp), device=device),
+                     "kd": torch.full((n, joints), float(robot.kd), device=device),
+                     "motor_strength": torch.ones(n, joints, device=device),
+                     "armature": self._measured_armature()}
+
+    def _measured_trunk_mass(self) -> torch.Tensor:
+        mass = self._gym.get_actor_rigid_body_properties(*self._handles[0])[self._trunk].mass
+        return torch.full((len(self._handles),), float(mass), device=self._device)
+
+    def _measured_armature(self) -> torch.Tensor:
+        """(N, J), in the robot's order."""
+        theirs = self._gym.get_actor_dof_properties(*self._handles[0])["armature"].tolist()
+        ours = [theirs[self._order.index(i)] for i in range(len(theirs))]
+        return torch.tensor(ours, device=self._device).repeat(len(self._handles), 1)
+
+    def torque(self, error_rad: torch.Tensor, joint_vel: torch.Tensor) -> torch.Tensor:
+        """The drives' torque (N, J) N·m at errors of position (N, J) rad and joint velocities (N, J) rad/s."""
+        strength = self._now["motor_strength"]
+        torque = strength * (self._now["kp"] * error_rad - self._now["kd"] * joint_vel)
+        limit = strength * self._torque_limit_nm
+        return torch.maximum(torch.minimum(torque, limit), -limit)
+
+    def set(self, name: str, values: torch.Tensor, mask: Optional[torch.Tensor]) -> None:
+        """See :meth:`Simulator.set_param`."""
+        values = checked(name, values, len(self._handles), len(self._order), KNOWN, "isaacgym")
+        if mask is None:
+            mask = torch.ones(len(self._handles), dtype=torch.bool, device=self._device)
+        if name == "friction":
+            values = values.clamp(min=0.5 * self._ground_friction)
+        now = self._now[name]
+        torch.where(mask if now.dim() == 1 else mask[:, None], values, now, out=now)
+        self._write(name, mask.nonzero().flatten().tolist())
+
+    def _write(self, name: str, robots: List[int]) -> None:
+        writers: Dict[str, Callable[[int], None]] = {"trunk_mass": self._write_mass, "friction": self._write_friction}
+        for i in robots:
+            writers.get(name, self._write_drives)(i)
+
+    def _write_mass(self, i: int) -> None:
+        bodies = self._gym.get_actor_rigid_body_properties(*self._handles[i])
+        bodies[self._trunk].mass = float(self._now["trunk_mass"][i])
+        recompute_inertia = True
+        self._gym.set_actor_rigid_body_properties(*self._handles[i], bodies, recompute_inertia)
+
+    def _write_friction(self, i: int) -> None:
+        shapes = self._gym.get_actor_rigid_shape_properties(*self._handles[i])
+        for shape in shapes:
+            shape.friction = 2.0 * float(self.friction[i]) - self._ground_friction
+        self._gym.set_actor_rigid_shape_properties(*self._handles[i], shapes)
+
+    def _write_drives(self, i: int) -> None:
+        props = self._gym.get_actor_dof_properties(*self._handles[i])
+        names = ("motor_strength", "kp", "kd", "armature")
+        strength, kp, kd, armature = (self._now[name][i].tolist() for name in names)
+        limit = self._torque_limit_nm.tolist()
+        for dof, joint in enumerate(self._order):
+            props["stiffness"][dof] = strength[joint] * kp[joint]
+            props["damping"][dof] = self._own_damping[dof] + strength[joint] * kd[joint]
+            props["effort"][dof] = strength[joint] * limit[joint]
+            props["armature"][dof] = armature[joint]
+        self._gym.set_actor_dof_properties(*self._handles[i], props)
+
+    def state_dict(self) -> Dict[str, torch.Tensor]:
+        """All parameters, (N,) or (N, J)."""
+        return {name: values.clone() for name, values in self._now.items()}
+
+    def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Continue from ``state_dict()``; only robots whose parameters differ are written."""
+        for name, values in self._now.items():
+            differs = state[name].to(values.device) != values
+            values.copy_(state[name])
+            self._write(name, (differs if differs.dim() == 1 else differs.any(dim=1)).nonzero().flatten().tolist())
