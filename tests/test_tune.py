@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 import signal
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Mapping, Tuple
 
 import optuna
 import pytest
@@ -18,13 +20,13 @@ from optuna.trial import TrialState
 from sb3_isaac.cli.main import main
 from sb3_isaac.config import load_config
 from sb3_isaac.contract.errors import UserError
-from sb3_isaac.rl.training.evaluate import walks
 from sb3_isaac.tuning import Plan, open_study, tune
 from sb3_isaac.tuning.final import Comparison, compare, queue, signed_rank_p
+from sb3_isaac.tuning.goal import Goal, shortfall
 from sb3_isaac.tuning.results import best_trial
-from sb3_isaac.tuning.robots import Robots
+from sb3_isaac.tuning.simulations import SimulationCache, TrialSimulations
 from sb3_isaac.tuning.study import REASON, Quota, best_trials, make_pruner
-from sb3_isaac.tuning.trial import Goal, Judge, Outcome, Workplace, run_trial, shortfall
+from sb3_isaac.tuning.trial import Outcome, TrialEvaluation, run_trial
 
 PENDULUM = "IsaacDoublePendulum-v0"
 GAMMA = PENDULUM + ":\n  gamma: {kind: float, low: 0.9, high: 0.99}\n"
@@ -36,7 +38,8 @@ def plan(folder: Path, text: str = GAMMA, **changes: Any) -> Plan:
     small: Dict[str, Any] = {
         "env": PENDULUM, "num_envs": 8, "hyperparams": {"n_minibatches": 2, "n_epochs": 1}, "n_timesteps": 512,
         "n_evaluations": 4, "eval_episodes": 2, "n_trials": 3, "space": str(folder / "space.yml"), "final_top": 0,
-        "env_kwargs": {"episode_length_s": 0.4}, "log_folder": str(folder), "max_falls": 1.0}
+        "env_kwargs": {"episode_length_s": 0.4}, "log_folder": str(folder), "max_falls": 1.0,
+        "objective": "reward"}
     return Plan(**{**small, **changes})
 
 
@@ -46,55 +49,81 @@ def report(reward: float, speed: float, falls: float, steps: int = 300) -> Dict[
     return {"reward_mean": reward, "forward_speed_mean": speed, "falls_fraction": falls, "steps": steps}
 
 
+@dataclass(frozen=True)
+class Rule:
+    """A stop rule as tasks have it."""
+
+    ranges: Mapping[str, Tuple[float, float]]
+
+    def met(self, values: Mapping[str, Any]) -> bool:
+        return all(key in values and low <= values[key] <= high for key, (low, high) in self.ranges.items())
+
+
+RULE = Rule({"reward_mean": (300.0, math.inf), "forward_speed_mean": (0.95, 1.05), "falls_fraction": (0.0, 0.01)})
+
+
 def test_the_worth_of_a_trial_by_hand() -> None:
-    goal = Goal(steps=True, budget=1000, interval=100)
-    assert goal.worth(report(301.0, 1.0, 0.0)) == 300 and walks(report(301.0, 1.0, 0.0))
-    # Half the reward lacks, 0.19 of 0.95 m/s, and nothing by falls: (0.5 + 0.2 + 0) / 3.
-    assert shortfall(report(150.0, 0.76, 0.01)) == pytest.approx(0.7 / 3)
-    assert goal.worth(report(150.0, 0.76, 0.01)) == pytest.approx(1000 + 700 / 3)
-    # Too fast counts as too slow does: 1.24 is 0.19 above 1.05.
-    assert shortfall(report(400.0, 1.24, 0.01)) == pytest.approx(0.2 / 3)
-    assert shortfall(report(-5.0, -1.0, 1.0)) == 1.0 and shortfall(report(400.0, 1.0, 0.0)) == 0.0
+    goal = Goal(steps=True, budget=1000, interval=100, rule=RULE)
+    assert goal.worth(report(301.0, 1.0, 0.0)) == 300 and goal.met(report(301.0, 1.0, 0.0))
+    # 150 of 300 lack, 0.19 of max(1, 0.95) m/s, and nothing by falls: (0.5 + 0.19 + 0) / 3.
+    assert shortfall(RULE, report(150.0, 0.76, 0.01)) == pytest.approx(0.69 / 3)
+    assert goal.worth(report(150.0, 0.76, 0.01)) == pytest.approx(1000 + 690 / 3)
+    # Too fast counts as too slow does: 1.26 is 0.21 above 1.05.
+    assert shortfall(RULE, report(400.0, 1.26, 0.01)) == pytest.approx(0.21 / 1.05 / 3)
+    assert shortfall(RULE, report(400.0, 1.0, 0.51)) == pytest.approx(0.5 / 3)
+    assert shortfall(RULE, report(-5.0, -1.0, 1.2)) == 1.0 and shortfall(RULE, report(400.0, 1.0, 0.0)) == 0.0
     assert Goal(steps=False, budget=1000, interval=100).worth(report(42.0, 0.0, 1.0)) == 42.0
 
 
+def test_the_rule_is_the_tasks_own() -> None:
+    """Any keys, also keys that a report lacks: each of those counts whole."""
+    rule = Rule({"success": (0.9, 1.0), "energy_j": (-math.inf, 50.0)})
+    assert shortfall(rule, {"success": 0.65, "energy_j": 40.0}) == pytest.approx(0.125)
+    assert shortfall(rule, {"success": 1.0, "energy_j": 75.0}) == pytest.approx(0.25)
+    assert shortfall(rule, {"success": 1.0}) == 0.5 and shortfall(rule, {"success": math.nan, "energy_j": 0}) == 0.5
+    goal = Goal(steps=True, budget=100, interval=10, rule=rule)
+    assert goal.worth({"success": 0.95, "energy_j": 1.0, "steps": 30}) == 30
+    shown = goal.figures({"reward_mean": 1.0, "success": 0.9, "length_mean": 3.0})
+    assert shown == {"reward_mean": 1.0, "success": 0.9}, "what the rule speaks of, as far as it is reported"
+
+
 class _Model:
-    """What a Judge reads of a model: how far it is, and whether it is finite."""
+    """What a TrialEvaluation reads of a model: its transitions and its parameters."""
 
     def __init__(self) -> None:
         self.num_timesteps, self.policy = 0, torch.nn.Linear(1, 1)
 
 
-def judged(goal: Goal, rollouts: List[int], reports: Dict[int, Dict[str, Any]]) -> Any:
-    """A Judge after rollouts that end at these transitions; whole evaluations and looks see `reports`."""
+def evaluated(goal: Goal, rollouts: List[int], reports: Dict[int, Dict[str, Any]]) -> Any:
+    """A TrialEvaluation after rollouts that end at these transitions; full and short evaluations see `reports`."""
     told: List[Any] = []
     model, outcome = _Model(), Outcome()
-    judge = Judge(goal, outcome, lambda m, cut: {**reports[m.num_timesteps], "cut": cut},
-                  lambda steps, worth, last: told.append((steps, worth, last)))
-    judge.model = model  # type: ignore[assignment]
+    evaluation = TrialEvaluation(goal, outcome, lambda m, divisor: {**reports[m.num_timesteps], "divisor": divisor},
+                            lambda steps, worth, last: told.append((steps, worth, last)))
+    evaluation.model = model  # type: ignore[assignment]
     for steps in rollouts:
         model.num_timesteps = steps
-        judge._on_rollout_start()
-    return judge, outcome, told
+        evaluation._on_rollout_start()
+    return evaluation, outcome, told
 
 
 def test_reports_come_at_equal_steps_whatever_a_rollout_is() -> None:
     goal = Goal(steps=False, budget=1000, interval=250)
     standing = {steps: report(10.0, 0.0, 0.0, steps) for steps in range(0, 1200)}
     for rollouts in ([0, 128, 256, 384, 512, 640, 768, 896, 1024], [0, 200, 400, 600, 800, 1000]):
-        _, outcome, told = judged(goal, rollouts, standing)
+        _, outcome, told = evaluated(goal, rollouts, standing)
         assert [(steps, last) for steps, _, last in told] == [(250, False), (500, False), (750, False), (1000, True)]
         assert outcome.value == 10.0
 
 
-def test_a_look_alone_meets_no_rule() -> None:
-    goal = Goal(steps=True, budget=1000, interval=250)
+def test_a_short_evaluation_meets_no_rule() -> None:
+    goal = Goal(steps=True, budget=1000, interval=250, rule=RULE)
     slow, quick = report(280.0, 0.93, 0.0, 250), report(320.0, 1.0, 0.0, 500)
-    judge, outcome, told = judged(goal, [0, 250, 500, 750], {250: slow, 500: quick, 750: quick})
-    assert outcome.report["cut"] == 1, "a promising look is followed by a whole evaluation"
+    evaluation, outcome, told = evaluated(goal, [0, 250, 500, 750], {250: slow, 500: quick, 750: quick})
+    assert outcome.report["divisor"] == 1, "a promising one is followed by a full evaluation"
     assert told[0][0] == 250 and 1000 < told[0][1] < 1050 and outcome.value == 500
-    assert not judge._on_step(), "the rule is met: training ends"
-    assert [t[0] for t in told] == [250, 500], "and nothing is judged after that"
+    assert not evaluation._on_step(), "the rule is met: training ends"
+    assert [t[0] for t in told] == [250, 500], "and nothing is evaluated after that"
 
 
 # ---- the simulator is built once
@@ -104,49 +133,49 @@ def test_a_trial_finds_the_simulation_as_good_as_new() -> None:
     study = Plan(num_envs=8, hyperparams={"n_steps": 8, "n_minibatches": 1}, env_kwargs={"episode_length_s": 0.4,
                                                                                        "threads": 1})
     base = study.config()
-    goal = Goal(steps=True, budget=128, interval=64)
+    goal = Goal(steps=True, budget=128, interval=64, rule=study.stop_rule)
 
-    def run(workplace: Workplace, values: Dict[str, Any]) -> Dict[str, Any]:
+    def run(simulations: TrialSimulations, values: Dict[str, Any]) -> Dict[str, Any]:
         outcome = Outcome()
-        run_trial(study.config(values), goal, workplace, lambda *_: None, outcome)
+        run_trial(study.config(values), goal, simulations, lambda *_: None, outcome)
         return {"value": outcome.value, **outcome.report}
 
     other = {"env_kwargs.reward.action_rate": 0.0, "env_kwargs.command.forward_m_s": [1.0, 1.1], "gamma": 0.9}
-    workplace = Workplace(base, 2)
-    first, after = run(workplace, {}), run(workplace, other)
-    assert run(workplace, {}) == first != after
-    assert (workplace.training.built, workplace.evaluation.built) == (1, 1)
-    alone = Workplace(base, 2)
+    simulations = TrialSimulations(base, 2)
+    first, after = run(simulations, {}), run(simulations, other)
+    assert run(simulations, {}) == first != after
+    assert (simulations.training.built, simulations.evaluation.built) == (1, 1)
+    alone = TrialSimulations(base, 2)
     assert run(alone, other) == after
     run(alone, {"env_kwargs.physics_dt": 0.005})
     assert alone.training.built == 2, "other physics are another simulation"
     alone.close()
-    workplace.close()
+    simulations.close()
 
 
 def test_soft_options_are_what_the_constructor_would_have_made() -> None:
-    robots = Robots()
-    env = robots.get("IsaacQuadrupedFlat-v0", 2, {"reward": {"trot": 0.0}, "threads": 1})
+    cache = SimulationCache()
+    env = cache.get("IsaacQuadrupedFlat-v0", 2, {"reward": {"trot": 0.0}, "threads": 1})
     assert env.env.weights["trot"] == 0.0  # type: ignore[attr-defined]
-    same = robots.get("IsaacQuadrupedFlat-v0", 2, {"command": {"forward_m_s": 0.5}, "threads": 1})
+    same = cache.get("IsaacQuadrupedFlat-v0", 2, {"command": {"forward_m_s": 0.5}, "threads": 1})
     assert same is env and env.env.weights["trot"] == 0.2  # type: ignore[attr-defined]
     env.seed(0)
     env.reset()
-    assert (env.env.command[:, 0] == 0.5).all() and robots.built == 1  # type: ignore[attr-defined]
-    robots.close()
+    assert (env.env.command[:, 0] == 0.5).all() and cache.built == 1  # type: ignore[attr-defined]
+    cache.close()
 
 
 def test_a_trial_cannot_win_by_paying_itself_more() -> None:
     study = Plan(num_envs=8, hyperparams={"n_steps": 8, "n_minibatches": 1},
                  env_kwargs={"episode_length_s": 0.4, "threads": 1})
-    workplace, values = Workplace(study.config(), 2), []
+    simulations, values = TrialSimulations(study.config(), 2), []
     for weight in (0.5, 50.0):
         config, outcome = study.config({"env_kwargs.reward.forward_velocity": weight}), Outcome()
-        run_trial(config, Goal(steps=False, budget=64, interval=64), workplace, lambda *_: None, outcome)
-        assert workplace.training.built == 1
+        run_trial(config, Goal(steps=False, budget=64, interval=64), simulations, lambda *_: None, outcome)
+        assert simulations.training.built == 1
         values.append(outcome.value)
     assert values[1] < 3 * values[0]
-    workplace.close()
+    simulations.close()
 
 
 # ---- studies
@@ -268,7 +297,6 @@ def test_another_study_of_the_same_name_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("changes", "words"), [
     ({"n_evaluations": 9}, "9 evaluations in 512 transitions are more than its rollouts of 128"),
-    ({"objective": "steps"}, "stop rule, which IsaacDoublePendulum-v0 does not have"),
     ({"sampler": "tpee"}, "did you mean 'tpe'"),
     ({"n_jobs": 0}, "n_jobs is 0"),
     ({"storage": "/nowhere/study.log"}, "cannot be written"),

@@ -17,7 +17,7 @@ from optuna.storages import fail_stale_trials
 from optuna.trial import TrialState
 
 from sb3_isaac.contract.errors import UserError
-from sb3_isaac.tuning.storage import MAX_RETRIES, RUNNER, Patience, StorageLost, open_storage, retry
+from sb3_isaac.tuning.storage import MAX_RETRIES, RUNNER, StorageLost, StorageRetry, open_storage, retry
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning",
                                         "ignore:Heartbeat of storage:UserWarning")
@@ -127,7 +127,7 @@ def test_a_full_disk_leaves_a_journal_that_reads(tmp_path: Path) -> None:
     assert [t.value for t in study.trials] == [1.0, 3.0]
 
 
-def test_patience_outlasts_a_short_outage_and_ends() -> None:
+def test_retries_outlast_a_short_outage_and_ends() -> None:
     calls: List[float] = []
 
     def answers_at_the_third(value: int) -> int:
@@ -136,19 +136,19 @@ def test_patience_outlasts_a_short_outage_and_ends() -> None:
             raise OSError(28, "No space left on device")
         return value
 
-    assert Patience(10.0, "x").patient(answers_at_the_third)(7) == 7 and len(calls) == 3
+    assert StorageRetry(10.0, "x").wrap(answers_at_the_third)(7) == 7 and len(calls) == 3
 
     def never() -> None:
         raise optuna.exceptions.StorageInternalError("x") from OSError(5, "Input/output error")
 
-    patience = Patience(0.4, "x")
+    retries = StorageRetry(0.4, "x")
     for seconds in (1.0, 0.1):  # it is spent once
         start = time.monotonic()
         with pytest.raises(StorageLost, match="x does not answer \\(Input/output error\\)"):
-            patience.patient(never)()
+            retries.wrap(never)()
         assert time.monotonic() - start < seconds
     with pytest.raises(optuna.exceptions.DuplicatedStudyError):
-        Patience(9.0, "x").patient(lambda: (_ for _ in ()).throw(optuna.exceptions.DuplicatedStudyError()))()
+        StorageRetry(9.0, "x").wrap(lambda: (_ for _ in ()).throw(optuna.exceptions.DuplicatedStudyError()))()
 
 
 @pytest.mark.parametrize(("name", "words"), [

@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--env", default="IsaacQuadrupedFlat-v0", help="environment id (default: %(default)s)")
     add("--algo", default="ppo", help="algorithm (default: %(default)s)")
-    add("--num-envs", type=positive, help="number of robots")
+    add("--num-envs", type=positive, help="number of environments")
     add("-n", "--n-timesteps", type=positive, help="transitions of a trial at most (default: the YAML's)")
     add("-conf", "--conf-file", help="YAML that trials start from, and the first trial")
     add("-params", "--hyperparams", nargs="+", default=[], metavar="KEY:VALUE", help="override YAML keys")
@@ -31,15 +31,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--pruner", default="median", choices=("hyperband", "median", "none"), help="(default: %(default)s)")
     add("--n-startup-trials", type=int, default=10, help="random trials before the sampler's (default: %(default)s)")
     add("--n-evaluations", type=positive, default=5, help="reports of a trial (default: %(default)s)")
-    add("--eval-episodes", type=positive, default=32, help="robots of an evaluation (default: %(default)s)")
-    add("--max-falls", type=float, default=0.1, help="more falls make a trial infeasible (default: %(default)s)")
+    add("--eval-episodes", type=positive, default=32, help="environments of an evaluation (default: %(default)s)")
+    add("--max-falls", type=float, default=0.1,
+        help="a trial with a larger falls_fraction in its evaluation is infeasible (default: %(default)s)")
     add("--storage", help="journal file *.log, or a database URL (default: study.log in the study's folder)")
     add("--study-name", help="(default: ALGO-ENV)")
     add("--seed", type=int, default=0, help="of all trials, and of the sampler (default: %(default)s)")
     add("--trial-id", type=int, metavar="K", help="write trial_K.yml of the study, run nothing")
     add("-f", "--log-folder", default="logs", help="the study lives in FOLDER/tuning/NAME (default: %(default)s)")
     add("--heartbeat", type=positive, default=60, metavar="SECONDS",
-        help="a worker that is silent for twice as long is taken for dead (default: %(default)s)")
+        help="a worker that sends none for twice as long is taken for dead (default: %(default)s)")
     add("--final-top", type=int, default=1, metavar="K",
         help="train the best K anew beside the shipped YAML; 0 for no final stage (default: %(default)s)")
     add("--final-seeds", type=positive, default=5, help="paired seeds of the final stage (default: %(default)s)")
@@ -48,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Tune; or write the YAML of one trial."""
-    for package in ("optuna", "plotly"):
+    for package in ("optuna", "plotly", "scipy"):
         if importlib.util.find_spec(package) is None:
             raise UserError(f"tuning needs {package}, which is not installed: pip install 'sb3_isaac[tune]'.")
     from sb3_isaac.config import parse_key_values
@@ -70,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         folder = tune(plan)
     except KeyboardInterrupt:
-        print("sb3-isaac: interrupted; finished trials stand, the others wait, and the same line goes on.",
+        print("sb3-isaac: interrupted; finished trials are kept, the others wait, and the same line goes on.",
               file=sys.stderr)
         return 130
     best = f"   sb3-isaac train --env {plan.env} --algo {plan.algo} -conf {folder / 'best.yml'}"

@@ -1,13 +1,13 @@
-"""The final stage: is the best trial better than the YAML it started from, or was it lucky?"""
+"""The final stage: whether the best trial is better than the YAML that it started from, or came out best by chance."""
 
 from __future__ import annotations
 
-import itertools
 import statistics
 from dataclasses import dataclass
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from optuna.trial import FrozenTrial, TrialState
+from scipy.stats import wilcoxon
 
 SHIPPED = "shipped"
 CANDIDATE, SEED = "candidate", "seed"
@@ -15,18 +15,11 @@ LEVEL = 0.05
 
 
 def signed_rank_p(gains: Sequence[float]) -> float:
-    """One-sided p of Wilcoxon's signed-rank test that paired `gains` are not above 0, exact.
+    """One-sided p of Wilcoxon's signed-rank test of paired `gains` against "not above 0".
 
-    Of the 2ⁿ ways to give the ranks of |gain| signs, the part in which the positive ones sum up to at least what they
-    do here; zeros are left out and equal ones share their mean rank (Wilcoxon 1945; Pratt and Gibbons 1981, ch. 3).
+    Exact, by scipy, for up to 13 pairs with ties (scipy >= 1.15); zeros are left out.
     """
-    gains = [gain for gain in gains if gain != 0.0]
-    sizes = sorted(abs(gain) for gain in gains)
-    ranks = {size: statistics.fmean(i + 1 for i, other in enumerate(sizes) if other == size) for size in sizes}
-    found = sum(ranks[abs(gain)] for gain in gains if gain > 0)
-    sums = [sum(ranks[abs(gain)] for gain, up in zip(gains, signs) if up)
-            for signs in itertools.product((False, True), repeat=len(gains))]
-    return sum(total >= found - 1e-9 for total in sums) / len(sums)
+    return float(wilcoxon(gains, alternative="greater").pvalue) if any(gains) else 1.0
 
 
 @dataclass(frozen=True)

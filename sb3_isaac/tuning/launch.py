@@ -59,8 +59,8 @@ def run_in_processes(work: Callable[[int, int], None], workers: int) -> None:
     if 130 in codes:
         raise KeyboardInterrupt
     if not any(code == 0 for code in codes):
-        raise UserError(f"none of the {workers} workers came to its end: what they finished is in the storage, and the "
-                        "same line goes on.")
+        raise UserError(f"none of the {workers} workers could finish: what they completed is in the storage, so "
+                        "correct what they report and give the same line to go on.")
 
 
 def _wait(processes: Sequence[Any], interrupts: Interrupts) -> None:
@@ -76,7 +76,7 @@ def _wait(processes: Sequence[Any], interrupts: Interrupts) -> None:
                     other.terminate()
         if process.exitcode < 0:
             print(f"sb3-isaac: {process.name} was killed by signal {-process.exitcode}; its trial goes to another "
-                  "worker once its heart has been still for long enough.", file=sys.stderr, flush=True)
+                  "worker when it has sent no heartbeat for long enough.", file=sys.stderr, flush=True)
 
 
 def _in_process(work: Callable[[int, int], None], index: int, share: List[int]) -> None:

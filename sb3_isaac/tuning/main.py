@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
@@ -18,13 +18,14 @@ from sb3_isaac.contract.files import write_text
 from sb3_isaac.rl.training import build
 from sb3_isaac.tuning import results
 from sb3_isaac.tuning.final import CANDIDATE, SEED, SHIPPED, Comparison, as_builtins, compare, queue
+from sb3_isaac.tuning.goal import Goal
 from sb3_isaac.tuning.launch import run_in_processes
 from sb3_isaac.tuning.plan import Plan
 from sb3_isaac.tuning.report import write_report
+from sb3_isaac.tuning.simulations import TrialSimulations
 from sb3_isaac.tuning.space import Space
 from sb3_isaac.tuning.storage import open_storage, shown
 from sb3_isaac.tuning.study import Quota, best_trials, join, make_pruner, make_sampler
-from sb3_isaac.tuning.trial import Goal, Workplace
 from sb3_isaac.tuning.worker import Job, Worker
 
 CANDIDATES, SHIPPED_TRIAL = "candidates", "shipped"
@@ -114,18 +115,18 @@ def _run_workers(call: _Call, n_jobs: int) -> None:
 def _work(call: _Call, index: int, threads: Optional[int]) -> None:
     """One worker, in a process of its own or in this one."""
     plan, base, space = call.plan, call.plan.config(), call.plan.search_space()
-    goal = Goal(plan.goal == "steps", plan.budget(base), plan.interval(base))
+    goal = Goal(plan.goal == "steps", plan.budget(base), plan.interval(base), plan.stop_rule)
     kind = "random" if call.final else plan.sampler  # a final stage has its trials in the queue
     study = optuna.load_study(
         study_name=call.study_name, storage=_storage(plan),
         sampler=make_sampler(kind, plan.n_startup_trials, plan.seed, f"{call.salt} {index}"),
         pruner=make_pruner(plan.pruner, goal.budget, goal.interval, plan.n_startup_trials))
     job = _final_job(plan, study, goal) if call.final else _search_job(call, space, goal)
-    workplace = Workplace(base, plan.eval_episodes, threads)
+    simulations = TrialSimulations(base, plan.eval_episodes, threads)
     try:
-        Worker(study, job, workplace, call.runner, index).work()
+        Worker(study, job, simulations, call.runner, index).work()
     finally:
-        workplace.close()
+        simulations.close()
 
 
 def _search_job(call: _Call, space: Space, goal: Goal) -> Job:
@@ -143,7 +144,7 @@ def _final_job(plan: Plan, study: optuna.Study, goal: Goal) -> Job:
         return plan.config(candidates[name], seed=trial.suggest_int(SEED, plan.seed + 1, plan.seed + plan.final_seeds))
 
     quota = Quota(len(candidates) * plan.final_seeds)
-    return Job(config, Goal(goal.steps, budget, goal.interval), quota, plan.max_falls, prunes=False)
+    return Job(config, replace(goal, budget=budget), quota, plan.max_falls, prunes=False)
 
 
 def _final_stage(plan: Plan, base: TrainConfig, space: Space, storage: BaseStorage,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, Mapping, Optional, Tuple
 
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
@@ -14,7 +15,8 @@ from sb3_isaac.contract.errors import UserError, unknown
 from sb3_isaac.envs.vec_env import IsaacVecEnv
 from sb3_isaac.rl.training import build
 from sb3_isaac.tasks import soft_options, task_class, task_options
-from sb3_isaac.tuning.robots import Robots
+from sb3_isaac.tuning.goal import StopRule, stop_rule_of
+from sb3_isaac.tuning.simulations import SimulationCache
 from sb3_isaac.tuning.space import Space, nested, read_space
 
 SAMPLERS = ("tpe", "gp", "cmaes", "random")
@@ -33,8 +35,8 @@ class Plan:
     | n_timesteps | transitions of a trial at most; None is the YAML's |
     | objective | ``steps`` until the stop rule is met, or ``reward`` at the budget; None is steps if there is a rule |
     | n_evaluations | reports of a trial, at equal transitions |
-    | eval_episodes | robots of an evaluation |
-    | max_falls | the constraint: a trial whose last evaluation has a larger share of falls is infeasible |
+    | eval_episodes | environments of an evaluation |
+    | max_falls | the constraint: a trial whose last evaluation has a larger ``falls_fraction`` is infeasible |
     | n_trials | trials of this call, on all its workers; max_total_trials, of the whole study, takes precedence |
     | n_jobs | processes |
     | sampler, pruner, n_startup_trials | how trials are drawn and ended; random draws before the sampler's own |
@@ -42,8 +44,8 @@ class Plan:
     | study_name | None is ``<algo>-<env>`` |
     | seed | of every trial's training, and of the sampler |
     | log_folder | the study lives in ``<log_folder>/tuning/<study_name>`` |
-    | heartbeat_s | a running worker says so this often; after twice that in silence its trial is given to another |
-    | patience_s | how long a worker goes on asking a storage that does not answer |
+    | heartbeat_s | a worker sends a heartbeat this often; after twice that time without one it is taken for dead |
+    | patience_s | how long a worker retries a storage that does not answer |
     | final_top, final_seeds, final_timesteps | the final stage: the best k are trained anew with so many paired seeds |
     """
 
@@ -85,7 +87,7 @@ class Plan:
             value = getattr(self, name)
             if type(value) is not int or value < least:
                 raise UserError(f"{name} is {value!r}: give a whole number of at least {least}.")
-        if self.objective == "steps" and not has_stop_rule(self.env):
+        if self.objective == "steps" and self.stop_rule is None:
             raise UserError(f"objective 'steps' counts steps to the stop rule, which {self.env} does not have: give "
                             "objective 'reward'.")
 
@@ -107,7 +109,12 @@ class Plan:
     @property
     def goal(self) -> str:
         """``steps`` or ``reward``."""
-        return self.objective or ("steps" if has_stop_rule(self.env) else "reward")
+        return self.objective or ("reward" if self.stop_rule is None else "steps")
+
+    @functools.cached_property
+    def stop_rule(self) -> Optional[StopRule]:
+        """The task's stop rule, which the first use asks of a simulation of one environment; None where it has none."""
+        return self._with_one_environment(stop_rule_of)
 
     @property
     def direction(self) -> str:
@@ -154,25 +161,23 @@ class Plan:
 
     def check_space(self, space: Space) -> None:
         """Try the borders of each parameter; UserError for one that neither the algorithm nor the task has."""
-        robots = Robots()
+        simulations = SimulationCache()
         for parameter in space.parameters:
             for value in parameter.probes():
                 try:
                     config = self.config({parameter.name: value})
-                    env = robots.get(self.env, 2, config.env_kwargs)
+                    env = simulations.get(self.env, 2, config.env_kwargs)
                     if not parameter.name.startswith("env_kwargs."):
                         small = {**config.algo_kwargs, "n_steps": 2, "batch_size": 4}
                         build.make_model(replace(config, n_envs=2, algo_kwargs=small), build.wrap_env(config, env))
                 except UserError as error:
                     raise UserError(f"parameter {parameter.name} of {space.source} cannot be {value!r}: {error}") \
                         from error
-        robots.close()
+        simulations.close()
 
     def shipped(self, base: TrainConfig, space: Space) -> Dict[str, Any]:
         """The YAML's own values of the space's parameters, as Optuna stores them."""
-        env = IsaacVecEnv(self.env, num_envs=1, **base.env_kwargs)  # type: ignore[arg-type]
-        in_effect = env.env.options() if soft_options(self.env) else {}  # type: ignore[attr-defined]
-        env.close()
+        in_effect = self._with_one_environment(lambda env: env.options()) if soft_options(self.env) else {}
         tree: Dict[str, Any] = {**_defaults(self.algo), **base.algo_kwargs, "desired_kl": base.desired_kl,
                                 "n_envs": base.n_envs, "normalize": base.normalize, "policy": base.policy,
                                 "callback": [{path: dict(kw)} if kw else path for path, kw in base.callback],
@@ -187,15 +192,18 @@ class Plan:
                 encoded[parameter.name] = parameter.encode(values[parameter.name], f"the YAML {base.source}")
         return encoded
 
+    def _with_one_environment(self, ask: Callable[[Any], Any]) -> Any:
+        """What `ask` returns for the task of the YAML, made with one environment."""
+        env = IsaacVecEnv(self.env, num_envs=1, **self.config().env_kwargs)  # type: ignore[arg-type]
+        try:
+            return ask(env.env)
+        finally:
+            env.close()
+
     def flags(self) -> Dict[str, Any]:
         """All settings as builtins, for meta.json."""
         return {f.name: nested(value) if isinstance(value, dict) else value
                 for f in fields(self) for value in (getattr(self, f.name),)}
-
-
-def has_stop_rule(env: str) -> bool:
-    """Whether the stop rule of training speaks of this environment: it is told how fast to walk."""
-    return "command" in task_options(env)
 
 
 def _dig(tree: Any, path: "list[str]") -> Any:

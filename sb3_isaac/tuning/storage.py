@@ -30,7 +30,7 @@ OUTAGES: Tuple[Type[Exception], ...] = (OSError, optuna.exceptions.StorageIntern
                                         sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError)
 MAX_RETRIES = 3
 RUNNER = "runner"
-"""User attribute of a trial: the call of tune that runs it. Its absence marks a worker that died while it asked."""
+"""User attribute of a trial: the call of tune that runs it. It is absent where the worker died before setting it."""
 RETRY_OF, RETRIES = "retry of", "retries"
 
 
@@ -44,62 +44,66 @@ def reason_of(error: BaseException) -> str:
     return str(getattr(cause, "orig", None) or getattr(cause, "strerror", None) or cause).strip().split("\n")[0]
 
 
-class Patience:
-    """How long a storage named `name` is asked again before it is given up: `seconds`, once for all its methods."""
+class StorageRetry:
+    """Retries the methods of a storage while it does not answer.
+
+    :param seconds: how long, in all outages together.
+    :param name: of the storage, for the error.
+    """
 
     def __init__(self, seconds: float, name: str) -> None:
         self._left_s, self._name = seconds, name
 
-    def patient(self, method: Callable[..., Any]) -> Callable[..., Any]:
-        """`method`, called again until the storage answers; StorageLost when the patience is at its end."""
+    def wrap(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        """`method`, repeated until the storage answers; StorageLost when the time is over."""
         @functools.wraps(method)
-        def asks_again(*args: Any, **kwargs: Any) -> Any:
-            begun, pause_s = time.monotonic(), 0.1
+        def retried(*args: Any, **kwargs: Any) -> Any:
+            start, pause_s = time.monotonic(), 0.1
             while True:
                 try:
                     return method(*args, **kwargs)
                 except OUTAGES as error:
-                    waited_s = time.monotonic() - begun
+                    waited_s = time.monotonic() - start
                     if waited_s + pause_s > self._left_s:
-                        self._left_s = 0.0  # what comes after, such as the trial's end, is asked for once
+                        self._left_s = 0.0  # later calls, such as that for the trial's end, are made once
                         raise StorageLost(
-                            f"the storage {self._name} does not answer ({reason_of(error)}) and was given time to: "
-                            "what it holds is safe, so make room or bring it back, and give the same line again.") \
-                            from error
+                            f"the storage {self._name} does not answer ({reason_of(error)}), and retries did not "
+                            "help: what it holds is safe, so free disk space or start it again, and give the same "
+                            "line again.") from error
                     time.sleep(pause_s)
                     pause_s = min(2 * pause_s, 5.0)
-        return asks_again
+        return retried
 
-    def given_to(self, storage: Any) -> None:
-        """Make each method by which Optuna asks `storage` patient."""
-        asked = {*BaseStorage.__abstractmethods__, "_get_trials", "_create_new_trial", "_set_trial_param",
+    def install(self, storage: Any) -> None:
+        """Wrap each method by which Optuna reads or writes `storage`."""
+        names = {*BaseStorage.__abstractmethods__, "_get_trials", "_create_new_trial", "_set_trial_param",
                  "_get_stale_trial_ids", "get_best_trial"}
-        for method in asked:
-            if hasattr(storage, method):
-                setattr(storage, method, self.patient(getattr(storage, method)))
-        beat = self.patient(storage.record_heartbeat)
+        for name in names:
+            if hasattr(storage, name):
+                setattr(storage, name, self.wrap(getattr(storage, name)))
+        beat = self.wrap(storage.record_heartbeat)
 
         def record_heartbeat(trial_id: int) -> None:
-            # It runs in a thread of its own; the worker itself finds the storage lost and says so.
+            # It runs in a thread of its own; the worker's main thread finds the storage lost and says so.
             with contextlib.suppress(StorageLost):
                 beat(trial_id)
 
         storage.record_heartbeat = record_heartbeat
 
 
-def lost_in(error: Optional[BaseException]) -> Optional[StorageLost]:
-    """The StorageLost that `error` came of: Optuna stumbles (over an UnboundLocalError) when it cannot end a trial."""
+def find_storage_lost(error: Optional[BaseException]) -> Optional[StorageLost]:
+    """The StorageLost that caused `error`, else None. Optuna may hide it behind an error of its own."""
     while error is not None and not isinstance(error, StorageLost):
         error = error.__cause__ or error.__context__
     return error
 
 
 def retry(study: optuna.Study, trial: FrozenTrial, counts: bool = True) -> None:
-    """Put a trial whose worker is gone at the end of the queue, with the values it had; at most ``MAX_RETRIES`` times.
+    """Put a trial whose worker has died at the end of the queue, with its values; at most ``MAX_RETRIES`` times.
 
-    (Optuna's own callback takes over the marks of a pruner too, which would judge the trial by its former self.)
+    (Optuna's own callback also copies what the pruner noted, which belongs to the first attempt.)
 
-    :param counts: as one of those times; what a person interrupts does not.
+    :param counts: whether this is one of those times; False where a person interrupted the worker.
     """
     retries = int(trial.user_attrs.get(RETRIES, 0)) + counts
     if retries <= MAX_RETRIES:
@@ -108,7 +112,7 @@ def retry(study: optuna.Study, trial: FrozenTrial, counts: bool = True) -> None:
 
 
 def _orphans(storage: BaseStorage, study_id: int, grace_s: float) -> List[int]:
-    """Running trials whose worker died before it could say that it was there."""
+    """Running trials whose worker died before it set the user attribute ``RUNNER``."""
     # Naive local time in databases, aware UTC in journals.
     def age(start: datetime) -> timedelta:
         return datetime.now(start.tzinfo) - start
@@ -119,7 +123,7 @@ def _orphans(storage: BaseStorage, study_id: int, grace_s: float) -> List[int]:
 
 
 class Database(RDBStorage):
-    """Optuna's RDBStorage, which takes trials without a first heartbeat for dead as well."""
+    """Optuna's RDBStorage; trials that never had a heartbeat count as stale too."""
 
     def _get_stale_trial_ids(self, study_id: int) -> List[int]:
         orphans = _orphans(self, study_id, 2.0 * (self.heartbeat_interval or 0))
@@ -127,10 +131,10 @@ class Database(RDBStorage):
 
 
 class JournalFile(JournalFileBackend):
-    """Optuna's journal file, whole again after a disk was full or a writer was killed.
+    """Optuna's journal file, which stays readable after a full disk or a killed writer.
 
-    An entry is a line. One that was cut off would run into the next one and make the journal unreadable, so its
-    beginning is taken away: at once where the writing failed, by the next writer where the writer is gone.
+    An entry is a line. The rest of an incomplete one would join the next entry and make the journal unreadable, so it
+    is removed: at once where writing failed, by the next writer where the process was killed.
     """
 
     def __init__(self, path: str) -> None:
@@ -138,10 +142,10 @@ class JournalFile(JournalFileBackend):
         super().__init__(path, lock_obj=JournalFileOpenLock(path) if os.name == "nt" else None)
 
     def append_logs(self, logs: List[Dict[str, Any]]) -> None:
-        """Add entries, whole or not at all."""
+        """Append entries: all of them, or none."""
         data = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode()
         with get_lock_file(self._lock), open(self._file_path, "r+b", buffering=0) as file:
-            end = _whole_lines(file)
+            end = _complete_lines_end(file)
             file.truncate(end)
             file.seek(end)
             try:
@@ -153,8 +157,8 @@ class JournalFile(JournalFileBackend):
                 raise
 
 
-def _whole_lines(file: Any) -> int:
-    """Bytes of an open file up to the end of its last whole line."""
+def _complete_lines_end(file: Any) -> int:
+    """Bytes of an open file up to the end of its last complete line."""
     end = file.seek(0, os.SEEK_END)
     start = max(0, end - 2**20)
     file.seek(start)
@@ -190,7 +194,7 @@ class Journal(JournalStorage, BaseHeartbeat):
         return list(dict.fromkeys([*stale, *_orphans(self, study_id, 2 * self._heartbeat_s)]))
 
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Any = None) -> bool:
-        """See BaseStorage; a finished trial's heart stops."""
+        """See BaseStorage; the heartbeat file of a finished trial is removed."""
         done: bool = super().set_trial_state_values(trial_id, state, values)
         if state.is_finished():
             (self._beats / str(trial_id)).unlink(missing_ok=True)
@@ -210,7 +214,7 @@ def open_storage(name: str, heartbeat_s: int = 60, patience_s: float = 120.0) ->
 
     :raises UserError: when it cannot be reached, is not Optuna's, or lacks a driver.
     """
-    optuna.logging.set_verbosity(optuna.logging.ERROR)  # trials are told of in our own lines
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # we print trials ourselves
     storage: Any
     if "://" in name:
         storage = _database(name, heartbeat_s)
@@ -219,7 +223,7 @@ def open_storage(name: str, heartbeat_s: int = 60, patience_s: float = 120.0) ->
     else:
         raise UserError(f"storage {name!r} is neither a journal file nor a database: give a file that ends in .log, "
                         f"sqlite:///{name}, or a URL such as postgresql+psycopg://user@host/database.")
-    Patience(patience_s, shown(name)).given_to(storage)
+    StorageRetry(patience_s, shown(name)).install(storage)
     return optuna.storages.get_storage(storage)
 
 

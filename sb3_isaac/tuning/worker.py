@@ -1,4 +1,4 @@
-"""A worker: one trial after another until enough have ended, whoever else works on the study."""
+"""A worker: runs trials one after another until enough have ended; other workers may run some of them."""
 
 from __future__ import annotations
 
@@ -15,19 +15,21 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sb3_isaac.config import TrainConfig
 from sb3_isaac.contract.errors import UserError
+from sb3_isaac.tuning.goal import Goal
 from sb3_isaac.tuning.interrupts import Interrupts
-from sb3_isaac.tuning.storage import RUNNER, StorageLost, lost_in, retry
+from sb3_isaac.tuning.simulations import TrialSimulations
+from sb3_isaac.tuning.storage import RUNNER, StorageLost, find_storage_lost, retry
 from sb3_isaac.tuning.study import REASON, Quota
-from sb3_isaac.tuning.trial import Diverged, Goal, Outcome, Workplace, run_trial
+from sb3_isaac.tuning.trial import Diverged, Outcome, run_trial
 
 POLL_S = 1.0
 FALLS = "falls"
-NO_NEWS = ("You have specified a mini-batch size", "Constraints have been set, but CmaEsSampler")
-"""Beginnings of warnings that every trial would repeat: a last minibatch is smaller, CMA-ES knows no constraints."""
+REPEATED_WARNINGS = ("You have specified a mini-batch size", "Constraints have been set, but CmaEsSampler")
+"""Beginnings of warnings that every trial would repeat: the last minibatch is smaller; CMA-ES ignores constraints."""
 
 
 class _Surplus(Exception):
-    """A trial that nobody needs any more."""
+    """Enough trials are under way without this one."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +39,10 @@ class Job:
     | field | what |
     |---|---|
     | config | the training configuration of a trial, from its values |
-    | goal | what it is worth |
-    | quota | how many are wanted |
-    | max_falls | more falls in its last evaluation make a trial infeasible |
+    | goal | what a trial is worth |
+    | quota | how many trials are wanted |
+    | max_falls | a trial whose last evaluation has a larger ``falls_fraction`` is infeasible; no rule where the task
+      reports no falls |
     | prunes | whether reports may end a trial |
     """
 
@@ -57,13 +60,14 @@ class Worker:
     :param index: of this worker in the call.
     """
 
-    def __init__(self, study: optuna.Study, job: Job, workplace: Workplace, runner: str, index: int = 0) -> None:
-        self._study, self._job, self._workplace = study, job, workplace
+    def __init__(self, study: optuna.Study, job: Job, simulations: TrialSimulations, runner: str,
+                 index: int = 0) -> None:
+        self._study, self._job, self._simulations = study, job, simulations
         self._about = {RUNNER: runner, "worker": f"{socket.gethostname()}:{os.getpid()}"}
         self._mark, self._interrupts = f"[{index}] ", Interrupts()
 
     def work(self) -> None:
-        """Run trials; wait for those of others, and take up those whose worker is gone.
+        """Run trials; wait for those of other workers, and run again those whose worker has died.
 
         Ctrl-C, or SIGTERM by which clusters end jobs, puts the trial under way back into the queue; a
         KeyboardInterrupt is raised then.
@@ -88,16 +92,16 @@ class Worker:
         self._taken_away = False
         try:
             with warnings.catch_warnings():
-                for known in NO_NEWS:
+                for known in REPEATED_WARNINGS:
                     warnings.filterwarnings("ignore", message=known)
                 self._study.optimize(self._objective, n_trials=1, catch=(Diverged, _Surplus), callbacks=[self._say])
         except Exception as error:
-            lost = lost_in(error)
+            lost = find_storage_lost(error)
             if lost is not None:
                 raise lost from error
             if not self._taken_away:
                 raise
-            print(f"{self._mark}was silent for too long, and its trial was given to another worker", flush=True)
+            print(f"{self._mark}sent no heartbeat for too long, and its trial was given to another worker", flush=True)
 
     def _objective(self, trial: optuna.Trial) -> float:
         try:
@@ -118,7 +122,7 @@ class Worker:
         try:
             config = self._config(trial)
             outcome.seconds["storage"] += time.perf_counter() - start
-            run_trial(config, self._job.goal, self._workplace, self._reports(trial), outcome,
+            run_trial(config, self._job.goal, self._simulations, self._reports(trial), outcome,
                       self._interrupts.check)
         except Diverged as error:
             self._note(trial, outcome)
@@ -146,10 +150,9 @@ class Worker:
         return report
 
     def _note(self, trial: optuna.Trial, outcome: Outcome) -> None:
-        """What a report of the study and its reader want to know of a trial besides its value."""
+        """Store what the study's report shows of a trial besides its value."""
         start = time.perf_counter()
-        kept = {key: outcome.report[key] for key in ("reward_mean", "forward_speed_mean", "falls_fraction")
-                if key in outcome.report}
+        kept = self._job.goal.figures(outcome.report)
         if "falls_fraction" in kept:
             trial.set_constraint(FALLS, kept["falls_fraction"] - self._job.max_falls)
         trial.set_user_attr("steps", outcome.steps)
@@ -162,7 +165,7 @@ class Worker:
 
 
 def fail_stale(study: optuna.Study) -> None:
-    """Put trials whose worker is gone back into the queue."""
+    """Put trials whose worker has died back into the queue."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         fail_stale_trials(study)
@@ -175,8 +178,5 @@ def trial_line(trial: FrozenTrial) -> str:
     line = f"trial {trial.number:>3}  {words.get(trial.state, trial.state.name):<8}  after {steps:>9,} steps"
     if trial.state != TrialState.FAIL and trial.value is not None:
         line += f"  value {trial.value:,.0f}" if abs(trial.value) >= 1e4 else f"  value {trial.value:.1f}"
-    if report:
-        line += f"  reward {report['reward_mean']:.1f}  falls {100 * report['falls_fraction']:.0f}%"
-    if "forward_speed_mean" in report:
-        line += f"  speed {report['forward_speed_mean']:.2f} m/s"
+    line += "".join(f"  {key} {value:.3g}" for key, value in report.items())
     return f"{line}  ({trial.user_attrs[REASON]})" if REASON in trial.user_attrs else line

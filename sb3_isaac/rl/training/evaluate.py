@@ -6,7 +6,7 @@ from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Union
 
 import torch
 
-from sb3_isaac.clients import env_options, is_client, make_tensor_env
+from sb3_isaac.clients import env_options, make_tensor_env, registered_id
 from sb3_isaac.contract.episodes import Episodes
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.contract.tensor_env import TensorEnv
@@ -22,8 +22,9 @@ def eval_options(env_id: str, env_kwargs: Mapping[str, Any],
                  command: Optional[Sequence[float]] = None) -> Dict[str, Any]:
     """The environment's options for evaluation, from those it was trained with."""
     options = {key: value for key, value in env_kwargs.items() if key not in ("num_envs", "render_mode")}
-    if not is_client(env_id):
-        return task_class(env_id).evaluation_options(options, command)
+    task = registered_id(env_id)
+    if task is not None:
+        return task_class(task).evaluation_options(options, command)
     if command is not None:
         raise UserError(f"{env_id} takes no command: leave out --command.")
     return {**options, "stagger": False}
@@ -35,7 +36,7 @@ def env_of(policy: PolicyModule, env: Optional[str] = None) -> str:
     if env_id is None:
         raise UserError("the run was made by a program without a configuration, so its policy does not say on which "
                         "environment: give --env ID.")
-    return str(env_id)
+    return registered_id(str(env_id)) or str(env_id)
 
 
 def make_eval_env(policy: PolicyModule, num_envs: int, command: Optional[Sequence[float]] = None,
