@@ -18,6 +18,7 @@ import torch
 from isaacgym import gymapi, gymtorch
 
 from sb3_isaac.contract.errors import UserError
+from sb3_isaac.contract.rotations import rotate, xyzw_from_wxyz
 from sb3_isaac.robots import Robot
 from sb3_isaac.sim import SimState
 
@@ -248,12 +249,12 @@ class IsaacGymSimulator:
         if len(ids) == 0:
             return
         quat = root_quat_w[ids]
-        self._root[ids] = torch.cat((root_pos_w[ids], quat[:, 1:], quat[:, :1], root_lin_vel_w[ids],
-                                     root_ang_vel_w[ids]), dim=1)
+        self._root[ids] = torch.cat((root_pos_w[ids], xyzw_from_wxyz(quat), root_lin_vel_w[ids], root_ang_vel_w[ids]),
+                                    dim=1)
         self._dof[ids] = torch.stack((joint_pos[ids][:, self._inverse], joint_vel[ids][:, self._inverse]), dim=2)
         self._push(ids)
         self._contact[ids] = 0.0
-        self._bodies[ids, :, :3] = root_pos_w[ids][:, None] + _rotated(quat, self._bodies_b)
+        self._bodies[ids, :, :3] = root_pos_w[ids][:, None] + rotate(quat[:, None], self._bodies_b[None])
         self._follow()
         torque = -self.robot.kd * joint_vel[ids]
         self.state.joint_torque[ids] = torch.maximum(torch.minimum(torque, self._torque_limit), -self._torque_limit)
@@ -316,10 +317,3 @@ def _device(name: str) -> torch.device:
 def _columns(ids: Sequence[int], device: torch.device) -> Union[slice, torch.Tensor]:
     """An index of these columns: a slice where it is all of them in order, which copies nothing."""
     return slice(None) if list(ids) == list(range(len(ids))) else torch.tensor(ids, device=device)
-
-
-def _rotated(quat: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
-    """Points (B, 3) of a body's frame in each of the frames (N, 4): (N, B, 3)."""
-    w, u = quat[:, None, :1], quat[:, None, 1:].expand(-1, len(points), -1)
-    t = 2.0 * torch.linalg.cross(u, points.expand(len(quat), -1, -1))
-    return points + w * t + torch.linalg.cross(u, t)

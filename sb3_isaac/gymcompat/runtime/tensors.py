@@ -24,6 +24,7 @@ import numpy as np
 import torch
 
 from sb3_isaac.contract.errors import UserError
+from sb3_isaac.contract.rotations import rotate, rotate_inverse, wxyz_from_xyzw
 from sb3_isaac.engine.cpu import CpuEngine
 from sb3_isaac.gymcompat.model.scene import Scene
 
@@ -36,13 +37,6 @@ def columns(ids: np.ndarray) -> Index:
     if len(ids) and (np.diff(ids) == 1).all():
         return slice(int(ids[0]), int(ids[0]) + len(ids))
     return torch.from_numpy(np.asarray(ids, dtype=np.int64))
-
-
-def rotate(quat: torch.Tensor, vec: torch.Tensor, sign: float = 1.0) -> torch.Tensor:
-    """`vec` (..., 3) rotated by wxyz quaternions, with sign -1 by their inverses (Rodrigues)."""
-    w, u = sign * quat[..., :1], quat[..., 1:]
-    t = 2.0 * torch.linalg.cross(u, vec)
-    return vec + w * t + torch.linalg.cross(u, t)
 
 
 class StateTensors:
@@ -176,11 +170,11 @@ class StateTensors:
         everyone = torch.arange(self.num_envs * self.num_actors)
         for slot, envs in self.split(everyone if actors is None else actors):
             row = state[envs, slot].double()
-            pos, quat = row[:, :3], torch.cat([row[:, 6:7], row[:, 3:6]], dim=1)
+            pos, quat = row[:, :3], wxyz_from_xyzw(row[:, 3:7])
             qpos, qvel, body = (int(v[slot]) for v in (self._scene.root_qpos, self._scene.root_qvel, self._scene.roots))
             if qpos >= 0:
                 self._qpos[envs, qpos:qpos + 7] = torch.cat([pos, quat], dim=1)
-                self._qvel[envs, qvel:qvel + 6] = torch.cat([row[:, 7:10], rotate(quat, row[:, 10:13], -1.0)], dim=1)
+                self._qvel[envs, qvel:qvel + 6] = torch.cat([row[:, 7:10], rotate_inverse(quat, row[:, 10:13])], dim=1)
             else:
                 self.place(body, envs, pos, quat)
 
