@@ -39,6 +39,6 @@ def write(folder: Path, files: Mapping[str, str]) -> Path:
 
 def python(*args: str, cwd: Path, path: Optional[Path] = None) -> "subprocess.CompletedProcess[str]":
     """Run this Python in `cwd`, with `path` in front of PYTHONPATH."""
-    paths = [str(path)] * (path is not None) + [os.environ["PYTHONPATH"]] * ("PYTHONPATH" in os.environ)
+    paths = [str(path)] * (path is not None) + [os.environ.get("PYTHONPATH", "")] * ("PYTHONPATH" in os.environ)
     env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
     return subprocess.run([sys.executable, *args], cwd=cwd, env=env, capture_output=True, text=True)

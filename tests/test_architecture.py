@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "sb3_isaac"
 LAYERS = (  # from the top; a module's layer is the first name that it starts with
     ("cli",), ("rl_zoo",), ("bench", "tuning"), ("rl.training.train",), ("view",), ("rl",), ("envs.vec_normalize",),
     ("envs.vec_env", "envs.gym_env"), ("envs.statistics",), ("clients",), ("tasks",), ("sim",), ("gymcompat",),
-    ("robots", "engine"), ("envs",), ("config",), ("contract",),
+    ("terrain",), ("robots", "engine"), ("envs",), ("config",), ("contract",),
 )
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 

@@ -1,4 +1,5 @@
-"""Rotations of batches of vectors by unit quaternions (w, x, y, z) that take body to world coordinates."""
+"""Rotations of batches of vectors by unit quaternions that take body to world coordinates, (w, x, y, z) unless told
+otherwise. All functions are plain enough for ``torch.jit.script``."""
 
 from __future__ import annotations
 
@@ -6,22 +7,30 @@ import torch
 
 
 def rotate(quat: torch.Tensor, vec: torch.Tensor) -> torch.Tensor:
-    """Body vectors (N, 3) in world coordinates, by v + 2w(u × v) + 2u × (u × v) (Rodrigues)."""
-    w, x, y, z = quat.unbind(dim=-1)
-    return _turn(w, x, y, z, vec)
+    """Body vectors (..., 3) in world coordinates, by v + 2w(u × v) + 2u × (u × v) (Rodrigues).
+
+    Quaternions (..., 4) and vectors have equally many dimensions and are broadcast against each other.
+    """
+    return rotate_by(quat[..., :1], quat[..., 1:], vec)
 
 
 def rotate_inverse(quat: torch.Tensor, vec: torch.Tensor) -> torch.Tensor:
-    """World vectors (N, 3) in body coordinates."""
-    w, x, y, z = quat.unbind(dim=-1)
-    return _turn(-w, x, y, z, vec)
+    """World vectors (..., 3) in body coordinates."""
+    return rotate_by(-quat[..., :1], quat[..., 1:], vec)
 
 
-def _turn(w: torch.Tensor, x: torch.Tensor, y: torch.Tensor, z: torch.Tensor, vec: torch.Tensor) -> torch.Tensor:
-    """Written out: on vectors that are stored component by component it is faster than a cross product."""
-    a, b, c = vec.unbind(dim=-1)
-    s, t, u = 2.0 * (y * c - z * b), 2.0 * (z * a - x * c), 2.0 * (x * b - y * a)
-    return torch.stack((a + w * s + (y * u - z * t), b + w * t + (z * s - x * u), c + w * u + (x * t - y * s))).movedim(
+def rotate_by(w: torch.Tensor, u: torch.Tensor, vec: torch.Tensor) -> torch.Tensor:
+    """``rotate`` by quaternions of real part w (..., 1) and vector part u (..., 3), in whatever order they are stored.
+
+    Written out where vectors are stored component by component: that is faster there than a cross product, and slower
+    on rows.
+    """
+    if vec.stride(-1) == 1:
+        t = 2.0 * torch.linalg.cross(u, vec)
+        return vec + w * t + torch.linalg.cross(u, t)
+    r, (x, y, z), (a, b, c) = w[..., 0], u.unbind(dim=-1), vec.unbind(dim=-1)
+    p, q, s = 2.0 * (y * c - z * b), 2.0 * (z * a - x * c), 2.0 * (x * b - y * a)
+    return torch.stack((a + r * p + (y * s - z * q), b + r * q + (z * p - x * s), c + r * s + (x * q - y * p))).movedim(
         0, -1)
 
 
@@ -37,12 +46,18 @@ def from_yaw(yaw: torch.Tensor) -> torch.Tensor:
     return torch.stack((torch.cos(0.5 * yaw), zero, zero, torch.sin(0.5 * yaw))).movedim(0, -1)
 
 
+<<<<<<< HEAD
 def heading(quat: torch.Tensor) -> torch.Tensor:
     """Angle (N,) rad of the body's forward axis about the world's vertical one, in (−π, π]."""
+=======
+def yaw_of(quat: torch.Tensor) -> torch.Tensor:
+    """The heading (...) rad of quaternions (..., 4): of the body's x axis, seen from above, in [−π, π]."""
+>>>>>>> wt-gym
     w, x, y, z = quat.unbind(dim=-1)
     return torch.atan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z))
 
 
+<<<<<<< HEAD
 def xyzw(quat: torch.Tensor) -> torch.Tensor:
     """Quaternions (..., 4) in the order (x, y, z, w), which Isaac Gym and ROS use, from (w, x, y, z)."""
     return torch.cat((quat[..., 1:], quat[..., :1]), dim=-1)
@@ -51,3 +66,13 @@ def xyzw(quat: torch.Tensor) -> torch.Tensor:
 def wxyz(quat: torch.Tensor) -> torch.Tensor:
     """Quaternions (..., 4) in the order (w, x, y, z), which MuJoCo uses, from (x, y, z, w)."""
     return torch.cat((quat[..., 3:], quat[..., :3]), dim=-1)
+=======
+def wxyz_from_xyzw(quat: torch.Tensor) -> torch.Tensor:
+    """Quaternions (..., 4) of Isaac Gym in MuJoCo's order, a copy."""
+    return torch.cat((quat[..., 3:], quat[..., :3]), dim=-1)
+
+
+def xyzw_from_wxyz(quat: torch.Tensor) -> torch.Tensor:
+    """Quaternions (..., 4) of MuJoCo in Isaac Gym's order, a copy."""
+    return torch.cat((quat[..., 1:], quat[..., :1]), dim=-1)
+>>>>>>> wt-gym

@@ -1,9 +1,8 @@
 """``isaacgym.terrain_utils``: patches of terrain as height fields, and a height field as a mesh.
 
 Heights are whole multiples of ``vertical_scale`` in an int16 grid whose samples are ``horizontal_scale`` apart; the
-first axis is x, the second y. The shapes follow the descriptions of the generators in Isaac Gym's documentation and
-of their successors in Isaac Lab (BSD-3-Clause, ``isaaclab.terrains.height_field``). Randomness is numpy's global one,
-which client programs seed.
+first axis is x, the second y. The formulas are those of :mod:`sb3_isaac.terrain.shapes`. Randomness is numpy's global
+one, which client programs seed.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from typing import Optional, Tuple
 import numpy as np
 
 from sb3_isaac.contract.errors import UserError
+from sb3_isaac.terrain import shapes
 
 
 class SubTerrain:
@@ -38,6 +38,11 @@ class SubTerrain:
         self.vertical_scale, self.horizontal_scale = vertical_scale, horizontal_scale
         self.height_field_raw = np.zeros((self.width, self.length), dtype=np.int16)
 
+    @property
+    def shape(self) -> Tuple[int, int]:
+        """Samples along x and y."""
+        return self.width, self.length
+
     def _samples(self, metres: float) -> int:
         return _whole(metres / self.horizontal_scale)
 
@@ -46,22 +51,12 @@ class SubTerrain:
 
     def _centre(self, metres: float) -> Tuple[slice, slice]:
         """The samples of a square of this side in the middle."""
-        half = self._samples(metres / 2)
-        x, y = self.width // 2, self.length // 2
-        return slice(x - half, x + half), slice(y - half, y + half)
+        return shapes.centre(self.shape, self._samples(metres / 2))
 
 
 def _whole(quotient: float) -> int:
     """Rounded towards 0, but 0.3 / 0.1 is 3."""
     return int(quotient + math.copysign(1e-6, quotient))
-
-
-def _resized(values: np.ndarray, shape: Tuple[int, int]) -> np.ndarray:
-    """A grid sampled anew with `shape` samples over the same square, linear in between."""
-    for axis, count in enumerate(shape):
-        old, new = np.linspace(0.0, 1.0, values.shape[axis]), np.linspace(0.0, 1.0, count)
-        values = np.apply_along_axis(lambda row: np.interp(new, old, row), axis, values)  # noqa: B023
-    return values
 
 
 def random_uniform_terrain(terrain: SubTerrain, min_height: float, max_height: float, step: float = 1,
@@ -79,7 +74,7 @@ def random_uniform_terrain(terrain: SubTerrain, min_height: float, max_height: f
                         f"{terrain.horizontal_scale}.")
     coarse = [max(2, int(n * terrain.horizontal_scale / spacing)) for n in (terrain.width, terrain.length)]
     drawn = np.random.choice(np.arange(low, high + by, by), tuple(coarse)).astype(np.float64)
-    terrain.height_field_raw += np.rint(_resized(drawn, (terrain.width, terrain.length))).astype(np.int16)
+    terrain.height_field_raw += np.rint(shapes.resampled(drawn, terrain.shape)).astype(np.int16)
     return terrain
 
 
@@ -95,9 +90,8 @@ def pyramid_sloped_terrain(terrain: SubTerrain, slope: float = 1, platform_size:
 
     The height is the product of two triangles, so that the slope is exact along the axes through the middle.
     """
-    x, y = (1.0 - np.abs(np.arange(n) - n // 2) / max(1, n // 2) for n in (terrain.width, terrain.length))
     top = slope * terrain.horizontal_scale / terrain.vertical_scale * terrain.width / 2
-    terrain.height_field_raw += (top * np.outer(x, y)).astype(np.int16)
+    terrain.height_field_raw += (top * shapes.pyramid(terrain.shape)).astype(np.int16)
     corner = tuple(cut.start for cut in terrain._centre(platform_size))
     edge = int(terrain.height_field_raw[corner])
     np.clip(terrain.height_field_raw, min(edge, 0), max(edge, 0), out=terrain.height_field_raw)
@@ -115,12 +109,8 @@ def discrete_obstacles_terrain(terrain: SubTerrain, max_height: float, min_size:
     if len(sides) == 0 or sides[-1] >= min(terrain.width, terrain.length):
         raise UserError(f"discrete_obstacles_terrain has sizes {min_size} to {max_size} m: give a range that rises by "
                         "more than a sample, and is smaller than the terrain.")
-    for _ in range(num_rects):
-        along_x, along_y = np.random.choice(sides), np.random.choice(sides)
-        x = np.random.choice(np.arange(0, terrain.width - along_x, 4))
-        y = np.random.choice(np.arange(0, terrain.length - along_y, 4))
-        terrain.height_field_raw[x:x + along_x, y:y + along_y] = np.random.choice(
-            [-height, -(height // 2), height // 2, height])
+    shapes.set_rectangles(terrain.height_field_raw, sides, [-height, -(height // 2), height // 2, height], num_rects,
+                          np.random)
     terrain.height_field_raw[terrain._centre(platform_size)] = 0
     return terrain
 
@@ -130,27 +120,22 @@ def wave_terrain(terrain: SubTerrain, num_waves: int = 1, amplitude: float = 1.0
     if num_waves < 1:
         raise UserError(f"wave_terrain has num_waves {num_waves}: give at least 1.")
     height = terrain._units(0.5 * amplitude)
-    x, y = (2.0 * math.pi * num_waves * np.arange(n) / terrain.length for n in (terrain.width, terrain.length))
-    terrain.height_field_raw += (height * (np.sin(x)[:, None] + np.cos(y))).astype(np.int16)
+    terrain.height_field_raw += (height * shapes.waves(terrain.shape, terrain.length / num_waves)).astype(np.int16)
     return terrain
 
 
 def stairs_terrain(terrain: SubTerrain, step_width: float, step_height: float) -> SubTerrain:
     """Add stairs that rise by `step_height` m every `step_width` m along x."""
-    run = _run(terrain, step_width)
-    steps = np.minimum(np.arange(terrain.width) // run + 1, terrain.width // run)
-    terrain.height_field_raw += (terrain._units(step_height) * steps).astype(np.int16)[:, None]
+    levels = shapes.stairs(terrain.shape, _run(terrain, step_width))
+    terrain.height_field_raw += (terrain._units(step_height) * levels).astype(np.int16)
     return terrain
 
 
 def pyramid_stairs_terrain(terrain: SubTerrain, step_width: float, step_height: float,
                            platform_size: float = 1.0) -> SubTerrain:
     """Set stairs from all four sides to a flat top `platform_size` m wide; a `step_height` below 0 leads down."""
-    run, rise, platform = _run(terrain, step_width), terrain._units(step_height), terrain._samples(platform_size)
-    inset, height = run, rise
-    while min(terrain.width, terrain.length) - 2 * (inset - run) > platform:
-        terrain.height_field_raw[inset:terrain.width - inset, inset:terrain.length - inset] = height
-        inset, height = inset + run, height + rise
+    levels = shapes.pyramid_stairs(terrain.shape, _run(terrain, step_width), terrain._samples(platform_size))
+    terrain.height_field_raw[levels > 0] = (terrain._units(step_height) * levels[levels > 0]).astype(np.int16)
     return terrain
 
 
@@ -173,13 +158,7 @@ def stepping_stones_terrain(terrain: SubTerrain, stone_size: float, stone_distan
     reach = terrain._units(max_height)
     tops = np.arange(-reach - 1, reach, 1)
     terrain.height_field_raw[...] = terrain._units(depth)
-    field = terrain.height_field_raw if terrain.length >= terrain.width else terrain.height_field_raw.T
-    across, along = field.shape
-    for start in range(0, along, stone + gap):
-        first = np.random.randint(0, stone)
-        field[:max(0, first - gap), start:start + stone] = np.random.choice(tops)
-        for x in range(first, across, stone + gap):
-            field[x:x + stone, start:start + stone] = np.random.choice(tops)
+    shapes.set_stones(terrain.height_field_raw, stone, gap, tops, np.random)
     terrain.height_field_raw[terrain._centre(platform_size)] = 0
     return terrain
 

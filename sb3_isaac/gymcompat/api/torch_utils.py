@@ -1,9 +1,9 @@
 """``isaacgym.torch_utils``: rotations and small tensor helpers under the names that Isaac Gym programs import.
 
 Quaternions are (x, y, z, w). Names, argument order and return shapes are those that client programs rely on; the
-formulas are textbook ones (Hamilton product, Rodrigues, ZYX Euler angles). Every function on tensors is plain enough
-for ``torch.jit.script``, since clients call them from scripted functions of their own; a star import also brings
-``torch`` and ``np``, which clients count on.
+formulas are textbook ones (Hamilton product, ZYX Euler angles), that of rotations is ``contract.rotations``'. Every
+function on tensors is plain enough for ``torch.jit.script``, since clients call them from scripted functions of their
+own; a star import also brings ``torch`` and ``np``, which clients count on.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, List, Tuple
 import numpy as np
 import torch
 
+from sb3_isaac.contract.rotations import rotate_by
 from sb3_isaac.gymcompat.runtime.settings import device_for
 
 
@@ -49,10 +50,8 @@ def quat_apply(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
     Both are read as rows, so (N, 4k) holds k quaternions a row and goes with vectors (N, k, 3).
     """
-    quat, vec = a.reshape(-1, 4), b.reshape(-1, 3)
-    u, w = quat[:, :3], quat[:, 3:]
-    t = 2.0 * torch.linalg.cross(u, vec)
-    return (vec + w * t + torch.linalg.cross(u, t)).reshape(b.shape)
+    quat = a.reshape(-1, 4)
+    return rotate_by(quat[:, 3:], quat[:, :3], b.reshape(-1, 3)).reshape(b.shape)
 
 
 def quat_rotate(q: torch.Tensor, v: torch.Tensor) -> torch.Tensor:

@@ -15,51 +15,42 @@ from sb3_isaac.contract.errors import UserError
 from sb3_isaac.gymcompat.model.urdf_spec import quat_wxyz
 from sb3_isaac.gymcompat.types.structs import HeightFieldParams, PlaneParams, TriangleMeshParams
 from sb3_isaac.gymcompat.types.values import Transform, Vec3
+from sb3_isaac.terrain.heightfield import Heightfield
 
 GROUND_BIT = 1 << 30
 """The collision bit of the ground: every shape meets it."""
-_BASE_M = 1.0
-"""Thickness of a heightfield below its lowest point."""
 
 
 @dataclass(frozen=True)
 class Ground:
-    """A plane (`heights` None) or a heightfield.
+    """A heightfield, or a plane where `field` is None.
 
     ============ ============= ========================================================================
     field        shape         what
     ============ ============= ========================================================================
     friction     float         sliding friction coefficient
     restitution  float         share of the normal velocity that a bounce keeps
-    heights      (X, Y)        m above `position`, first index along x
-    spacing      (2,)          m between samples along x and y
-    position     (3,)          m: of the plane, or of sample (0, 0) at height 0
+    position     (3,)          m: of the plane
     normal       (3,)          of the plane
+    field                      the heightfield
     ============ ============= ========================================================================
     """
 
     friction: float
     restitution: float
-    position: Tuple[float, float, float]
+    position: Tuple[float, float, float] = (0.0, 0.0, 0.0)
     normal: Tuple[float, float, float] = (0.0, 0.0, 1.0)
-    heights: Optional[np.ndarray] = None
-    spacing: Tuple[float, float] = (1.0, 1.0)
+    field: Optional[Heightfield] = None
 
     def add_to(self, spec: mujoco.MjSpec, name: str) -> None:
         """Put the ground into a scene."""
-        geom = spec.worldbody.add_geom(name=name, contype=GROUND_BIT, conaffinity=0, rgba=[0.45, 0.5, 0.45, 1])
+        if self.field is not None:
+            geom = self.field.add_to(spec, name)
+        else:
+            geom = spec.worldbody.add_geom(name=name, type=mujoco.mjtGeom.mjGEOM_PLANE, size=[0, 0, 1],
+                                           pos=self.position, quat=quat_wxyz(_upright(np.array(self.normal))))
+        geom.contype, geom.conaffinity, geom.rgba = GROUND_BIT, 0, [0.45, 0.5, 0.45, 1]
         geom.friction[0] = self.friction
-        if self.heights is None:
-            geom.type, geom.size, geom.pos = mujoco.mjtGeom.mjGEOM_PLANE, [0, 0, 1], self.position
-            geom.quat = quat_wxyz(_upright(np.array(self.normal)))
-            return
-        low, high = float(self.heights.min()), float(self.heights.max())
-        half = [0.5 * (n - 1) * step for n, step in zip(self.heights.shape, self.spacing)]
-        # Rows along y; the compiler maps the heights to [0, 1] itself.
-        spec.add_hfield(name=name, nrow=self.heights.shape[1], ncol=self.heights.shape[0],
-                        size=[*half, max(high - low, 1e-3), _BASE_M], userdata=self.heights.T.ravel())
-        geom.type, geom.hfieldname = mujoco.mjtGeom.mjGEOM_HFIELD, name
-        geom.pos = [self.position[0] + half[0], self.position[1] + half[1], self.position[2] + low]
 
 
 def plane(params: PlaneParams) -> Ground:
@@ -77,8 +68,8 @@ def heightfield(samples: np.ndarray, params: HeightFieldParams) -> Ground:
                         f"nbRows {shape[1]}: give nbColumns (along x) × nbRows (along y) samples.")
     _no_rotation("add_heightfield", params.transform)
     heights = samples.reshape(shape).astype(np.float32) * np.float32(params.vertical_scale)
-    return Ground(params.dynamic_friction, params.restitution, _xyz(params.transform.p), heights=heights,
-                  spacing=(params.column_scale, params.row_scale))
+    return Ground(params.dynamic_friction, params.restitution, field=Heightfield(
+        heights, (params.column_scale, params.row_scale), _xyz(params.transform.p)))
 
 
 def trimesh(vertices: np.ndarray, triangles: np.ndarray, params: TriangleMeshParams) -> Ground:
@@ -101,8 +92,8 @@ def trimesh(vertices: np.ndarray, triangles: np.ndarray, params: TriangleMeshPar
     if min(spacing) <= 0:
         raise UserError(f"add_triangle_mesh: the vertex grid has steps of {spacing[0]:g} × {spacing[1]:g} m: "
                         "give vertices whose x grows from row to row and y within a row.")
-    return Ground(params.dynamic_friction, params.restitution, _xyz(params.transform.p + corner),
-                  heights=np.ascontiguousarray(grid[:, :, 2]), spacing=spacing)
+    return Ground(params.dynamic_friction, params.restitution, field=Heightfield(
+        np.ascontiguousarray(grid[:, :, 2]), spacing, _xyz(params.transform.p + corner)))
 
 
 def _xyz(vec: Vec3) -> Tuple[float, float, float]:

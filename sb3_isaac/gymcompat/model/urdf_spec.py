@@ -58,14 +58,10 @@ class _Builder:
         mass, com, inertia = ((inertial.mass, inertial.com, inertial.inertia) if inertial is not None
                               else (0.0, np.zeros(3), np.zeros((3, 3))))
         inertia = inertia + np.eye(3) * (0.0 if self.options.use_physx_armature else self.options.armature)
-        values, axes = np.linalg.eigh(inertia)
-        if np.linalg.det(axes) < 0:
-            axes[:, 0] *= -1
-        frame = np.eye(4)
-        frame[:3, :3] = axes
+        values, quat = principal_axes(inertia)
         body.explicitinertial = True
         body.mass = max(mass, _LEAST_MASS_KG if inertial is None else 1e-9)
-        body.ipos, body.iquat = com, quat_wxyz(frame)
+        body.ipos, body.iquat = com, quat
         body.inertia = np.maximum(values, _LEAST_INERTIA if inertial is None else 1e-12)
 
     def _add_joint(self, body: mujoco.MjsBody, joint: Joint) -> None:
@@ -125,8 +121,15 @@ class _Builder:
                         "expects them.")
 
 
-def quat_wxyz(pose: np.ndarray) -> np.ndarray:
-    """The rotation of a 4 × 4 matrix as MuJoCo's quaternion."""
+def quat_wxyz(matrix: np.ndarray) -> np.ndarray:
+    """The rotation of a 3 × 3 matrix, or of a 4 × 4 pose, as MuJoCo's quaternion."""
     quat = np.zeros(4)
-    mujoco.mju_mat2Quat(quat, np.ascontiguousarray(pose[:3, :3]).ravel())
+    mujoco.mju_mat2Quat(quat, np.ascontiguousarray(matrix[:3, :3]).ravel())
     return quat
+
+
+def principal_axes(inertia: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+    """The principal moments (3,) kg·m² of an inertia (3, 3), and the quaternion (4,) of their right-handed frame."""
+    moments, axes = np.linalg.eigh(inertia)
+    axes[:, 0] *= np.sign(np.linalg.det(axes))
+    return moments, quat_wxyz(axes)

@@ -16,6 +16,7 @@ from sb3_isaac.gymcompat.model.actors import Actor, Env
 from sb3_isaac.gymcompat.model.asset import UNLIMITED
 from sb3_isaac.gymcompat.model.ground import Ground
 from sb3_isaac.gymcompat.model.scene import Scene
+from sb3_isaac.gymcompat.model.urdf_spec import principal_axes
 from sb3_isaac.gymcompat.types.enums import DofDriveMode
 
 _PRIORITY = 1
@@ -142,8 +143,5 @@ def _principal(envs: Sequence[Env]) -> Tuple[np.ndarray, np.ndarray]:
     quat = np.repeat(np.concatenate([a.asset.principal_quat for a in envs[0].actors])[None], len(envs), axis=0)
     error = np.abs(inertia - scale[..., None, None] * own).max(axis=(2, 3))
     for n, b in zip(*np.nonzero(error > 1e-5 * np.abs(np.trace(inertia, axis1=2, axis2=3)))):
-        values, axes = np.linalg.eigh(inertia[n, b])
-        axes[:, 0] *= np.sign(np.linalg.det(axes))
-        principal[n, b] = values
-        mujoco.mju_mat2Quat(quat[n, b], np.ascontiguousarray(axes).ravel())
+        principal[n, b], quat[n, b] = principal_axes(inertia[n, b])
     return principal, quat

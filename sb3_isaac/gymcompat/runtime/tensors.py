@@ -24,7 +24,11 @@ import numpy as np
 import torch
 
 from sb3_isaac.contract.errors import UserError
+<<<<<<< HEAD
 from sb3_isaac.contract.rotations import rotate, rotate_inverse, wxyz, xyzw
+=======
+from sb3_isaac.contract.rotations import rotate, rotate_inverse, wxyz_from_xyzw
+>>>>>>> wt-gym
 from sb3_isaac.engine.cpu import CpuEngine
 from sb3_isaac.gymcompat.model.scene import Scene
 
@@ -170,7 +174,11 @@ class StateTensors:
         everyone = torch.arange(self.num_envs * self.num_actors)
         for slot, envs in self.split(everyone if actors is None else actors):
             row = state[envs, slot].double()
+<<<<<<< HEAD
             pos, quat = row[:, :3], wxyz(row[:, 3:7])
+=======
+            pos, quat = row[:, :3], wxyz_from_xyzw(row[:, 3:7])
+>>>>>>> wt-gym
             qpos, qvel, body = (int(v[slot]) for v in (self._scene.root_qpos, self._scene.root_qvel, self._scene.roots))
             if qpos >= 0:
                 self._qpos[envs, qpos:qpos + 7] = torch.cat([pos, quat], dim=1)
