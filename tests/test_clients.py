@@ -93,7 +93,7 @@ def test_ends_are_told_apart_and_end_with_what_was_seen_last() -> None:
         assert not (step.terminated & step.truncated).any()
         assert torch.equal(step.final_obs["policy"][over], before["policy"][over])
         assert torch.equal(step.final_obs["policy"][~over], step.obs["policy"][~over])
-        assert torch.equal(step.log["fall"], step.terminated)
+        assert torch.equal(step.log["falls"], step.terminated)
     assert fell.tolist() == [True, True, False, False]
     assert lengths[2:].tolist() == [20.0, 20.0] and (lengths[:2] < 20).all()  # reset() made a step already
     values = env.statistics.read()

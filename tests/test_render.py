@@ -14,6 +14,7 @@ pytest.importorskip("mujoco", reason="needs MuJoCo")
 from sb3_isaac.cli import play
 from sb3_isaac.engine.renderer import lanes
 from sb3_isaac.tasks import make_task
+from sb3_isaac.view.playing import Playing
 from sb3_isaac.view.video import write_video
 
 WIDTH, HEIGHT = 320, 240
@@ -152,9 +153,8 @@ def test_no_opengl_library_is_one_sentence(env, monkeypatch):
         env.sim.make_renderer(WIDTH, HEIGHT)
 
 
-class _StandStill:
-    def __call__(self, obs):
-        return obs.new_zeros(obs.shape[0], 12)
+def _stand_still(obs):
+    return obs["policy"].new_zeros(len(obs["policy"]), 12)
 
 
 def test_play_without_a_display_says_what_to_pass(env, monkeypatch):
@@ -162,11 +162,11 @@ def test_play_without_a_display_says_what_to_pass(env, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("sys.platform", "linux")
     with pytest.raises(UserError, match=r"--video out\.mp4"):
-        play._watch(play.Play(env, _StandStill()))
+        Playing(env, _stand_still).watch(lambda seconds: None)
 
 
 def test_play_sums_reward_time_and_speed(env):
-    shown = play.Play(env, _StandStill())
+    shown = Playing(env, _stand_still)
     for _ in range(50):
         shown.step()
     lines = dict(line.split("  ") for line in shown.lines())
@@ -179,7 +179,8 @@ def test_play_records_video_and_picture(env, sim, tmp_path, capsys):
     imageio = pytest.importorskip("imageio.v2", reason="needs the extra 'video'")
     picture, video = tmp_path / "out.png", tmp_path / "out.gif"
     args = argparse.Namespace(size=(WIDTH, HEIGHT), robots=2, seconds=0.12, video=str(video), picture=str(picture))
-    play._record(play.Play(env, _StandStill()), args)
+    drawn = make_task("IsaacQuadrupedFlat-v0", 2, seed=0, threads=1, stagger=False, render_mode="rgb_array")
+    play._record(Playing(drawn, _stand_still), args)
     assert capsys.readouterr().out.split() == [str(video), str(picture)]
     assert imageio.imread(picture).shape[:2] == (HEIGHT, WIDTH)
     with imageio.get_reader(video) as reader:

@@ -10,7 +10,7 @@ import torch
 from gymnasium import spaces
 
 from sb3_isaac.contract.errors import UserError, number_above_zero, truth
-from sb3_isaac.contract.tensor_env import Obs, Step, TensorEnv
+from sb3_isaac.contract.tensor_env import Display, Obs, Shown, Step, TensorEnv
 
 Groups = Dict[str, torch.Tensor]
 
@@ -60,9 +60,8 @@ class ClientEnv(TensorEnv):
     :param stagger: begin each robot's first episode at a random point, so that time-outs do not come all at once.
     """
 
-    physics_s = 0.0
-    render_mode: Optional[str] = None
-    stop_rule = None
+    logged = ("falls",)
+    display = Display(progress=(Shown("falls", "rollout/falls", "{:.0f}"),))
 
     def __init__(self, client: Any, *, widths: Mapping[str, int], num_actions: int, device: Any, max_steps: int,
                  control_dt: float, action_bound: float, own_bound: float = float("inf"),
@@ -121,7 +120,7 @@ class ClientEnv(TensorEnv):
             last = self._final_obs[group] if done.final_obs is None else done.final_obs[group]
             torch.where(over[:, None], last, now, out=self._final_obs[group])
         return Step(self._obs, done.reward.to(torch.float32).clone(), terminated, truncated, self._final_obs,
-                    {"fall": terminated})
+                    {"falls": terminated})
 
     def _keep(self, obs: Groups, mask: Optional[torch.Tensor] = None) -> None:
         """Copy the client's buffers, which it goes on writing; of the environments of `mask` (N,) if it is given."""
@@ -135,10 +134,6 @@ class ClientEnv(TensorEnv):
     def restart(self, mask: torch.Tensor) -> Obs:
         """Start the episodes of `mask` (N,) bool anew, where the client can."""
         raise UserError(f"{type(self.client).__name__} cannot restart single environments: call reset() for all.")
-
-    def options(self) -> Dict[str, Any]:
-        """Options that can change while it runs: none."""
-        return {}
 
     def change_options(self, **options: Any) -> None:
         """A client's options are settled when it is made."""
@@ -154,27 +149,9 @@ class ClientEnv(TensorEnv):
             raise UserError("a client takes its commands from its own config: leave out the command.")
         return {**options, "stagger": False}
 
-    def report(self, episodes: Any) -> Dict[str, float]:
-        """A client has no measures of its own: those that every environment has must do."""
-        return {}
-
-    def warnings(self) -> Dict[str, int]:
-        """Warnings of the simulator: a client hands none on."""
-        return {}
-
     def metadata(self) -> Dict[str, Any]:
         """See :meth:`TensorEnv.metadata`."""
         return {"obs_table": {"obs": self._obs["policy"].shape[1]}, "control_dt": self.control_dt}
-
-    def render(self) -> None:
-        """See :meth:`TensorEnv.render`; clients draw into a window of their own alone."""
-
-    def viewer(self) -> None:
-        """None: clients have a window of their own alone."""
-
-    def state_dict(self) -> Dict[str, Any]:
-        """See :meth:`TensorEnv.state_dict`: empty, for it cannot be saved."""
-        return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See :meth:`TensorEnv.load_state_dict`."""

@@ -46,27 +46,12 @@ def from_yaw(yaw: torch.Tensor) -> torch.Tensor:
     return torch.stack((torch.cos(0.5 * yaw), zero, zero, torch.sin(0.5 * yaw))).movedim(0, -1)
 
 
-<<<<<<< HEAD
-def heading(quat: torch.Tensor) -> torch.Tensor:
-    """Angle (N,) rad of the body's forward axis about the world's vertical one, in (−π, π]."""
-=======
 def yaw_of(quat: torch.Tensor) -> torch.Tensor:
     """The heading (...) rad of quaternions (..., 4): of the body's x axis, seen from above, in [−π, π]."""
->>>>>>> wt-gym
     w, x, y, z = quat.unbind(dim=-1)
     return torch.atan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z))
 
 
-<<<<<<< HEAD
-def xyzw(quat: torch.Tensor) -> torch.Tensor:
-    """Quaternions (..., 4) in the order (x, y, z, w), which Isaac Gym and ROS use, from (w, x, y, z)."""
-    return torch.cat((quat[..., 1:], quat[..., :1]), dim=-1)
-
-
-def wxyz(quat: torch.Tensor) -> torch.Tensor:
-    """Quaternions (..., 4) in the order (w, x, y, z), which MuJoCo uses, from (x, y, z, w)."""
-    return torch.cat((quat[..., 3:], quat[..., :3]), dim=-1)
-=======
 def wxyz_from_xyzw(quat: torch.Tensor) -> torch.Tensor:
     """Quaternions (..., 4) of Isaac Gym in MuJoCo's order, a copy."""
     return torch.cat((quat[..., 3:], quat[..., :3]), dim=-1)
@@ -75,4 +60,3 @@ def wxyz_from_xyzw(quat: torch.Tensor) -> torch.Tensor:
 def xyzw_from_wxyz(quat: torch.Tensor) -> torch.Tensor:
     """Quaternions (..., 4) of MuJoCo in Isaac Gym's order, a copy."""
     return torch.cat((quat[..., 1:], quat[..., :1]), dim=-1)
->>>>>>> wt-gym

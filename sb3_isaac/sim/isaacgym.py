@@ -19,11 +19,7 @@ import torch
 from isaacgym import gymapi, gymtorch
 
 from sb3_isaac.contract.errors import UserError
-<<<<<<< HEAD
-from sb3_isaac.contract.rotations import rotate, rotate_inverse, wxyz, xyzw
-=======
-from sb3_isaac.contract.rotations import rotate, xyzw_from_wxyz
->>>>>>> wt-gym
+from sb3_isaac.contract.rotations import rotate, rotate_inverse, wxyz_from_xyzw, xyzw_from_wxyz
 from sb3_isaac.robots import Robot
 from sb3_isaac.sim import SimState
 from sb3_isaac.sim.isaacgym_params import IsaacGymParams
@@ -187,7 +183,7 @@ class IsaacGymSimulator:
     def _follow(self) -> None:
         """Bring up to date what is no view of Isaac Gym's tensors."""
         state, root = self.state, self._root
-        state.root_quat_w.copy_(wxyz(root[:, 3:7]))
+        state.root_quat_w.copy_(wxyz_from_xyzw(root[:, 3:7]))
         state.root_ang_vel_b.copy_(rotate_inverse(state.root_quat_w, root[:, 10:13]))
         state.foot_pos_w.copy_(self._bodies[:, self._feet, :3])
         if not isinstance(self._order, slice):
@@ -259,21 +255,12 @@ class IsaacGymSimulator:
         if len(ids) == 0:
             return
         quat = root_quat_w[ids]
-<<<<<<< HEAD
-        self._root[ids] = torch.cat((root_pos_w[ids], xyzw(quat), root_lin_vel_w[ids],
+        self._root[ids] = torch.cat((root_pos_w[ids], xyzw_from_wxyz(quat), root_lin_vel_w[ids],
                                      rotate(quat, root_ang_vel_b[ids])), dim=1)
-=======
-        self._root[ids] = torch.cat((root_pos_w[ids], xyzw_from_wxyz(quat), root_lin_vel_w[ids], root_ang_vel_w[ids]),
-                                    dim=1)
->>>>>>> wt-gym
         self._dof[ids] = torch.stack((joint_pos[ids][:, self._inverse], joint_vel[ids][:, self._inverse]), dim=2)
         self._hand_over(ids)
         self._contact[ids] = 0.0
-<<<<<<< HEAD
-        self._bodies[ids, :, :3] = root_pos_w[ids][:, None] + rotate(quat[:, None], self._bodies_b)
-=======
         self._bodies[ids, :, :3] = root_pos_w[ids][:, None] + rotate(quat[:, None], self._bodies_b[None])
->>>>>>> wt-gym
         self._follow()
         torque = self._params.torque(torch.zeros_like(joint_vel), joint_vel)
         torch.where(mask[:, None], torque, self.state.joint_torque, out=self.state.joint_torque)

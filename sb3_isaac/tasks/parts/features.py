@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from sb3_isaac.contract.rotations import down, heading, rotate_inverse
+from sb3_isaac.contract.rotations import down, rotate_inverse, yaw_of
 from sb3_isaac.tasks.parts import gait
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class LeggedFeatures:
     @cached_property
     def heading(self) -> torch.Tensor:
         """(N,) rad."""
-        return heading(self._state.root_quat_w)
+        return yaw_of(self._state.root_quat_w)
 
     @cached_property
     def heading_rate(self) -> torch.Tensor:
