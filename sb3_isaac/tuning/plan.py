@@ -177,7 +177,7 @@ class Plan:
 
     def shipped(self, base: TrainConfig, space: Space) -> Dict[str, Any]:
         """The YAML's own values of the space's parameters, as Optuna stores them."""
-        in_effect = self._with_one_environment(lambda env: env.options()) if soft_options(self.env) else {}
+        in_effect = self._with_one_environment(lambda env: env.options(), base) if soft_options(self.env) else {}
         tree: Dict[str, Any] = {**_defaults(self.algo), **base.algo_kwargs, "desired_kl": base.desired_kl,
                                 "n_envs": base.n_envs, "normalize": base.normalize, "policy": base.policy,
                                 "callback": [{path: dict(kw)} if kw else path for path, kw in base.callback],
@@ -192,9 +192,9 @@ class Plan:
                 encoded[parameter.name] = parameter.encode(values[parameter.name], f"the YAML {base.source}")
         return encoded
 
-    def _with_one_environment(self, ask: Callable[[Any], Any]) -> Any:
-        """What `ask` returns for the task of the YAML, made with one environment."""
-        env = IsaacVecEnv(self.env, num_envs=1, **self.config().env_kwargs)  # type: ignore[arg-type]
+    def _with_one_environment(self, ask: Callable[[Any], Any], config: Optional[TrainConfig] = None) -> Any:
+        """What `ask` returns for the task of `config`, by default the YAML's, made with one environment."""
+        env = IsaacVecEnv(self.env, num_envs=1, **(config or self.config()).env_kwargs)  # type: ignore[arg-type]
         try:
             return ask(env.env)
         finally:
