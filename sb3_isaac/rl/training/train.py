@@ -87,7 +87,7 @@ def _model(config: TrainConfig, env: IsaacVecEnv, resume_from: Optional[Path]) -
                    else (build.make_model(config, build.wrap_env(config, env)), 0))
     if done >= config.n_timesteps:
         raise UserError(f"{resume_from} has {done} steps of the {config.n_timesteps} asked for: give a larger -n.")
-    policy_content(model, model.get_vec_normalize_env(), {})  # an error here, not at the first checkpoint
+    policy_content(model, model.get_vec_normalize_env(), {})  # says now, not at the first checkpoint, what it cannot
     return model, done
 
 
