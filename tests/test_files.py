@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import stat
 import threading
@@ -13,6 +12,8 @@ import pytest
 
 from sb3_isaac import UserError
 from sb3_isaac.contract import files
+
+fcntl = pytest.importorskip("fcntl", reason="Windows has neither FIFOs nor flags of descriptors")
 
 
 def test_only_descriptors_that_are_open_for_writing_are_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,8 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--sim", choices=CHOICES, default="auto",
         help="isaacgym is NVIDIA's package, mujoco its emulation; auto is the former where it is installed")
-    add("--cuda-to-cpu", action="store_true", help="give the CPU to a program that asks the emulation for cuda:0")
-    add("--legacy-numpy", action="store_true", help="give numpy its old names back, such as np.float and np.int")
+    add("--cuda-to-cpu", action="store_true", help="use the CPU where the program asks the emulation for cuda:0")
+    add("--legacy-numpy", action="store_true", help="add the names that numpy has removed, such as np.float and np.int")
     add("--threads", type=positive, help="physics threads of the emulation (default: one for each core)")
     add("--audit", action="store_true", help="run nothing: list the Isaac Gym API that a script or folder uses")
     add("script", metavar="SCRIPT", help="a Python program (with --audit a program or a folder of them)")
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
         restore_numpy_names()
     sys.argv = [args.script, *args.args]
     sys.path[0] = str(script.resolve().parent)
-    with _cuda_to_cpu() if args.cuda_to_cpu and which == "mujoco" else contextlib.nullcontext(), _sentences():
+    with _cuda_to_cpu() if args.cuda_to_cpu and which == "mujoco" else contextlib.nullcontext(), _user_errors():
         runpy.run_path(args.script, run_name="__main__")
     return 0
 
@@ -60,25 +60,25 @@ def _cuda_to_cpu() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _sentences() -> Iterator[None]:
-    """Say where in the program a mistake came up, and which flag helps against numpy's and CUDA's absences."""
+def _user_errors() -> Iterator[None]:
+    """Say at which line of the program an error came up, and which flag helps where numpy or CUDA lack something."""
     try:
         yield
     except UserError as error:
-        raise UserError(f"{str(error).rstrip('.')} ({_place(error)}).") from error
+        raise UserError(f"{str(error).rstrip('.')} ({_program_line(error)}).") from error
     except AttributeError as error:
         if "module 'numpy' has no attribute" not in str(error):
             raise
-        raise UserError(f"the program uses a name that this numpy does not have any more ({_place(error)}): start it "
-                        "with 'sb3-isaac run --legacy-numpy'.") from error
+        raise UserError(f"the program uses a name that this numpy does not have any more ({_program_line(error)}): "
+                        "start it with 'sb3-isaac run --legacy-numpy'.") from error
     except (RuntimeError, AssertionError) as error:
         if not any(text in str(error) for text in ("Found no NVIDIA driver", "not compiled with CUDA")):
             raise
-        raise UserError(f"the program asks for a CUDA device and there is none ({_place(error)}): start it with "
+        raise UserError(f"the program asks for a CUDA device and there is none ({_program_line(error)}): start it with "
                         "'sb3-isaac run --cuda-to-cpu'.") from error
 
 
-def _place(error: BaseException) -> str:
+def _program_line(error: BaseException) -> str:
     """Where the program itself stood: the last line that is neither ours nor a library's."""
     package = str(Path(__file__).resolve().parents[1])
     frames = [frame for frame in traceback.extract_tb(error.__traceback__)

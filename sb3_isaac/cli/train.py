@@ -24,20 +24,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """rl-zoo's names and meanings; frequencies are in timesteps, as there."""
     add = parser.add_argument
     add("--env", help=f"environment id (default: {DEFAULT_ENV})")
-    add("--client", metavar="PACKAGE:TASK", help="a task of another package, such as legged_gym:go2, in place of --env")
+    add("--client", metavar="PACKAGE:TASK", help="a task of another package, such as legged_gym:go2, instead of --env")
     add("--algo", help=f"ppo, sb3-ppo or trpo (default: {DEFAULT_ALGO})")
     add("--num-envs", type=positive, help="number of robots; beats --env-kwargs num_envs:N and the YAML's n_envs")
-    add("-n", "--n-timesteps", type=positive, help="transitions in all")
+    add("-n", "--n-timesteps", type=positive, help="transitions in all: steps of all robots together")
     add("-conf", "--conf-file", help="YAML file, or the name of a shipped one, such as ppo-fast or ppo-course")
     add("-params", "--hyperparams", nargs="+", default=[], metavar="KEY:VALUE", help="override YAML keys")
     add("--env-kwargs", nargs="+", default=[], metavar="KEY:VALUE", help="task options, such as robot:anymal")
     add("--seed", type=int, help="random seed (default: the YAML's, else a random one)")
     add("--device", help="torch device of the learner (default: auto)")
     add("-f", "--log-folder", default="logs", help="where run folders are made (default: %(default)s)")
-    add("-tb", "--tensorboard-log", help="another folder for TensorBoard than RUN/tb")
+    add("-tb", "--tensorboard-log", help="folder of TensorBoard's files (default: RUN/tb)")
     add("-i", "--trained-agent", metavar="RUN", help="resume this run folder or checkpoint folder")
-    add("-P", "--progress", action="store_true", help="a progress bar in place of lines")
-    add("--eval-freq", type=int, help="timesteps between evaluations; -1 for at the end only (default: 10 iterations)")
+    add("-P", "--progress", action="store_true", help="show a progress bar instead of lines")
+    add("--eval-freq", type=int, help="timesteps between evaluations; -1: only at the end (default: 10 iterations)")
     add("--eval-episodes", type=positive, help="episodes of an evaluation (default: 128)")
     add("--save-freq", type=positive, help="timesteps between numbered checkpoints (default: 100 iterations)")
     add("--log-interval", type=positive, help="iterations between progress lines (default: 1)")
@@ -108,7 +108,7 @@ def _resume(args: argparse.Namespace) -> Tuple[TrainConfig, Path, Path]:
     from sb3_isaac.clients import env_options
     from sb3_isaac.config import load_config
     from sb3_isaac.rl.training.build import algorithm_options
-    from sb3_isaac.rl.training.run_folder import find_checkpoint, new_run_folder, read_meta
+    from sb3_isaac.rl.training.run_folder import find_checkpoint, new_run_folder, read_meta, steps_of
 
     given = Path(args.trained_agent)
     given = given.parent if given.is_file() else given
@@ -126,7 +126,7 @@ def _resume(args: argparse.Namespace) -> Tuple[TrainConfig, Path, Path]:
                          n_timesteps=args.n_timesteps, device=args.device)
     numbered = given.parent.name == "checkpoints"
     run = given.parent.parent if numbered else given.parent if given.name in ("latest", ".latest.old") else given
-    if find_checkpoint(run) != checkpoint and read_meta(find_checkpoint(run))["num_timesteps"] > meta["num_timesteps"]:
+    if steps_of(find_checkpoint(run)) > meta["num_timesteps"]:
         # Going on from an older state is another run: what came after it in this one stays.
         return config, new_run_folder(run.parent.parent, meta["algo"], meta["env"]), checkpoint
     return config, run, checkpoint

@@ -55,9 +55,9 @@ def _parameters(name: str) -> Dict[str, inspect.Parameter]:
 
 def algorithm_options(name: str) -> Tuple[str, ...]:
     """Keywords that the algorithm takes and a configuration may set."""
-    ours = ("self", "policy", "env", "tensorboard_log", "verbose", "seed", "device", "_init_setup_model", "args",
-            "kwargs")
-    return tuple(p for p in _parameters(name) if p not in ours)
+    not_configurable = ("self", "policy", "env", "tensorboard_log", "verbose", "seed", "device", "_init_setup_model",
+                        "args", "kwargs")
+    return tuple(p for p in _parameters(name) if p not in not_configurable)
 
 
 def setting(config: TrainConfig, key: str) -> Any:

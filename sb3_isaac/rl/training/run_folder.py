@@ -6,7 +6,7 @@ import contextlib
 import json
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Dict, List
 
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.contract.files import current_folder
@@ -34,26 +34,29 @@ def find_checkpoint(path: Path) -> Path:
     """The folder to resume from: the newest complete checkpoint of a run folder, or a checkpoint folder itself."""
     if not path.is_dir():
         raise UserError(f"there is no run folder {str(path)!r}: give one that 'sb3-isaac train' made.")
-    numbered = [p for p in (path / "checkpoints").glob("[0-9]*") if p.name.isdigit()]
-    # The run folder's own files come last: they are copied one by one, and a kill may leave them mixed.
-    found = [p for p in (*numbered, current_folder(path / "latest"), path) if _is_complete(p)]
+    found = _complete_checkpoints(path)
     if not found:
         raise UserError(f"{str(path)!r} holds no checkpoint yet: start the training anew.")
-    return max(found, key=lambda p: int(read_meta(p)["num_timesteps"]))
+    return max(found, key=steps_of)
 
 
-def _is_complete(folder: Path) -> bool:
-    return all((folder / name).is_file() for name in _NEEDED_TO_RESUME)
+def _complete_checkpoints(path: Path) -> List[Path]:
+    """Checkpoint folders of a run; its own files come last: they are copied one by one, and a kill may mix them."""
+    numbered = [p for p in (path / "checkpoints").glob("[0-9]*") if p.name.isdigit()]
+    return [p for p in (*numbered, current_folder(path / "latest"), path)
+            if all((p / name).is_file() for name in _NEEDED_TO_RESUME)]
+
+
+def steps_of(folder: Path) -> int:
+    """Transitions behind the model of a run or checkpoint folder."""
+    return int(read_meta(folder)["num_timesteps"])
 
 
 def check_newest(run: Path, checkpoint: Path) -> None:
     """Refuse a `checkpoint` that is older than the newest one in `run`: another process trained there meanwhile."""
-    if not (run / "checkpoints").is_dir() and not current_folder(run / "latest").is_dir():
-        return
-    newest, steps = find_checkpoint(run), read_meta(checkpoint)["num_timesteps"]
-    if read_meta(newest)["num_timesteps"] > steps:
-        raise UserError(f"{checkpoint} has {steps} steps and {newest} is newer, written by another process: resume "
-                        f"from {run}.")
+    steps = steps_of(checkpoint)
+    if any(steps_of(other) > steps for other in _complete_checkpoints(run)):
+        raise UserError(f"{checkpoint} has {steps} steps and {run} holds a newer checkpoint by now: resume from {run}.")
 
 
 def read_meta(folder: Path) -> Dict[str, Any]:
