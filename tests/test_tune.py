@@ -156,9 +156,9 @@ def test_a_trial_finds_the_simulation_as_good_as_new() -> None:
 def test_soft_options_are_what_the_constructor_would_have_made() -> None:
     cache = SimulationCache()
     env = cache.get("IsaacQuadrupedFlat-v0", 2, {"reward": {"trot": 0.0}, "threads": 1})
-    assert env.env.weights["trot"] == 0.0  # type: ignore[attr-defined]
+    assert env.env.options()["reward"]["trot"] == 0.0  # type: ignore[attr-defined]
     same = cache.get("IsaacQuadrupedFlat-v0", 2, {"command": {"forward_m_s": 0.5}, "threads": 1})
-    assert same is env and env.env.weights["trot"] == 0.2  # type: ignore[attr-defined]
+    assert same is env and env.env.options()["reward"]["trot"] == 0.2  # type: ignore[attr-defined]
     env.seed(0)
     env.reset()
     assert (env.env.command[:, 0] == 0.5).all() and cache.built == 1  # type: ignore[attr-defined]
