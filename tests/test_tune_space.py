@@ -90,7 +90,7 @@ def test_a_wrong_space_is_one_sentence(line: str, words: Any, tmp_path: Path) ->
     ("gama: {kind: float, low: 0.9, high: 0.99}", ["gama", "did you mean 'gamma'"]),
     ("policy_kwargs.net_arhc: {kind: categorical, choices: [[64]]}", ["net_arhc"]),
     ("gamma: {kind: float, low: 0.9, high: 1.5}", ["gamma", "1.5", "from 0 to 1"]),
-    ("env_kwargs.robot: {kind: categorical, choices: [anymal]}", ["robot", "episode_length_s"]),
+    ("env_kwargs.episode_lenght_s: {kind: float, low: 1, high: 2}", ["'episode_length_s'"]),
 ])
 def test_what_neither_algorithm_nor_task_has_is_refused(line: str, words: Any, tmp_path: Path) -> None:
     space = read(tmp_path, f"{PENDULUM}:\n  {line}\n")

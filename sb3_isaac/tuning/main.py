@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import json
 import uuid
 from dataclasses import dataclass, replace
@@ -114,6 +115,8 @@ def _run_workers(call: _Call, n_jobs: int) -> None:
 
 def _work(call: _Call, index: int, threads: Optional[int]) -> None:
     """One worker, in a process of its own or in this one."""
+    for package in call.plan.gym_packages:
+        importlib.import_module(package)
     plan, base, space = call.plan, call.plan.config(), call.plan.search_space()
     goal = Goal(plan.goal == "steps", plan.budget(base), plan.interval(base), plan.stop_rule)
     kind = "random" if call.final else plan.sampler  # a final stage has its trials in the queue

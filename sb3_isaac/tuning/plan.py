@@ -31,6 +31,7 @@ class Plan:
     | field | what |
     |---|---|
     | env, algo, conf, hyperparams, env_kwargs, num_envs, device | as of ``sb3-isaac train``: where trials start from |
+    | gym_packages | modules that register tasks when they are imported; each worker process imports them first |
     | space | file of the search space; None is the one shipped for the algorithm |
     | n_timesteps | transitions of a trial at most; None is the YAML's |
     | objective | ``steps`` until the stop rule is met, or ``reward`` at the budget; None is steps if there is a rule |
@@ -56,6 +57,7 @@ class Plan:
     env_kwargs: Mapping[str, Any] = field(default_factory=dict)
     num_envs: Optional[int] = None
     device: Optional[str] = None
+    gym_packages: Tuple[str, ...] = ()
     space: Optional[str] = None
     n_timesteps: Optional[int] = None
     objective: Optional[str] = None
@@ -114,7 +116,7 @@ class Plan:
     @functools.cached_property
     def stop_rule(self) -> Optional[StopRule]:
         """The task's stop rule, which the first use asks of a simulation of one environment; None where it has none."""
-        return self._with_one_environment(stop_rule_of)
+        return _ask_task(self.config(), stop_rule_of)
 
     @property
     def direction(self) -> str:
@@ -177,7 +179,7 @@ class Plan:
 
     def shipped(self, base: TrainConfig, space: Space) -> Dict[str, Any]:
         """The YAML's own values of the space's parameters, as Optuna stores them."""
-        in_effect = self._with_one_environment(lambda env: env.options(), base) if soft_options(self.env) else {}
+        in_effect = _ask_task(base, lambda env: env.options()) if soft_options(self.env) else {}
         tree: Dict[str, Any] = {**_defaults(self.algo), **base.algo_kwargs, "desired_kl": base.desired_kl,
                                 "n_envs": base.n_envs, "normalize": base.normalize, "policy": base.policy,
                                 "callback": [{path: dict(kw)} if kw else path for path, kw in base.callback],
@@ -192,18 +194,19 @@ class Plan:
                 encoded[parameter.name] = parameter.encode(values[parameter.name], f"the YAML {base.source}")
         return encoded
 
-    def _with_one_environment(self, ask: Callable[[Any], Any], config: Optional[TrainConfig] = None) -> Any:
-        """What `ask` returns for the task of `config`, by default the YAML's, made with one environment."""
-        env = IsaacVecEnv(self.env, num_envs=1, **(config or self.config()).env_kwargs)  # type: ignore[arg-type]
-        try:
-            return ask(env.env)
-        finally:
-            env.close()
-
     def flags(self) -> Dict[str, Any]:
         """All settings as builtins, for meta.json."""
         return {f.name: nested(value) if isinstance(value, dict) else value
                 for f in fields(self) for value in (getattr(self, f.name),)}
+
+
+def _ask_task(config: TrainConfig, ask: Callable[[Any], Any]) -> Any:
+    """What `ask` returns for the task of `config`, made with one environment."""
+    env = IsaacVecEnv(config.env, num_envs=1, **config.env_kwargs)  # type: ignore[arg-type]
+    try:
+        return ask(env.env)
+    finally:
+        env.close()
 
 
 def _dig(tree: Any, path: "list[str]") -> Any:
