@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
-from sb3_isaac.cli.main import positive
+from sb3_isaac.cli.main import add_gym_packages, check_env_id, import_gym_packages, positive
 from sb3_isaac.cli.train import DEFAULT_ENV
 from sb3_isaac.contract.errors import UserError
 
@@ -16,6 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What is measured, how often, and where the results go."""
     add = parser.add_argument
     add("--out", required=True, metavar="DIR", help="folder of bench.json and bench.png")
+    add_gym_packages(parser)
     add("--env", default=DEFAULT_ENV, help="environment id (default: %(default)s)")
     add("--num-envs", type=counts, default=(4096,), metavar="N[,N...]",
         help="number of robots; of several, the contenders are compared at 4096 if it is among them, else at the "
@@ -34,6 +35,8 @@ def counts(text: str) -> Tuple[int, ...]:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, print the table, write the results."""
+    import_gym_packages(args)
+    check_env_id(args.env)
     from sb3_isaac.bench import Plan, bench
     from sb3_isaac.contract.files import write_text
 

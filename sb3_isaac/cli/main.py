@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, List, NoReturn, Optional, Sequence
 
 from sb3_isaac.contract.errors import UserError, unknown
+from sb3_isaac.contract.names import allow_packages
 
 VERBS = {
     "train": "train a policy",
@@ -68,9 +69,18 @@ def _run(argv: List[str]) -> int:
 
 
 def add_gym_packages(parser: argparse.ArgumentParser) -> None:
-    """``--gym-packages``, as rl-zoo has it: modules of the user's own that register tasks when they are imported."""
-    parser.add_argument("--gym-packages", nargs="+", default=[], metavar="PKG",
-                        help="import these modules first: they register your own tasks, reward terms and callbacks")
+    """``--gym-packages``, as rl-zoo has it: modules of the user's own that register tasks when they are imported.
+
+    A verb with a positional argument takes one module each time that the flag is given, so that the argument may follow.
+    """
+    positional = any(not action.option_strings for action in parser._actions)
+    parser.add_argument("--gym-packages", nargs=1 if positional else "+", action="extend", default=[], metavar="PKG",
+                        help="import this module first: it registers your own tasks, reward terms and callbacks")
+
+
+def gym_packages_flag(args: argparse.Namespace) -> str:
+    """What a command that is to be copied ends with."""
+    return "".join(f" --gym-packages {name}" for name in args.gym_packages)
 
 
 def import_gym_packages(args: argparse.Namespace) -> None:
@@ -90,6 +100,7 @@ def import_gym_packages(args: argparse.Namespace) -> None:
                             "such as my_tasks for my_tasks.py.")
         try:
             importlib.import_module(name)
+            allow_packages([name])
         except UserError:
             raise
         except Exception as error:  # a user's module may raise anything

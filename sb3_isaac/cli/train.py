@@ -10,7 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
 
-from sb3_isaac.cli.main import add_gym_packages, check_env_id, import_gym_packages, import_isaacgym_if_needed, positive
+from sb3_isaac.cli.main import (
+    add_gym_packages,
+    check_env_id,
+    gym_packages_flag,
+    import_gym_packages,
+    import_isaacgym_if_needed,
+    positive,
+)
 from sb3_isaac.contract.errors import UserError
 
 if TYPE_CHECKING:
@@ -67,12 +74,13 @@ def run(args: argparse.Namespace) -> int:
     from sb3_isaac.rl.training.train import train
 
     try:
-        train(config, folder, settings, resume_from, packages=args.gym_packages)
+        train(config, folder, settings, resume_from)
     finally:
         with contextlib.suppress(OSError):
             folder.rmdir()  # succeeds on an empty folder alone: a mistake found before anything was saved
-    print("done:", f"sb3-isaac eval {folder}", f"sb3-isaac play {folder} --video walk.mp4", f"sb3-isaac plot {folder}",
-          sep="\n  ")
+    more = gym_packages_flag(args)
+    print("done:", f"sb3-isaac eval {folder}{more}", f"sb3-isaac play {folder} --video walk.mp4{more}",
+          f"sb3-isaac plot {folder}", sep="\n  ")
     return 0
 
 

@@ -6,13 +6,14 @@ import argparse
 import importlib.util
 import sys
 
-from sb3_isaac.cli.main import positive
+from sb3_isaac.cli.main import add_gym_packages, check_env_id, gym_packages_flag, import_gym_packages, positive
 from sb3_isaac.contract.errors import UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """rl-zoo's names and meanings, and a few of our own."""
     add = parser.add_argument
+    add_gym_packages(parser)
     add("--env", default="IsaacQuadrupedFlat-v0", help="environment id (default: %(default)s)")
     add("--algo", default="ppo", help="algorithm (default: %(default)s)")
     add("--num-envs", type=positive, help="number of environments")
@@ -52,6 +53,8 @@ def run(args: argparse.Namespace) -> int:
     for package in ("optuna", "plotly", "scipy"):
         if importlib.util.find_spec(package) is None:
             raise UserError(f"tuning needs {package}, which is not installed: pip install 'sb3_isaac[tune]'.")
+    import_gym_packages(args)
+    check_env_id(args.env)
     from sb3_isaac.config import parse_key_values
     from sb3_isaac.tuning import Plan, open_study, tune, write_trial
 
@@ -63,10 +66,11 @@ def run(args: argparse.Namespace) -> int:
         max_total_trials=args.max_total_trials, n_jobs=args.n_jobs, sampler=args.sampler, pruner=args.pruner,
         n_startup_trials=args.n_startup_trials, storage=args.storage, study_name=args.study_name, seed=args.seed,
         log_folder=args.log_folder, heartbeat_s=args.heartbeat, final_top=args.final_top,
-        final_seeds=args.final_seeds, final_timesteps=args.final_timesteps)
+        final_seeds=args.final_seeds, final_timesteps=args.final_timesteps,
+        gym_packages=tuple(args.gym_packages))
     if args.trial_id is not None:
         path = write_trial(plan, plan.search_space(), open_study(plan), args.trial_id)
-        print(f"{path}: sb3-isaac train --env {plan.env} --algo {plan.algo} -conf {path}")
+        print(f"{path}: sb3-isaac train --env {plan.env} --algo {plan.algo} -conf {path}{gym_packages_flag(args)}")
         return 0
     try:
         folder = tune(plan)
@@ -74,6 +78,6 @@ def run(args: argparse.Namespace) -> int:
         print("sb3-isaac: interrupted; finished trials are kept, the others wait, and the same line goes on.",
               file=sys.stderr)
         return 130
-    best = f"   sb3-isaac train --env {plan.env} --algo {plan.algo} -conf {folder / 'best.yml'}"
+    best = f"   sb3-isaac train --env {plan.env} --algo {plan.algo} -conf {folder / 'best.yml'}{gym_packages_flag(args)}"
     print(f"done: {folder / 'report.html'}{best if (folder / 'best.yml').exists() else ''}")
     return 0

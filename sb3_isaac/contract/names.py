@@ -15,23 +15,24 @@ _ALLOWED: Set[str] = {"sb3_isaac"}
 
 
 def allow_packages(packages: Iterable[str]) -> None:
-    """Let configurations name what is in these top-level packages, from now on in this process."""
-    _ALLOWED.update(name.split(".")[0] for name in packages)
+    """Let configurations name what is in these modules and below them, from now on in this process."""
+    _ALLOWED.update(packages)
 
 
-def find_object(name: object, what: str) -> Any:
+def find_object(name: object, what: str, also: Iterable[str] = ()) -> Any:
     """The object at the dotted `name`.
 
     :param what: what it is for, as error messages say it, such as "reward term 'jump'".
+    :param also: packages that are allowed for this purpose without being named by the user.
     :raises UserError: for a name outside of the allowed packages, or that is not there.
     """
     if not isinstance(name, str) or "." not in name or not all(part.isidentifier() for part in name.split(".")):
         raise UserError(f"{what} is {name!r}: give a function, or its name such as my_tasks.jump.")
-    package = name.split(".")[0]
-    if package not in _ALLOWED:
-        raise UserError(f"{what} is {name}, and importing {package} would run its code: allow it with "
-                        f"--gym-packages {package}.")
     module, _, attribute = name.rpartition(".")
+    allowed = sorted({*_ALLOWED, *also})
+    if not any(f"{module}.".startswith(f"{package}.") for package in allowed):
+        raise UserError(f"{what} is {name}, which is in none of {', '.join(allowed)}, and importing it would run its "
+                        f"code: allow it with --gym-packages {name.split('.')[0]}.")
     try:
         return getattr(sys.modules.get(module) or importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:

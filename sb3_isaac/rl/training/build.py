@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import warnings
-from typing import Any, Dict, Mapping, Sequence, Tuple, Type
+from typing import Any, Dict, Mapping, Tuple, Type
 
 import stable_baselines3
 import torch
@@ -17,6 +17,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_isaac.config import TrainConfig, is_schedule, parse_schedule
 from sb3_isaac.contract.errors import UserError, unknown
+from sb3_isaac.contract.names import find_object
 from sb3_isaac.envs.vec_env import IsaacVecEnv
 from sb3_isaac.envs.vec_normalize import VecNormalize
 from sb3_isaac.rl.policy.layers import ACTIVATIONS
@@ -145,22 +146,12 @@ def _policy(config: TrainConfig, env: VecEnv) -> str:
     return "MultiInputPolicy" if config.algo.startswith("sb3-") else "AsymmetricPolicy"
 
 
-def yaml_callback(path: str, kwargs: Mapping[str, Any], packages: Sequence[str] = ()) -> BaseCallback:
-    """The callback that a configuration names by its dotted path.
+def yaml_callback(path: str, kwargs: Mapping[str, Any]) -> BaseCallback:
+    """The callback that a configuration names by its dotted path, in SB3, sb3_contrib or an allowed package.
 
-    :param packages: modules that it may be in besides ``CALLBACK_PACKAGES``. Importing executes code, so a file alone
-        does not decide what is imported: the command line does, with ``--gym-packages``.
     :raises UserError: for a class in another package, one that is no ``BaseCallback``, or arguments that it refuses.
     """
-    module, _, name = path.rpartition(".")
-    allowed = (*CALLBACK_PACKAGES, *packages)
-    if not any(f"{module}.".startswith(f"{package}.") for package in allowed):
-        raise UserError(f"callback {path!r} is in none of {', '.join(allowed)}: give a class of theirs, or name the "
-                        "module of your own callback with --gym-packages.")
-    try:
-        cls: Any = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise UserError(f"callback {path!r} cannot be imported ({error}): give package.module.Class.") from error
+    cls = find_object(path, f"callback {path!r}", also=CALLBACK_PACKAGES)
     if not (isinstance(cls, type) and issubclass(cls, BaseCallback)):
         raise UserError(f"callback {path!r} is not a class derived from stable_baselines3's BaseCallback: give one.")
     try:

@@ -7,7 +7,7 @@ import pickle
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, List, Optional, Sequence, Tuple
+from typing import Any, List, Optional, Tuple
 
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
@@ -52,18 +52,16 @@ class Settings:
     """Where TensorBoard's files go; None is ``tb/`` in the run folder."""
 
 
-def train(config: TrainConfig, run: Path, settings: Settings, resume_from: Optional[Path] = None,
-          packages: Sequence[str] = ()) -> Any:
+def train(config: TrainConfig, run: Path, settings: Settings, resume_from: Optional[Path] = None) -> Any:
     """Train to ``config.n_timesteps``, in `run`, from scratch or from a checkpoint folder; returns the SB3 model.
 
     At the end the last state is saved, then evaluated, then ``metrics.csv`` is completed and ``DONE`` written.
 
-    :param packages: modules that callbacks of the configuration may come from, besides those of SB3 and sb3_isaac.
     :raises UserError: when the configuration does not fit the environment or the checkpoint, or when another process
         trains in `run`.
     """
     build.check_supported(config)
-    configured = configured_callbacks(config, packages)
+    configured = configured_callbacks(config)
     with lock_run(run):
         if resume_from is not None:
             check_newest(run, resume_from)
@@ -146,9 +144,9 @@ def uses_nvidias_isaacgym(config: TrainConfig) -> bool:
             and asked in ("auto", "isaacgym"))
 
 
-def configured_callbacks(config: TrainConfig, packages: Sequence[str] = ()) -> List[BaseCallback]:
+def configured_callbacks(config: TrainConfig) -> List[BaseCallback]:
     """The callbacks that the configuration asks for; see :func:`~sb3_isaac.rl.training.build.yaml_callback`."""
-    callbacks = [build.yaml_callback(path, kwargs, packages) for path, kwargs in config.callback]
+    callbacks = [build.yaml_callback(path, kwargs) for path, kwargs in config.callback]
     adaptive = sum(isinstance(callback, AdaptiveLearningRate) for callback in callbacks)
     if adaptive + (config.desired_kl is not None) > 1:
         raise UserError(f"the learning rate in {config.source} is adapted by more than one of desired_kl and "
