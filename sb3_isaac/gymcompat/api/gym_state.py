@@ -7,9 +7,9 @@ from typing import Callable, Optional
 import torch
 
 from sb3_isaac.contract.errors import UserError
+from sb3_isaac.contract.rotations import rotate
 from sb3_isaac.gymcompat.api.gym_assets import checked
 from sb3_isaac.gymcompat.runtime.sim import Sim
-from sb3_isaac.gymcompat.runtime.tensors import rotate
 from sb3_isaac.gymcompat.types.enums import CoordinateSpace
 from sb3_isaac.gymcompat.types.structs import Tensor
 

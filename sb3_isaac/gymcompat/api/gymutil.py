@@ -13,8 +13,10 @@ import warnings
 from typing import Any, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
+import torch
 
 from sb3_isaac.contract.errors import UserError
+from sb3_isaac.contract.rotations import rotate
 from sb3_isaac.gymcompat.api import gymapi
 from sb3_isaac.gymcompat.runtime.settings import device_for
 
@@ -178,10 +180,9 @@ class LineGeometry:
 
     def instance_verts(self, pose: Any) -> np.ndarray:
         """The segments' ends (n, 2, 3) m after the Transform `pose`."""
-        u, w = np.array([pose.r.x, pose.r.y, pose.r.z]), pose.r.w
-        t = 2.0 * np.cross(u, self.points)
-        moved = self.points + w * t + np.cross(u, t) + np.array([pose.p.x, pose.p.y, pose.p.z])
-        return np.asarray(moved, dtype=np.float32)
+        quat = torch.tensor([pose.r.w, pose.r.x, pose.r.y, pose.r.z]).view(1, 1, 4)
+        moved: np.ndarray = rotate(quat, torch.from_numpy(self.points)).numpy()
+        return moved + np.array([pose.p.x, pose.p.y, pose.p.z], dtype=np.float32)
 
 
 class AxesGeometry(LineGeometry):
