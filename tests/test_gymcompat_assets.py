@@ -215,4 +215,6 @@ def test_what_has_no_effect_is_said_when_the_simulation_is_prepared(tmp_path: Pa
     said = capsys.readouterr().err
     assert "velocity limits of joints" in said and "linear damping" in said
     World(tmp_path, CRAWLER)
+    assert "angular damping of bodies (AssetOptions has 0.5" in capsys.readouterr().err
+    World(tmp_path, CRAWLER, angular_damping=0.0)
     assert capsys.readouterr().err == ""

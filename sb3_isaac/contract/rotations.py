@@ -9,7 +9,7 @@ import torch
 def rotate(quat: torch.Tensor, vec: torch.Tensor) -> torch.Tensor:
     """Body vectors (..., 3) in world coordinates, by v + 2w(u × v) + 2u × (u × v) (Rodrigues).
 
-    Quaternions (..., 4) and vectors have equally many dimensions and are broadcast against each other.
+    Quaternions (..., 4) and vectors are broadcast against each other.
     """
     return rotate_by(quat[..., :1], quat[..., 1:], vec)
 
@@ -25,7 +25,7 @@ def rotate_by(w: torch.Tensor, u: torch.Tensor, vec: torch.Tensor) -> torch.Tens
     Written out where vectors are stored component by component: that is faster there than a cross product, and slower
     on rows.
     """
-    if vec.stride(-1) == 1:
+    if vec.stride(-1) == 1 and vec.dim() == u.dim():
         t = 2.0 * torch.linalg.cross(u, vec)
         return vec + w * t + torch.linalg.cross(u, t)
     r, (x, y, z), (a, b, c) = w[..., 0], u.unbind(dim=-1), vec.unbind(dim=-1)
@@ -52,11 +52,11 @@ def yaw_of(quat: torch.Tensor) -> torch.Tensor:
     return torch.atan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z))
 
 
-def wxyz_from_xyzw(quat: torch.Tensor) -> torch.Tensor:
-    """Quaternions (..., 4) of Isaac Gym in MuJoCo's order, a copy."""
-    return torch.cat((quat[..., 3:], quat[..., :3]), dim=-1)
-
-
-def xyzw_from_wxyz(quat: torch.Tensor) -> torch.Tensor:
-    """Quaternions (..., 4) of MuJoCo in Isaac Gym's order, a copy."""
+def xyzw(quat: torch.Tensor) -> torch.Tensor:
+    """Quaternions (..., 4) in the order (x, y, z, w), which Isaac Gym and ROS use, from (w, x, y, z)."""
     return torch.cat((quat[..., 1:], quat[..., :1]), dim=-1)
+
+
+def wxyz(quat: torch.Tensor) -> torch.Tensor:
+    """Quaternions (..., 4) in the order (w, x, y, z), which MuJoCo uses, from (x, y, z, w)."""
+    return torch.cat((quat[..., 3:], quat[..., :3]), dim=-1)

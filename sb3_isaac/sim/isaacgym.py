@@ -1,7 +1,8 @@
 """The Isaac Gym simulator, written against ``isaacgym.gymapi`` and ``gymtorch`` alone.
 
 On a machine with NVIDIA's package these lines run on PhysX; elsewhere they run, the same, on
-:mod:`sb3_isaac.gymcompat`. Whoever imports this module has settled before which of the two ``isaacgym`` is.
+:mod:`sb3_isaac.gymcompat`. It is decided before
+this module is imported which of the two ``isaacgym`` is (``gymcompat.install``).
 
 Conventions end here: Isaac Gym's quaternions are (x, y, z, w), its joints in the asset's order.
 """
@@ -18,7 +19,7 @@ import torch
 from isaacgym import gymapi, gymtorch
 
 from sb3_isaac.contract.errors import UserError
-from sb3_isaac.contract.rotations import rotate, xyzw_from_wxyz
+from sb3_isaac.contract.rotations import rotate, xyzw
 from sb3_isaac.robots import Robot
 from sb3_isaac.sim import SimState
 
@@ -110,7 +111,7 @@ class IsaacGymSimulator:
         asset = gym.load_asset(self._sim, str(path.parent), path.name, options)
         if asset is None:
             raise UserError(f"robot {self.robot.name!r} has mjcf={self.robot.mjcf!r}: give a file that Isaac Gym can "
-                            "load; it printed above what it does not like.")
+                            "load; it printed the reason above.")
         shapes = gym.get_asset_rigid_shape_properties(asset)
         for shape in shapes:
             shape.friction = FRICTION
@@ -249,12 +250,12 @@ class IsaacGymSimulator:
         if len(ids) == 0:
             return
         quat = root_quat_w[ids]
-        self._root[ids] = torch.cat((root_pos_w[ids], xyzw_from_wxyz(quat), root_lin_vel_w[ids], root_ang_vel_w[ids]),
+        self._root[ids] = torch.cat((root_pos_w[ids], xyzw(quat), root_lin_vel_w[ids], root_ang_vel_w[ids]),
                                     dim=1)
         self._dof[ids] = torch.stack((joint_pos[ids][:, self._inverse], joint_vel[ids][:, self._inverse]), dim=2)
         self._push(ids)
         self._contact[ids] = 0.0
-        self._bodies[ids, :, :3] = root_pos_w[ids][:, None] + rotate(quat[:, None], self._bodies_b[None])
+        self._bodies[ids, :, :3] = root_pos_w[ids][:, None] + rotate(quat[:, None], self._bodies_b)
         self._follow()
         torque = -self.robot.kd * joint_vel[ids]
         self.state.joint_torque[ids] = torch.maximum(torch.minimum(torque, self._torque_limit), -self._torque_limit)

@@ -74,10 +74,10 @@ def parse_arguments(description: str = "Isaac Gym Example", headless: bool = Fal
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(f"the custom parameter {dict(parameter)!r} is not one of argparse's ({error}): give it a "
                             "name such as '--num_envs', and type, default, action or help.") from error
-    return _settled(parser.parse_args())
+    return _with_derived(parser.parse_args())
 
 
-def _settled(args: argparse.Namespace) -> argparse.Namespace:
+def _with_derived(args: argparse.Namespace) -> argparse.Namespace:
     """Device strings resolved, and the attributes that follow from what was given."""
     if args.pipeline.lower() not in ("cpu", "gpu", "cuda"):
         raise UserError(f"--pipeline is {args.pipeline!r}: give cpu or gpu.")
