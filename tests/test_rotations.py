@@ -41,8 +41,8 @@ def test_vectors_turn_as_the_matrix_turns_them(by_component: bool) -> None:
 
 def test_orders_and_headings() -> None:
     quat, _ = batch()
-    assert torch.equal(r.xyzw(quat), quat[:, [1, 2, 3, 0]])
-    assert torch.equal(r.wxyz(r.xyzw(quat.view(5, 10, 4))), quat.view(5, 10, 4))
+    assert torch.equal(r.xyzw_from_wxyz(quat), quat[:, [1, 2, 3, 0]])
+    assert torch.equal(r.wxyz_from_xyzw(r.xyzw_from_wxyz(quat.view(5, 10, 4))), quat.view(5, 10, 4))
     yaw = torch.linspace(-3.1, 3.1, 20)
     torch.testing.assert_close(r.yaw_of(r.from_yaw(yaw)), yaw)
     nose = matrices(quat)[:, :, 0]

@@ -52,11 +52,11 @@ def yaw_of(quat: torch.Tensor) -> torch.Tensor:
     return torch.atan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z))
 
 
-def xyzw(quat: torch.Tensor) -> torch.Tensor:
-    """Quaternions (..., 4) in the order (x, y, z, w), which Isaac Gym and ROS use, from (w, x, y, z)."""
-    return torch.cat((quat[..., 1:], quat[..., :1]), dim=-1)
-
-
-def wxyz(quat: torch.Tensor) -> torch.Tensor:
-    """Quaternions (..., 4) in the order (w, x, y, z), which MuJoCo uses, from (x, y, z, w)."""
+def wxyz_from_xyzw(quat: torch.Tensor) -> torch.Tensor:
+    """Quaternions (..., 4) of Isaac Gym in MuJoCo's order, a copy."""
     return torch.cat((quat[..., 3:], quat[..., :3]), dim=-1)
+
+
+def xyzw_from_wxyz(quat: torch.Tensor) -> torch.Tensor:
+    """Quaternions (..., 4) of MuJoCo in Isaac Gym's order, a copy."""
+    return torch.cat((quat[..., 1:], quat[..., :1]), dim=-1)

@@ -1,8 +1,7 @@
 """The Isaac Gym simulator, written against ``isaacgym.gymapi`` and ``gymtorch`` alone.
 
 On a machine with NVIDIA's package these lines run on PhysX; elsewhere they run, the same, on
-:mod:`sb3_isaac.gymcompat`. It is decided before
-this module is imported which of the two ``isaacgym`` is (``gymcompat.install``).
+:mod:`sb3_isaac.gymcompat`. Whoever imports this module has settled before which of the two ``isaacgym`` is.
 
 Conventions end here: Isaac Gym's quaternions are (x, y, z, w), its joints in the asset's order.
 """
@@ -19,7 +18,7 @@ import torch
 from isaacgym import gymapi, gymtorch
 
 from sb3_isaac.contract.errors import UserError
-from sb3_isaac.contract.rotations import rotate, xyzw
+from sb3_isaac.contract.rotations import rotate, xyzw_from_wxyz
 from sb3_isaac.robots import Robot
 from sb3_isaac.sim import SimState
 
@@ -250,12 +249,12 @@ class IsaacGymSimulator:
         if len(ids) == 0:
             return
         quat = root_quat_w[ids]
-        self._root[ids] = torch.cat((root_pos_w[ids], xyzw(quat), root_lin_vel_w[ids], root_ang_vel_w[ids]),
+        self._root[ids] = torch.cat((root_pos_w[ids], xyzw_from_wxyz(quat), root_lin_vel_w[ids], root_ang_vel_w[ids]),
                                     dim=1)
         self._dof[ids] = torch.stack((joint_pos[ids][:, self._inverse], joint_vel[ids][:, self._inverse]), dim=2)
         self._push(ids)
         self._contact[ids] = 0.0
-        self._bodies[ids, :, :3] = root_pos_w[ids][:, None] + rotate(quat[:, None], self._bodies_b)
+        self._bodies[ids, :, :3] = root_pos_w[ids][:, None] + rotate(quat[:, None], self._bodies_b[None])
         self._follow()
         torque = -self.robot.kd * joint_vel[ids]
         self.state.joint_torque[ids] = torch.maximum(torch.minimum(torque, self._torque_limit), -self._torque_limit)

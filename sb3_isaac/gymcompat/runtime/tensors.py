@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from sb3_isaac.contract.errors import UserError
-from sb3_isaac.contract.rotations import rotate, rotate_inverse, wxyz, xyzw
+from sb3_isaac.contract.rotations import rotate, rotate_inverse, wxyz_from_xyzw, xyzw_from_wxyz
 from sb3_isaac.engine.cpu import CpuEngine
 from sb3_isaac.gymcompat.model.scene import Scene
 
@@ -83,7 +83,7 @@ class StateTensors:
                 out[:, a, 10:13] = rotate(quat, self._qvel[:, qvel + 3:qvel + 6])
             else:
                 pos, quat = (self._engine.model_field(name)[:, body] for name in ("body_pos", "body_quat"))
-            out[:, a, :3], out[:, a, 3:7] = pos, xyzw(quat)
+            out[:, a, :3], out[:, a, 3:7] = pos, xyzw_from_wxyz(quat)
 
     def stepped(self) -> None:
         """To be called after each step: body poses and velocities are computed when they are read."""
@@ -105,7 +105,7 @@ class StateTensors:
         velocity = self._engine.live("cvel")[:, ids]
         tree = torch.from_numpy(self._scene.model.body_rootid[self._scene.bodies].astype(np.int64))
         arm = pos - self._engine.live("subtree_com")[:, tree]
-        out[..., :3], out[..., 3:7] = pos, xyzw(quat)
+        out[..., :3], out[..., 3:7] = pos, xyzw_from_wxyz(quat)
         out[..., 7:10] = velocity[..., 3:] + torch.linalg.cross(velocity[..., :3], arm)
         out[..., 10:13] = velocity[..., :3]
 
@@ -170,7 +170,7 @@ class StateTensors:
         everyone = torch.arange(self.num_envs * self.num_actors)
         for slot, envs in self.split(everyone if actors is None else actors):
             row = state[envs, slot].double()
-            pos, quat = row[:, :3], wxyz(row[:, 3:7])
+            pos, quat = row[:, :3], wxyz_from_xyzw(row[:, 3:7])
             qpos, qvel, body = (int(v[slot]) for v in (self._scene.root_qpos, self._scene.root_qvel, self._scene.roots))
             if qpos >= 0:
                 self._qpos[envs, qpos:qpos + 7] = torch.cat([pos, quat], dim=1)
