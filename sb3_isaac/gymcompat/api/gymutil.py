@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from sb3_isaac.contract.errors import UserError
-from sb3_isaac.contract.rotations import rotate
+from sb3_isaac.contract.rotations import rotate as _rotate  # star imports must not bring it into programs
 from sb3_isaac.gymcompat.api import gymapi
 from sb3_isaac.gymcompat.runtime.settings import device_for
 
@@ -181,7 +181,7 @@ class LineGeometry:
     def instance_verts(self, pose: Any) -> np.ndarray:
         """The segments' ends (n, 2, 3) m after the Transform `pose`."""
         quat = torch.tensor([pose.r.w, pose.r.x, pose.r.y, pose.r.z]).view(1, 1, 4)
-        moved: np.ndarray = rotate(quat, torch.from_numpy(self.points)).numpy()
+        moved: np.ndarray = _rotate(quat, torch.from_numpy(self.points)).numpy()
         return moved + np.array([pose.p.x, pose.p.y, pose.p.z], dtype=np.float32)
 
 
