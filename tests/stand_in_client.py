@@ -5,7 +5,7 @@ Its environments are counters: the observation is the step of the episode, which
 
 from __future__ import annotations
 
-from typing import Any, Dict, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 import torch
 
@@ -13,7 +13,8 @@ from sb3_isaac.clients import Adapter
 from sb3_isaac.clients.adapter import ClientEnv, ClientStep, Groups
 
 ROW = Adapter(module="stand_in_client", describes="stand-in", packages=("stand_in",), layout=("counters",),
-              members=("observation", "advance", "limit"), live_options=("stagger",), make_options=("limit",))
+              members=("observation", "advance", "limit"), live_options=("stagger",),
+              make_options=("device", "seed", "limit"))
 
 
 class Counters:
@@ -49,7 +50,7 @@ class CountersEnv(ClientEnv):
 adapt = CountersEnv
 
 
-def make(package: str, task: str, num_envs: int, *, limit: int = 5, device: str = "auto",
+def make(package: str, task: str, num_envs: int, *, device: str = "auto", seed: Optional[int] = None, limit: int = 5,
          **adapter: Any) -> CountersEnv:
     assert (package, task) == ("stand_in", "count")
     return CountersEnv(Counters(num_envs, limit), **adapter)

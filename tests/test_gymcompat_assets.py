@@ -28,6 +28,14 @@ def test_mjcf_order_is_the_files(tmp_path: Path) -> None:
     assert world.asset.dof_names == ["zeta", "alpha"] and world.asset.body_names == ["torso", "zeta", "alpha"]
 
 
+@pytest.mark.parametrize("text", [
+    CRAWLER.replace('<geom type="sphere"', '<geom type="sphere" material="self"'),
+    CRAWLER.replace("<worldbody>", '<default><geom material="self"/></default><worldbody>')])
+def test_materials_that_an_mjcf_file_does_not_define_are_left_out(text: str, tmp_path: Path) -> None:
+    """As in IsaacGymEnvs' nv_humanoid.xml."""
+    assert World(tmp_path, text).asset.body_names == ["torso", "zeta", "alpha"]
+
+
 def test_the_columns_of_the_dof_tensor_are_the_named_joints(tmp_path: Path) -> None:
     """Seen from the bodies: turning a knee by its name moves that leg's foot and no other."""
     world = World(tmp_path, WALKER, n=8, ground=False, params=sim_params(dt=1e-5, gravity=0.0))
@@ -215,4 +223,6 @@ def test_what_has_no_effect_is_said_when_the_simulation_is_prepared(tmp_path: Pa
     said = capsys.readouterr().err
     assert "velocity limits of joints" in said and "linear damping" in said
     World(tmp_path, CRAWLER)
+    assert "angular damping of bodies (AssetOptions has 0.5" in capsys.readouterr().err
+    World(tmp_path, CRAWLER, angular_damping=0.0)
     assert capsys.readouterr().err == ""

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Iterator
 
 import pytest
+import torch
 from isaacgym_helpers import NVIDIAS, python, write
 
 from sb3_isaac import UserError
 from sb3_isaac.cli.run import restore_numpy_names
 from sb3_isaac.gymcompat import install
 from sb3_isaac.gymcompat.install import MODULES, is_emulated, is_installed
+from sb3_isaac.gymcompat.runtime.on_cpu import CudaToCpu
 from sb3_isaac.gymcompat.runtime.settings import current, use
 
 PROGRAM = """
@@ -135,7 +137,7 @@ def test_installing_twice_keeps_what_was_settled(capsys: pytest.CaptureFixture[s
     assert sorted(name for name in vars(isaacgym) if not name.startswith("_")) == sorted(MODULES)
     with pytest.raises(ImportError):
         import isaacgym.omniverse
-    with pytest.raises(UserError, match="after the emulation isaacgym was imported"):
+    with pytest.raises(UserError, match="after the emulated isaacgym was imported"):
         install("isaacgym")
     with pytest.raises(UserError, match="did you mean 'mujoco'"):
         install("mujocco")
@@ -154,3 +156,9 @@ def test_numpy_keeps_the_names_it_has() -> None:
     finally:
         for name in set(vars(np)) - added:
             delattr(np, name)
+
+
+def test_cuda_to_cpu_can_be_entered_again() -> None:
+    for _ in range(3):
+        with CudaToCpu():
+            assert torch.zeros(2, device="cuda:0").device.type == "cpu"

@@ -38,7 +38,7 @@ class Adapter:
     layout       submodules by which any other package is recognised as one
     members      attributes by which a live environment is recognised
     live_options options of ``adapt``
-    make_options options that ``make`` has besides
+    make_options options that ``make`` has besides; ``device`` (or ``auto``) and ``seed`` are among them
     ============ ===============================================================================================
     """
 

@@ -136,7 +136,7 @@ class ClientEnv(TensorEnv):
         raise UserError(f"{type(self.client).__name__} cannot restart single environments: call reset() for all.")
 
     def change_options(self, **options: Any) -> None:
-        """A client's options are settled when it is made."""
+        """A client's options are fixed when it is made."""
         if options:
             raise UserError(f"the options of a {type(self.client).__name__} cannot change while it runs, and "
                             f"{', '.join(options)} was given: make it anew.")

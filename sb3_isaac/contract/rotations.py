@@ -9,7 +9,7 @@ import torch
 def rotate(quat: torch.Tensor, vec: torch.Tensor) -> torch.Tensor:
     """Body vectors (..., 3) in world coordinates, by v + 2w(u × v) + 2u × (u × v) (Rodrigues).
 
-    Quaternions (..., 4) and vectors have equally many dimensions and are broadcast against each other.
+    Quaternions (..., 4) and vectors are broadcast against each other.
     """
     return rotate_by(quat[..., :1], quat[..., 1:], vec)
 
@@ -25,7 +25,7 @@ def rotate_by(w: torch.Tensor, u: torch.Tensor, vec: torch.Tensor) -> torch.Tens
     Written out where vectors are stored component by component: that is faster there than a cross product, and slower
     on rows.
     """
-    if vec.stride(-1) == 1:
+    if vec.stride(-1) == 1 and vec.dim() == u.dim():
         t = 2.0 * torch.linalg.cross(u, vec)
         return vec + w * t + torch.linalg.cross(u, t)
     r, (x, y, z), (a, b, c) = w[..., 0], u.unbind(dim=-1), vec.unbind(dim=-1)

@@ -22,7 +22,7 @@ MODULES = ("gymapi", "gymtorch", "gymutil", "torch_utils", "terrain_utils")
 
 
 def install(sim: str = "auto", *, cuda_to_cpu: Optional[bool] = None, threads: Optional[int] = None) -> str:
-    """Settle what ``import isaacgym`` means in this process, say so in one line, and import it.
+    """Decide what ``import isaacgym`` means in this process, print that in one line, and import it.
 
     :param sim: ``isaacgym`` is NVIDIA's package, ``mujoco`` the emulation, ``auto`` the former where it is installed
         or imported already, else the latter.
@@ -38,8 +38,9 @@ def install(sim: str = "auto", *, cuda_to_cpu: Optional[bool] = None, threads: O
     present = sys.modules.get("isaacgym")
     emulated = is_emulated()
     if present is not None and sim not in ("auto", "mujoco" if emulated else "isaacgym"):
-        raise UserError(f"sim={sim!r} was asked for after {'the emulation' if emulated else 'NVIDIA' + chr(39) + 's'} "
-                        "isaacgym was imported: one process has one of them, so start another.")
+        imported = "the emulated" if emulated else "NVIDIA's"
+        raise UserError(f"sim={sim!r} was asked for after {imported} isaacgym was imported: a process can have one of "
+                        "the two, so start another process.")
     if emulated or (present is None and (sim == "mujoco" or (sim == "auto" and not is_installed()))):
         now = current()
         use(Settings(cuda_to_cpu=now.cuda_to_cpu if cuda_to_cpu is None else cuda_to_cpu,
@@ -48,7 +49,7 @@ def install(sim: str = "auto", *, cuda_to_cpu: Optional[bool] = None, threads: O
             _emulate()
         return "mujoco"
     if present is None:
-        _import_the_real_one()
+        _import_nvidias()
     return "isaacgym"
 
 
@@ -69,7 +70,7 @@ def is_installed() -> bool:
     return importlib.util.find_spec("isaacgym") is not None
 
 
-def _import_the_real_one() -> None:
+def _import_nvidias() -> None:
     if not is_installed():
         raise UserError("sim='isaacgym' was asked for and NVIDIA's isaacgym is not installed here: install it, or "
                         "leave the choice out to have it emulated on MuJoCo.")
@@ -78,7 +79,7 @@ def _import_the_real_one() -> None:
                         "first, at the top of the program.")
     package = importlib.import_module("isaacgym")
     importlib.import_module("isaacgym.gymapi")
-    _say(f"isaacgym is NVIDIA's, from {getattr(package, '__file__', '?')}")
+    _report(f"isaacgym is NVIDIA's, from {getattr(package, '__file__', '?')}")
 
 
 def _emulate() -> None:
@@ -97,8 +98,8 @@ def _emulate() -> None:
     sys.modules["isaacgym"] = package
     import mujoco
 
-    _say(f"isaacgym is emulated on MuJoCo {mujoco.__version__}, CPU")
+    _report(f"isaacgym is emulated on MuJoCo {mujoco.__version__}, CPU")
 
 
-def _say(text: str) -> None:
+def _report(text: str) -> None:
     print(f"sb3_isaac: {text}", file=sys.stderr, flush=True)

@@ -115,7 +115,7 @@ class IsaacGymSimulator:
         asset = gym.load_asset(self._sim, str(path.parent), path.name, options)
         if asset is None:
             raise UserError(f"robot {self.robot.name!r} has mjcf={self.robot.mjcf!r}: give a file that Isaac Gym can "
-                            "load; it printed above what it does not like.")
+                            "load; it printed the reason above.")
         shapes = gym.get_asset_rigid_shape_properties(asset)
         for shape in shapes:
             shape.friction = FRICTION

@@ -13,8 +13,10 @@ import warnings
 from typing import Any, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
+import torch
 
 from sb3_isaac.contract.errors import UserError
+from sb3_isaac.contract.rotations import rotate as _rotate  # star imports must not bring it into programs
 from sb3_isaac.gymcompat.api import gymapi
 from sb3_isaac.gymcompat.runtime.settings import device_for
 
@@ -72,10 +74,10 @@ def parse_arguments(description: str = "Isaac Gym Example", headless: bool = Fal
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(f"the custom parameter {dict(parameter)!r} is not one of argparse's ({error}): give it a "
                             "name such as '--num_envs', and type, default, action or help.") from error
-    return _settled(parser.parse_args())
+    return _with_derived(parser.parse_args())
 
 
-def _settled(args: argparse.Namespace) -> argparse.Namespace:
+def _with_derived(args: argparse.Namespace) -> argparse.Namespace:
     """Device strings resolved, and the attributes that follow from what was given."""
     if args.pipeline.lower() not in ("cpu", "gpu", "cuda"):
         raise UserError(f"--pipeline is {args.pipeline!r}: give cpu or gpu.")
@@ -178,10 +180,9 @@ class LineGeometry:
 
     def instance_verts(self, pose: Any) -> np.ndarray:
         """The segments' ends (n, 2, 3) m after the Transform `pose`."""
-        u, w = np.array([pose.r.x, pose.r.y, pose.r.z]), pose.r.w
-        t = 2.0 * np.cross(u, self.points)
-        moved = self.points + w * t + np.cross(u, t) + np.array([pose.p.x, pose.p.y, pose.p.z])
-        return np.asarray(moved, dtype=np.float32)
+        quat = torch.tensor([pose.r.w, pose.r.x, pose.r.y, pose.r.z]).view(1, 1, 4)
+        moved: np.ndarray = _rotate(quat, torch.from_numpy(self.points)).numpy()
+        return moved + np.array([pose.p.x, pose.p.y, pose.p.z], dtype=np.float32)
 
 
 class AxesGeometry(LineGeometry):

@@ -14,7 +14,7 @@ from typing import Any, List, Tuple
 import numpy as np
 import torch
 
-from sb3_isaac.contract.rotations import rotate_by
+from sb3_isaac.contract.rotations import rotate_by as _rotate_by  # star imports must not bring it into programs
 from sb3_isaac.gymcompat.runtime.settings import device_for
 
 
@@ -51,7 +51,7 @@ def quat_apply(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     Both are read as rows, so (N, 4k) holds k quaternions a row and goes with vectors (N, k, 3).
     """
     quat = a.reshape(-1, 4)
-    return rotate_by(quat[:, 3:], quat[:, :3], b.reshape(-1, 3)).reshape(b.shape)
+    return _rotate_by(quat[:, 3:], quat[:, :3], b.reshape(-1, 3)).reshape(b.shape)
 
 
 def quat_rotate(q: torch.Tensor, v: torch.Tensor) -> torch.Tensor:

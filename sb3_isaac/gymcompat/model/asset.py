@@ -95,7 +95,7 @@ class Asset:
             self.inertia[i] = axes @ np.diag(model.body_inertia[i + 1]) @ axes.T
 
     def _read_shapes(self, model: mujoco.MjModel) -> None:
-        """Only geoms that can touch something are shapes; those for the eye alone are none."""
+        """Only geoms that can collide are shapes; visual geoms are not."""
         collides = (model.geom_contype | model.geom_conaffinity) != 0
         self.shapes_of_body = [[g for g in range(model.ngeom) if model.geom_bodyid[g] == b and collides[g]]
                                for b in range(1, model.nbody)]

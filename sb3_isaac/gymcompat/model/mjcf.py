@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import List
 
@@ -18,11 +17,15 @@ def mjcf_spec(path: Path, options: AssetOptions) -> mujoco.MjSpec:
     With ``fix_base_link`` a free joint of the root is removed; a root without one stays fixed, as the file says.
     """
     try:
-        spec = _load(path)
+        spec = mujoco.MjSpec.from_file(str(path))
     except ValueError as error:
         raise UserError(f"load_asset: MuJoCo cannot read {str(path)!r}: {' '.join(str(error).split())}.") from error
     for geom in list(spec.worldbody.geoms):
         spec.delete(geom)  # floors and walls belong to the scene, not to the robot
+    materials = {material.name for material in spec.materials}
+    for geom in spec.geoms:
+        if geom.material and geom.material not in materials:
+            geom.material = ""  # Isaac Gym takes files that name materials without defining them
     for items in (spec.lights, spec.cameras, spec.keys, spec.sensors):
         for item in list(items):
             spec.delete(item)
@@ -50,20 +53,3 @@ def take_actuators(spec: mujoco.MjSpec) -> List[ActuatorProperties]:
         properties.append(made)
         spec.delete(actuator)
     return properties
-
-
-def _load(path: Path) -> mujoco.MjSpec:
-    """The file, and if that fails without the materials that it names but does not define."""
-    try:
-        return mujoco.MjSpec.from_file(str(path))
-    except ValueError as error:
-        if "material" not in str(error):
-            raise
-    root = ET.parse(str(path)).getroot()
-    defined = {e.get("name") for asset in root.findall("asset") for e in asset.findall("material")}
-    for element in root.iter():
-        if element.get("material") is not None and element.get("material") not in defined:
-            del element.attrib["material"]
-    spec = mujoco.MjSpec.from_string(ET.tostring(root, encoding="unicode"))
-    spec.modelfiledir = str(path.parent.resolve())
-    return spec

@@ -17,9 +17,13 @@ class CudaToCpu(TorchFunctionMode):
     on a GPU are loaded onto the CPU from the first time on that it is entered.
     """
 
+    _registered = False
+
     def __enter__(self) -> "CudaToCpu":
-        # Asked before torch's own, which have priorities from 10 on.
-        torch.serialization.register_package(0, lambda storage: None, _stay_on_cpu)
+        if not CudaToCpu._registered:  # once: torch cannot sort two of one priority
+            # Asked before torch's own, which have priorities from 10 on.
+            torch.serialization.register_package(0, lambda storage: None, _stay_on_cpu)
+            CudaToCpu._registered = True
         super().__enter__()
         return self
 

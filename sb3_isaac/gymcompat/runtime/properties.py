@@ -83,14 +83,14 @@ class Properties:
         """Every model field that a property reaches, (N, ...)."""
         return {**self._bodies(envs), **self._shapes(envs), **self._dofs(envs)}
 
-    def _present(self, count: int, *names: str) -> Dict[str, np.ndarray]:
+    def _repeated(self, count: int, *names: str) -> Dict[str, np.ndarray]:
         """The model's values of these fields, once for each environment."""
         values = {name: np.asarray(getattr(self.scene.model, name)) for name in names}
         return {name: np.repeat(v[None].astype(float), count, axis=0) for name, v in values.items()}
 
     def _bodies(self, envs: Sequence[Env]) -> Dict[str, np.ndarray]:
         ids = self.scene.bodies
-        out = self._present(len(envs), "body_mass", "body_ipos", "body_iquat", "body_inertia", "body_gravcomp")
+        out = self._repeated(len(envs), "body_mass", "body_ipos", "body_iquat", "body_inertia", "body_gravcomp")
         out["body_mass"][:, ids] = stacked(envs, lambda a: a.mass)
         out["body_ipos"][:, ids] = stacked(envs, lambda a: a.com)
         out["body_gravcomp"][:, ids] = stacked(envs, lambda a: a.gravity_off.astype(float))
@@ -101,7 +101,7 @@ class Properties:
     def _shapes(self, envs: Sequence[Env]) -> Dict[str, np.ndarray]:
         """PhysX averages the friction and restitution of two shapes, MuJoCo takes those of the higher priority."""
         ids = self.scene.geoms
-        out = self._present(len(envs), "geom_friction", "geom_solref")
+        out = self._repeated(len(envs), "geom_friction", "geom_solref")
         friction, restitution = stacked(envs, lambda a: a.friction), stacked(envs, lambda a: a.restitution)
         if self._grounds:
             friction = 0.5 * (friction + self._grounds[0].friction)
@@ -113,7 +113,7 @@ class Properties:
     def _dofs(self, envs: Sequence[Env]) -> Dict[str, np.ndarray]:
         scene = self.scene
         dof = stacked(envs, lambda a: a.dof)
-        out = self._present(len(envs), "dof_armature", "dof_damping", "dof_frictionloss", "jnt_stiffness", "jnt_range",
+        out = self._repeated(len(envs), "dof_armature", "dof_damping", "dof_frictionloss", "jnt_stiffness", "jnt_range",
                             "actuator_biasprm", "actuator_forcerange")
         passive = ~is_driven(dof["driveMode"])
         out["dof_armature"][:, scene.qvel] = dof["armature"]

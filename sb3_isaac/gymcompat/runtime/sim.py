@@ -29,6 +29,8 @@ def without_effect(actors: Sequence[Actor]) -> List[str]:
         asked.append("velocity limits of joints")
     if any(a.asset.options.linear_damping > 0 for a in actors):
         asked.append("linear damping of bodies")
+    if any(a.asset.options.angular_damping > 0 for a in actors):
+        asked.append("angular damping of bodies (AssetOptions has 0.5 unless told otherwise)")
     if any(a.asset.options.vhacd_enabled for a in actors):
         asked.append("convex decomposition (meshes collide as their hulls)")
     return asked

@@ -66,7 +66,7 @@ class StateTensors:
         return self._tensors[kind]
 
     def refresh(self, kind: str) -> None:
-        """Write the physics' state into the tensor; nothing if nobody has acquired it."""
+        """Write the physics' state into the tensor; does nothing for a tensor that was never acquired."""
         if kind in self._tensors:
             self._read[kind](self._tensors[kind].view(self.num_envs, self.counts[kind], WIDTHS[kind]))
 
@@ -86,11 +86,11 @@ class StateTensors:
             out[:, a, :3], out[:, a, 3:7] = pos, xyzw_from_wxyz(quat)
 
     def stepped(self) -> None:
-        """To be called after each step: body poses and velocities are computed when somebody wants them."""
+        """To be called after each step: body poses and velocities are computed when they are read."""
         self._forces, self._kinematics_lag = None, True
 
     def _catch_up(self) -> None:
-        """Bring the bodies up to the last step. The engine's forces are lost by that, so they are kept here."""
+        """Bring the bodies up to the last step. That overwrites the engine's forces, so they are kept here."""
         if self._kinematics_lag:
             if "contact" in self._tensors:
                 self._forces = self._engine.live("sensordata")[:, self._contact_columns].float()

@@ -45,7 +45,7 @@ class Viewer:
     def __init__(self, sim: Sim) -> None:
         if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
             raise UserError("create_viewer: this machine has no display: run the program with --headless.")
-        import mujoco.viewer  # GLFW is needed by those who look only
+        import mujoco.viewer  # here, because it needs GLFW
 
         self.sim, self.env = sim, 0
         self.engine = sim.running("create_viewer").engine

@@ -78,6 +78,7 @@ class AssetOptions(Closed):
         "use_physx_armature": True, "vhacd_enabled": False, "vhacd_params": VhacdParams(),
     }
     armature: float
+    angular_damping: float
     linear_damping: float
     vhacd_enabled: bool
     collapse_fixed_joints: bool

@@ -15,7 +15,7 @@ import numpy as np
 
 def number(value: Any) -> float:
     """A number, or an array or tensor of one element, as the nearest C float (32 bits)."""
-    return float(np.float32(_scalar(value)))
+    return float(np.float32(value if type(value) is float else _scalar(value)))
 
 
 def _scalar(value: Any) -> Any:
@@ -31,9 +31,13 @@ class Closed:
 
     _defaults: ClassVar[Dict[str, Any]] = {}
 
+    def __init_subclass__(cls) -> None:
+        cls._defaults = {name: number(value) if isinstance(value, float) else value
+                         for name, value in cls._defaults.items()}
+
     def __init__(self) -> None:
         for name, value in self._defaults.items():
-            object.__setattr__(self, name, self._converted(name, value))
+            object.__setattr__(self, name, value.copy() if isinstance(value, Closed) else value)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in self._defaults:
@@ -82,8 +86,9 @@ class _Numbers(Closed):
         names = tuple(self._defaults)
         if len(args) > len(names):
             raise TypeError(f"{type(self).__name__} takes at most {len(names)} numbers, not {len(args)}.")
-        super().__init__()
-        for name, value in list(zip(names, args)) + list(kwargs.items()):
+        self.__dict__.update(self._defaults)  # past __setattr__: programs make tens of thousands of these
+        self.__dict__.update(zip(names, map(number, args)))
+        for name, value in kwargs.items():
             setattr(self, name, value)
 
     def __iter__(self) -> Iterator[float]:
