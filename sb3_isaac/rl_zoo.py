@@ -35,7 +35,7 @@ EnvMaker = Callable[[], gymnasium.Env]
 STOCK_SETTINGS = Path(rl_zoo3.exp_manager.__file__).parent / "hyperparams"
 OLDEST = (2, 8)
 OTHERS: Optional[Callable[..., VecEnv]] = getattr(ExperimentManager, "default_vec_env_cls", None)
-"""What somebody else plugged in before us; None is rl_zoo3's own choice."""
+"""What another package set before us; None is rl_zoo3's own choice."""
 SPACES = sorted({file.stem for file in space.FOLDER.glob("*.yml")} & set(HYPERPARAMS_SAMPLER))
 """Algorithms whose studies have a search space of ours."""
 ADAPTS = "sb3_isaac.AdaptiveLearningRate"
@@ -48,7 +48,7 @@ _TRANSPARENT = (Monitor, OrderEnforcing, PassiveEnvChecker, HumanRendering)
 class MonitoredVecEnv(IsaacVecEnv):
     """An IsaacVecEnv that writes finished episodes into rl_zoo3's ``0.monitor.csv``, for its plots.
 
-    :param monitor: SB3's Monitor round one robot, whose file is gone on with.
+    :param monitor: SB3's Monitor of one robot; finished episodes are appended to its file.
     """
 
     def __init__(self, env_id: str, num_envs: int, monitor: Optional[Monitor], **task_options: Any) -> None:
@@ -108,7 +108,7 @@ class IsaacExperimentManager(ExperimentManager):
     default_vec_env_cls = staticmethod(one_simulation)  # type: ignore[assignment,unused-ignore]
 
     def read_hyperparameters(self) -> Tuple[Dict[str, Any], Dict[str, Any]]:
-        """See ExperimentManager; our words are translated in what is used, and kept in what is saved."""
+        """See ExperimentManager; our keys are translated in what is used, and kept in what is saved."""
         files = shipped()
         if Path(self.config).parent == STOCK_SETTINGS:
             self.config = str(files.get(f"sb3-{self.algo}") or find_file(self.algo, None))
@@ -196,7 +196,7 @@ def stock_words(entry: Mapping[str, Any]) -> Dict[str, Any]:
 def plug() -> None:
     """Have rl_zoo3 make :class:`IsaacExperimentManager` and one simulation for our ids; a second call does nothing."""
     if tuple(map(int, rl_zoo3.__version__.split(".")[:2])) < OLDEST:
-        warnings.warn(f"rl_zoo3 {rl_zoo3.__version__} has no place for one simulation of many robots: "
+        warnings.warn(f"rl_zoo3 {rl_zoo3.__version__} cannot use one simulation for many robots: "
                       "pip install 'rl_zoo3>=2.8'.", stacklevel=2)
         return
     if ExperimentManager.default_vec_env_cls is one_simulation:

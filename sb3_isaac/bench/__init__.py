@@ -1,13 +1,14 @@
-"""What a training iteration costs: ours, stock SB3 and rsl_rl in turn on one task, beside the floors under them.
+"""What a training iteration costs: ours, stock SB3 and rsl_rl on one task, beside what physics and networks cost alone.
 
-Contenders alternate round by round, so that a slow minute of the machine falls on all of them; ratios are taken within
-a round and their median is reported.
+Contenders alternate round by round, so that a slow minute of the machine affects all of them. Ratios are computed
+within a round; their median is reported.
 """
 
 from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import importlib
 import multiprocessing
 import os
 import platform
@@ -54,10 +55,11 @@ MEANING = {
 class Plan:
     """What to measure.
 
-    :param num_envs: numbers of robots; the contenders meet at 4096 where it is among them, else at the largest.
+    :param num_envs: numbers of environments; the contenders are compared at 4096 if it is given, else at the largest.
     :param algos: of ``ppo``, ``sb3-ppo`` and ``rsl_rl``, ppo being what the others are compared with.
     :param default_batch: measure one iteration of stock SB3 at its default batch size too.
     :param memory: measure the peak memory of each contender, in a process of its own.
+    :param gym_packages: modules that register tasks when they are imported, for that process.
     """
 
     env: str
@@ -67,6 +69,7 @@ class Plan:
     seed: int = 0
     default_batch: bool = False
     memory: bool = True
+    gym_packages: Tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for algo in self.algos:
@@ -80,7 +83,7 @@ class Plan:
 
     @property
     def meet_at(self) -> int:
-        """Number of robots at which the contenders are compared."""
+        """Number of environments at which the contenders are compared."""
         return 4096 if 4096 in self.num_envs else max(self.num_envs)
 
 
@@ -93,7 +96,7 @@ def bench(plan: Plan, say: Say) -> Dict[str, Any]:
         say(missing)
     algos = tuple(dict.fromkeys(algo for algo in plan.algos if not (missing and algo == "rsl_rl")))
     # First, while this process is small: a child's peak counts what its parent held when it was started.
-    memory = {NAMES[algo]: _memory_alone(algo, config, say) for algo in algos} if plan.memory else {}
+    memory = {NAMES[algo]: _memory_alone(algo, config, plan.gym_packages, say) for algo in algos} if plan.memory else {}
     system = _system()
     contenders = {NAMES[algo]: make_contender(algo, config) for algo in algos}
     facts = physics_facts(contenders["ours"].env)
@@ -200,12 +203,12 @@ def _same_rounds(*series: Sequence[float]) -> Iterator[Tuple[float, ...]]:
 # ---- what it was measured on
 
 
-def _memory_alone(algo: str, config: TrainConfig, say: Say) -> float:
+def _memory_alone(algo: str, config: TrainConfig, gym_packages: Sequence[str], say: Say) -> float:
     """Peak memory, MB, of a process that does nothing but one iteration of a contender."""
     spawn = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(max_workers=1, mp_context=spawn) as pool:
         try:
-            peak = pool.submit(_iterate_alone, algo, config).result()
+            peak = pool.submit(_iterate_alone, algo, config, gym_packages).result()
         except BrokenProcessPool as error:
             raise UserError(f"the process that measured the memory of {NAMES[algo]} at {config.n_envs} environments "
                             "was killed, as happens when memory runs out: give fewer --num-envs.") from error
@@ -213,7 +216,9 @@ def _memory_alone(algo: str, config: TrainConfig, say: Say) -> float:
     return peak
 
 
-def _iterate_alone(algo: str, config: TrainConfig) -> float:
+def _iterate_alone(algo: str, config: TrainConfig, gym_packages: Sequence[str]) -> float:
+    for package in gym_packages:
+        importlib.import_module(package)
     make_contender(algo, config).iterate()
     return peak_memory_mb()
 
@@ -233,7 +238,7 @@ def _settings(ours: Contender, config: TrainConfig, plan: Plan) -> Dict[str, Any
             "ours": "sb3_isaac's PPO on VecNormalize(IsaacVecEnv), both sb3_isaac's",
             "sb3": "stock PPO on stock VecNormalize(VecMonitor(IsaacVecEnv))",
             DEFAULT_BATCH: "the same with SB3's default batch_size, one iteration from cold",
-            "rsl_rl": "OnPolicyRunner on the tensor door, its observation normaliser on, its logger off"},
+            "rsl_rl": "OnPolicyRunner on the tensors of IsaacVecEnv, its observation normaliser on, its logger off"},
         "phases": MEANING,
         "order": "contenders alternate round by round in one process, after one iteration each that is not measured",
         "memory": "the peak of one process for each contender, which runs one iteration",

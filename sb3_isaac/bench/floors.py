@@ -1,4 +1,4 @@
-"""The floors under an iteration: what its physics and its networks cost with nothing round them."""
+"""The floors of an iteration: what its physics and its networks cost alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How throughput grows with the number of robots in one environment."""
+"""How throughput grows with the number of environments in one simulation."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ LEAST_STEPPED = 4096
 
 
 def measure_speed(configs: Sequence[TrainConfig], rounds: int, say: Callable[[str], None]) -> List[Dict[str, Any]]:
-    """Transitions per second for each of `configs`, which differ in their number of robots and are in its order.
+    """Transitions per second for each of `configs`, in ascending order of their number of environments.
 
-    ``stepping_per_s`` is the environment alone, under random actions through the tensor door; ``training_per_s`` whole
+    ``stepping_per_s`` is the environment alone, under random actions given as tensors; ``training_per_s`` whole
     iterations of our PPO. Both are medians over the rounds; ``stepping_speedup`` and ``training_speedup`` are the
-    medians of the ratios to the first of `configs` (``speedup_over`` robots) in the same round.
+    medians of the ratios to the first of `configs` (``speedup_over`` environments) in the same round.
     """
     runs = [Sb3Contender(config) for config in configs]
     stepping: List[List[float]] = [[] for _ in runs]
@@ -35,7 +35,7 @@ def measure_speed(configs: Sequence[TrainConfig], rounds: int, say: Callable[[st
             if i:
                 stepping[k].append(stepped)
                 training[k].append(trained)
-                say(f"{label:<12} {run.env.num_envs} robots: stepping {stepped:,.0f} transitions/s, "
+                say(f"{label:<12} {run.env.num_envs} environments: stepping {stepped:,.0f} transitions/s, "
                     f"training {trained:,.0f}")
     for run in runs:
         run.env.close()

@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_gym_packages(parser)
     add("--env", default=DEFAULT_ENV, help="environment id (default: %(default)s)")
     add("--num-envs", type=counts, default=(4096,), metavar="N[,N...]",
-        help="number of robots; of several, the contenders are compared at 4096 if it is among them, else at the "
+        help="number of environments; of several, the contenders are compared at 4096 if it is among them, else at the "
              "largest, and a table of speed-ups is made (default: 4096)")
     add("--rounds", type=positive, default=5, help="measured iterations of each contender (default: %(default)s)")
     add("--algos", default="ppo,sb3-ppo,rsl_rl", help="contenders (default: %(default)s)")
@@ -66,8 +66,8 @@ def _folder(out: Path) -> Path:
 def table(result: Dict[str, Any]) -> List[str]:
     """The rows as lines of text: times in seconds, then ratios, memory and the speed-up."""
     config = result["config"]
-    lines = [f"{config['env']}, {config['num_envs']} robots x {config['n_steps']} steps, {config['n_epochs']} epochs "
-             f"of {config['minibatches']} minibatches; medians",
+    lines = [f"{config['env']}, {config['num_envs']} environments x {config['n_steps']} steps, "
+             f"{config['n_epochs']} epochs of {config['minibatches']} minibatches; medians",
              *(f"{row['name']:<42} {row['median_s']:>9.3f} s   n={row['n']}" for row in result["rows"]
                if row["median_s"] is not None),
              *(f"{row['name']:<42} {row['ratio']:>9.3f}     n={row['n']}" for row in result["rows"]
@@ -76,7 +76,7 @@ def table(result: Dict[str, Any]) -> List[str]:
                result["peak_memory_mb"].items())]
     if result["speed"]:
         over = result["speed"][0]["speedup_over"]
-        lines += ["", f"{'robots':>8} {'stepping/s':>12} {'x':>8} {'training/s':>12} {'x':>8}   (x over {over})"]
+        lines += ["", f"{'envs':>8} {'stepping/s':>12} {'x':>8} {'training/s':>12} {'x':>8}   (x over {over})"]
         lines += [f"{row['num_envs']:>8} {row['stepping_per_s']:>12,.0f} {row['stepping_speedup']:>8.1f} "
                   f"{row['training_per_s']:>12,.0f} {row['training_speedup']:>8.1f}" for row in result["speed"]]
     return lines

@@ -35,7 +35,7 @@ class TrainConfig:
     | algo_kwargs | arguments of the algorithm; an activation is its name ("nn.ELU"), a schedule its text ("lin_3e-4") |
     | desired_kl | target divergence (nat) per update of an adaptive learning rate; None is off |
     | callback | pairs of dotted path and keyword arguments |
-    | frame_stack, env_wrapper, vec_env_wrapper | as written, in rl-zoo's form; None is none |
+    | frame_stack, env_wrapper, vec_env_wrapper | as written, in rl-zoo's form; None if not set |
     | n_minibatches | the setting that `algo_kwargs["batch_size"]` was computed from; None if it was given directly |
     | source | the file it came from |
     """

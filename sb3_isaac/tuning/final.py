@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from optuna.trial import FrozenTrial, TrialState
-from scipy.stats import wilcoxon
 
 SHIPPED = "shipped"
 CANDIDATE, SEED = "candidate", "seed"
@@ -19,6 +18,8 @@ def signed_rank_p(gains: Sequence[float]) -> float:
 
     Exact, by scipy, for up to 13 pairs with ties (scipy >= 1.15); zeros are left out.
     """
+    from scipy.stats import wilcoxon  # it takes a second to import, and only a final stage needs it
+
     return float(wilcoxon(gains, alternative="greater").pvalue) if any(gains) else 1.0
 
 

@@ -8,7 +8,7 @@ from typing import Any, Iterator
 
 
 class Interrupts:
-    """Remembers that it was interrupted until somebody asks.
+    """Remembers SIGINT and SIGTERM until :meth:`check` is called.
 
     >>> with interrupts.held():
     ...     interrupts.check()  # raises KeyboardInterrupt here, if at all
@@ -25,7 +25,7 @@ class Interrupts:
 
     def _remember(self, number: int, _: Any) -> None:
         if self.asked and number == signal.SIGINT:
-            raise KeyboardInterrupt  # a person asks again: at once, then
+            raise KeyboardInterrupt  # the second Ctrl-C ends at once
         self.asked = True
 
     @contextlib.contextmanager

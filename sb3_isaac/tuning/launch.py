@@ -65,14 +65,14 @@ def run_in_processes(work: Callable[[int, int], None], workers: int) -> None:
 
 def _wait(processes: Sequence[Any], interrupts: Interrupts) -> None:
     """Wait for all; an interrupt is passed on to them."""
-    told = False
+    forwarded = False
     for process in processes:
         while process.exitcode is None:
             process.join(0.2)
-            if interrupts.asked and not told:
-                told = True
+            if interrupts.asked and not forwarded:
+                forwarded = True
                 for other in processes:
-                    # Not by SIGINT: the terminal has sent them that already, and a second one means "at once".
+                    # Not by SIGINT: the terminal has sent it to them already, and a second one ends them at once.
                     other.terminate()
         if process.exitcode < 0:
             print(f"sb3-isaac: {process.name} was killed by signal {-process.exitcode}; its trial goes to another "

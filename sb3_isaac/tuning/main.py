@@ -35,13 +35,13 @@ CANDIDATES, SHIPPED_TRIAL = "candidates", "shipped"
 
 @dataclass(frozen=True)
 class _Call:
-    """What the workers of one call of :func:`tune` are told; it can be pickled."""
+    """What one call of :func:`tune` hands to its workers; it can be pickled."""
 
     plan: Plan
     study_name: str
     runner: str
     salt: str
-    """Tells the samplers of this call from those of others; empty in the call that began the study."""
+    """Makes the samplers of this call differ from those of others; empty in the call that created the study."""
     final: bool = False
 
 
@@ -74,7 +74,7 @@ def write_results(plan: Plan, base: TrainConfig, space: Space, study: optuna.Stu
 
 
 def open_study(plan: Plan) -> optuna.Study:
-    """The study of `plan`, which has to be there."""
+    """The existing study of `plan`."""
     try:
         return optuna.load_study(study_name=plan.name, storage=_storage(plan))
     except KeyError as error:
@@ -93,7 +93,7 @@ def _storage(plan: Plan) -> BaseStorage:
 
 
 def _begin(plan: Plan, base: TrainConfig, space: Space) -> Tuple[BaseStorage, optuna.Study, _Call]:
-    """Everything that can be wrong before a trial starts; then the study, made or joined."""
+    """Check all that can be checked before a trial starts; then create the study, or join it."""
     build.check_supported(base)
     plan.interval(base)
     plan.check_space(space)

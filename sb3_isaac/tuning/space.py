@@ -190,7 +190,7 @@ def _parameter(name: str, given: object, above: List[Parameter], file: str) -> P
         if key not in FIELDS:
             raise unknown("field", key, FIELDS, where)
     if name == "batch_size":
-        raise UserError(f"{where} depends on how many robots there are: sample n_minibatches instead.")
+        raise UserError(f"{where} depends on the number of environments: give n_minibatches instead.")
     kind = fields.get("kind")
     if kind not in KINDS:
         raise UserError(f"{where} has kind {kind!r}: give one of {', '.join(KINDS)}.")

@@ -1,4 +1,4 @@
-"""The picture of ``sb3-isaac bench``: where the time of an iteration goes, and how speed grows with robots."""
+"""The picture of ``sb3-isaac bench``: where the time of an iteration goes, and how speed grows with their number."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sb3_isaac.contract.files import atomic_file
 PARTS = (("physics", "#3b6ea5"), ("task", "#7fb2d9"), ("inference and glue", "#f2b25c"), ("update", "#c8553d"))
 FLOORS = "floors"
 ROOM = 1.45
-"""Times the longest bar's length: so far does the axis reach, for what is written behind the bars."""
+"""Length of the axis over that of the longest bar: space for the text after the bars."""
 
 
 def draw(result: Dict[str, Any], out: Path) -> None:
@@ -51,7 +51,7 @@ def bars(result: Dict[str, Any]) -> List[Tuple[str, List[float]]]:
 
 
 def _draw_bars(axis: Any, result: Dict[str, Any]) -> None:
-    """Stacked bars. One from a single measurement may be many times the others: it is cut, its time beside it."""
+    """Stacked bars. A bar that is many times longer than the others is cut, with its time written on it."""
     ratio = {row["name"]: row["ratio"] for row in result["rows"]}
     once = {row["name"] for row in result["rows"] if row["n"] == 1 < result["config"]["rounds"]}
     made = bars(result)
@@ -77,14 +77,14 @@ def _draw_bars(axis: Any, result: Dict[str, Any]) -> None:
     axis.set_xlabel("seconds of one training iteration, medians")
     config = result["config"]
     cone = f", {config['cone']} friction cone" if config["cone"] else ""
-    axis.set_title(f"{config['env']}: {config['num_envs']} robots × {config['n_steps']} steps, {config['n_epochs']} "
-                   f"epochs × {config['minibatches']} minibatches{cone}", fontsize=9)
+    axis.set_title(f"{config['env']}: {config['num_envs']} environments × {config['n_steps']} steps, "
+                   f"{config['n_epochs']} epochs × {config['minibatches']} minibatches{cone}", fontsize=9)
     axis.legend(fontsize=8, ncols=4, loc="upper center", bbox_to_anchor=(0.5, -0.16), frameon=False)
     axis.spines[["top", "right"]].set_visible(False)
 
 
 def _draw_speed(axis: Any, speed: List[Dict[str, Any]]) -> None:
-    """Transitions per second over the number of robots, both logarithmic; the speed-up stands at each point."""
+    """Transitions per second over the number of environments, both logarithmic; the speed-up stands at each point."""
     numbers = [row["num_envs"] for row in speed]
     for key, colour, label, above in (("stepping", "#3b6ea5", "environment alone", True),
                                       ("training", "#c8553d", "whole training", False)):
@@ -96,7 +96,7 @@ def _draw_speed(axis: Any, speed: List[Dict[str, Any]]) -> None:
     axis.set_xticks(numbers, [str(n) for n in numbers])
     axis.minorticks_off()
     axis.margins(x=0.12, y=0.15)
-    axis.set_xlabel("robots in the environment")
+    axis.set_xlabel("environments")
     axis.set_title(f"transitions per second (× over {speed[0]['speedup_over']})", fontsize=9)
     axis.grid(alpha=0.3)
     axis.legend(fontsize=8)
