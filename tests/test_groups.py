@@ -12,7 +12,7 @@ from gymnasium import spaces
 from stable_baselines3.common.torch_layers import NatureCNN
 from stable_baselines3.common.vec_env import VecCheckNan
 
-from sb3_isaac import PPO, IsaacVecEnv, RunCheckpoints, UserError, VecNormalize
+from sb3_isaac import PPO, Evaluation, IsaacVecEnv, RunCheckpoints, UserError, VecNormalize
 from sb3_isaac.contract.tensor_env import Obs, Step
 from sb3_isaac.rl.policy.asymmetric import AsymmetricPolicy
 from sb3_isaac.rl.policy.export import ModelPolicy, acts_on_groups, evaluation_policy, policy_content
@@ -134,11 +134,14 @@ def test_saved_and_loaded_it_acts_the_same(tmp_path: Path) -> None:
         policy_content(model, normalizer, {})
 
 
-def test_it_trains_and_is_saved_without_a_policy_file(tmp_path: Path) -> None:
+def test_it_trains_is_evaluated_and_saved_without_a_policy_file(tmp_path: Path) -> None:
     env = VecNormalize(IsaacVecEnv(Seeing(), seed=0))
     model = PPO("AsymmetricPolicy", env, n_steps=8, batch_size=32, seed=0, policy_kwargs=GROUPS)
     with pytest.warns(UserWarning, match=r"no policy\.pth"):
-        model.learn(64, callback=RunCheckpoints(tmp_path))
+        evaluation = Evaluation(lambda: IsaacVecEnv(Seeing()), every=1)
+        model.learn(64, callback=[evaluation, RunCheckpoints(tmp_path)])
+    assert evaluation.report is not None
+    assert evaluation.report["length_mean"] == 3.0 and evaluation.report["steps"] == 64
     assert (tmp_path / "model.zip").is_file() and not (tmp_path / "policy.pth").exists()
 
 

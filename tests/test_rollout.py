@@ -23,11 +23,19 @@ from sb3_isaac.rl.training.checkpoint import restore_task_state, task_state
 PENDULUM = "IsaacDoublePendulum-v0"
 
 
-def buffer(n_steps: int, n_envs: int, shape: Any = (1,), dtype: Any = np.float32) -> TensorRolloutBuffer:
+class DeviceBuffer(TensorRolloutBuffer):
+    """As on a device that has to be waited for."""
+
+    final_observations_on_cpu = False
+
+
+def buffer(n_steps: int, n_envs: int, shape: Any = (1,), dtype: Any = np.float32,
+           cls: Any = DeviceBuffer) -> TensorRolloutBuffer:
     high = 255 if dtype is np.uint8 else np.inf
     low = 0 if dtype is np.uint8 else -np.inf
-    return TensorRolloutBuffer(n_steps, spaces.Box(low, high, shape, dtype), spaces.Box(-1, 1, (1,)), "cpu", gamma=0.5,
-                               n_envs=n_envs)
+    made: TensorRolloutBuffer = cls(n_steps, spaces.Box(low, high, shape, dtype), spaces.Box(-1, 1, (1,)), "cpu",
+                                    gamma=0.5, n_envs=n_envs)
+    return made
 
 
 def fill(made: TensorRolloutBuffer, truncated: torch.Tensor, final_obs: torch.Tensor) -> None:
@@ -36,9 +44,13 @@ def fill(made: TensorRolloutBuffer, truncated: torch.Tensor, final_obs: torch.Te
         made.add(last * 0, zero, zero, zero, zero, zero, truncated=row, final_obs=last)
 
 
-def test_values_go_to_the_rewards_of_the_robots_that_timed_out() -> None:
+BUFFERS = pytest.mark.parametrize("cls", [DeviceBuffer, TensorRolloutBuffer], ids=["device", "cpu"])
+
+
+@BUFFERS
+def test_values_go_to_the_rewards_of_the_robots_that_timed_out(cls: Any) -> None:
     """The value of observation x is 10 x, γ is 0.5: the reward of a time-out at x becomes 5 x."""
-    made = buffer(3, 4)
+    made = buffer(3, 4, cls=cls)
     made.expect_time_outs(max_steps=2)
     for offset in (0.0, 100.0):  # the second rollout has forgotten the first
         made.reset()
@@ -53,8 +65,9 @@ def test_values_go_to_the_rewards_of_the_robots_that_timed_out() -> None:
     made.bootstrap(lambda rows: pytest.fail("nothing to value"))
 
 
-def test_every_robot_may_time_out_every_step_where_the_length_is_unknown() -> None:
-    made = buffer(3, 2000)
+@BUFFERS
+def test_every_robot_may_time_out_every_step_where_the_length_is_unknown(cls: Any) -> None:
+    made = buffer(3, 2000, cls=cls)
     made.reset()
     x = torch.rand(3, 2000, 1)
     fill(made, torch.ones(3, 2000, dtype=torch.bool), x)
