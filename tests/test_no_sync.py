@@ -12,9 +12,17 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from sb3_isaac import PPO, IsaacVecEnv, TrainingLog, VecNormalize
+from sb3_isaac.rl.algo.final_observations_cpu import FinalObservationsOnCpu
+from sb3_isaac.rl.algo.rollout_buffer import TensorRolloutBuffer
 
 REFUSED_METHODS = ("item", "cpu", "numpy", "tolist", "nonzero", "__bool__")
-EXEMPT = ("engine/cpu.py",)
+EXEMPT = ("engine/cpu.py", "algo/final_observations_cpu.py")
+
+
+class DeviceBuffer(TensorRolloutBuffer):
+    """As on a device that has to be waited for."""
+
+    final_observations_on_cpu = False
 
 
 class HostSyncError(AssertionError):
@@ -122,7 +130,9 @@ def env(request: pytest.FixtureRequest) -> Iterator[IsaacVecEnv]:
 @pytest.mark.parametrize("normalized", [False, True])
 def test_a_hundred_steps_of_training_without_a_sync(env: IsaacVecEnv, normalized: bool) -> None:
     watched = Watched()
-    model = PPO("MlpPolicy", VecNormalize(env) if normalized else env, n_steps=101, batch_size=404, n_epochs=1)
+    model = PPO("MlpPolicy", VecNormalize(env) if normalized else env, n_steps=101, batch_size=404, n_epochs=1,
+                rollout_buffer_class=DeviceBuffer)
     model.learn(101 * 16, callback=CallbackList([TrainingLog(), watched]))
+    assert not isinstance(model.rollout_buffer._final_observations, FinalObservationsOnCpu)
     assert watched.steps == 101 and float(watched.ended) >= 16
     assert "rollout/ep_rew_mean" in model.get_env().unwrapped.statistics.read()  # type: ignore[union-attr]

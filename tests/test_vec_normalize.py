@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import gymnasium
 import numpy as np
 import pytest
@@ -26,7 +29,7 @@ def make(num_envs: int = 16) -> IsaacVecEnv:
 
 @pytest.mark.parametrize("options", [{}, {"norm_reward": False}, {"norm_obs": False}, {"training": False},
                                      {"clip_obs": 0.5, "clip_reward": 0.1, "gamma": 0.9}])
-def test_both_doors_give_stocks_numbers(options: Any) -> None:
+def test_arrays_and_tensors_give_stocks_numbers(options: Any) -> None:
     """Episodes end within the forty steps, so the last observations and the discounted returns are compared too."""
     stock, arrays, tensors = StockNormalize(make(), **options), VecNormalize(make(), **options), VecNormalize(
         make(), **options)
@@ -116,10 +119,47 @@ def test_groups_are_normalised_by_their_own_statistics() -> None:
     assert not torch.equal(obs["policy"], env.venv.env._obs["policy"])  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("copied", [lambda env: pickle.loads(pickle.dumps(env)), copy.deepcopy,
+                                    lambda env: cloudpickle.loads(cloudpickle.dumps(env)),
+                                    lambda env: pickle.loads(pickle.dumps(copy.copy(env)))],
+                         ids=["pickle", "deepcopy", "cloudpickle", "twice"])
+@pytest.mark.parametrize("used", [False, True])
+def test_copies_come_back_without_their_vec_env(copied: Any, used: bool) -> None:
+    original, action = VecNormalize(make(), gamma=0.9), np.ones((16, 2), dtype=np.float32)
+    if used:
+        original.reset()
+        original.step(action)
+    again = copied(original)
+    assert type(again) is VecNormalize and again.venv is None and again.gamma == 0.9
+    np.testing.assert_array_equal(again.obs_rms.mean, original.obs_rms.mean)
+    if used:
+        np.testing.assert_array_equal(again.get_original_obs(), original.get_original_obs())
+    again.set_venv(make(num_envs=4))
+    again.reset_tensor()
+    again.step_tensor(torch.ones(4, 2))
+    assert again.obs_rms.count == original.obs_rms.count + 8 and again.returns.shape == (4,)
+    with pytest.raises(ValueError, match="already initialized"):
+        again.set_venv(make())
+    assert type(pickle.loads(pickle.dumps(StockNormalize(make())))) is StockNormalize  # what SB3's own can do
+
+
+def test_statistics_of_stock_may_be_assigned() -> None:
+    stock, ours = StockNormalize(make()), VecNormalize(make())
+    stock.reset()
+    sync_envs_normalization(stock, ours)
+    ours.ret_rms = RunningMeanStd(shape=())  # type: ignore[assignment]
+    assert type(ours.obs_rms) is type(ours.ret_rms) is TensorMeanStd
+    ours.reset_tensor()
+    assert ours.obs_rms.count == stock.obs_rms.count + 16
+    shared = VecNormalize(make(), training=False)
+    shared.obs_rms = ours.obs_rms
+    assert shared.obs_rms is ours.obs_rms, "statistics of one may be watched by another, as with SB3's"
+
+
 def test_around_another_vec_env_it_is_stocks() -> None:
     env = VecNormalize(DummyVecEnv([lambda: gymnasium.make("CartPole-v1")] * 2))
     env.reset()
     obs, *_ = env.step(np.zeros(2, dtype=int))
     assert isinstance(obs, np.ndarray) and obs.shape == (2, 4)
-    with pytest.raises(UserError, match="needs an IsaacVecEnv"):
+    with pytest.raises(UserError, match="stepping by tensors needs an IsaacVecEnv"):
         env.reset_tensor()

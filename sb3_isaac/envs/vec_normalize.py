@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pickle
-from typing import Any, Optional, Union
+from typing import Any, Dict, List, Optional, Tuple, Union
 
 import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common import vec_env as sb3
+from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecEnv
 
@@ -31,6 +32,11 @@ class TensorMeanStd(RunningMeanStd):
         self._moments = torch.zeros(2, *shape, dtype=torch.float64, device=device)
         self._count = torch.zeros((), dtype=torch.float64, device=device)
         super().__init__(epsilon=epsilon, shape=shape)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the moments are."""
+        return self._moments.device
 
     @classmethod
     def of(cls, rms: RunningMeanStd, device: Union[str, torch.device]) -> "TensorMeanStd":
@@ -93,31 +99,34 @@ class TensorMeanStd(RunningMeanStd):
 
 
 class VecNormalize(sb3.VecNormalize):
-    """SB3's VecNormalize, with the same arguments and order of updates, and a tensor door.
+    """SB3's VecNormalize, with the same arguments and order of updates, on tensors.
 
-    Around an IsaacVecEnv, ``reset_tensor`` and ``step_tensor`` normalise on its device without waiting for it. Around
-    any other VecEnv it behaves as SB3's. ``save`` writes a stock VecNormalize, which SB3 loads without sb3_isaac, and
-    ``load`` reads one.
+    Around an IsaacVecEnv, ``reset_tensor`` and ``step_tensor`` normalise on its device without waiting for it, and
+    groups of images (3-D uint8) stay as they are: ``norm_obs_keys`` are by default all other groups. Around any other
+    VecEnv it behaves as SB3's. ``save`` writes a stock VecNormalize, which SB3 loads without sb3_isaac, and ``load``
+    reads one. Pickled or copied, it comes back without its VecEnv, as SB3's does: give one with ``set_venv``.
+    Statistics that are assigned to ``obs_rms`` or ``ret_rms`` may be SB3's: they are taken over as tensors.
+
+    :raises UserError: where ``norm_obs_keys`` names an image.
     """
 
     obs_rms: Any
     ret_rms: TensorMeanStd
 
-    def __init__(self, venv: VecEnv, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, venv: VecEnv, training: bool = True, norm_obs: bool = True, norm_reward: bool = True,
+                 clip_obs: float = 10.0, clip_reward: float = 10.0, gamma: float = 0.99, epsilon: float = 1e-8,
+                 norm_obs_keys: Optional[List[str]] = None) -> None:
         self._place(venv)
-        super().__init__(venv, *args, **kwargs)
-        self._to_device()
+        if norm_obs and isinstance(venv.unwrapped, IsaacVecEnv):
+            norm_obs, norm_obs_keys = _without_images(venv.observation_space, norm_obs_keys)
+        super().__init__(venv, training, norm_obs, norm_reward, clip_obs, clip_reward, gamma, epsilon, norm_obs_keys)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, _as_tensors(value, self.device) if name in ("obs_rms", "ret_rms") else value)
 
     def _place(self, venv: VecEnv) -> None:
         self.device: torch.device = getattr(venv, "device", torch.device("cpu"))
         self._returns = torch.zeros(venv.num_envs, dtype=torch.float64, device=self.device)
-
-    def _to_device(self) -> None:
-        """Make tensors of stock statistics."""
-        self.ret_rms = TensorMeanStd.of(self.ret_rms, self.device)
-        if self.norm_obs:
-            self.obs_rms = ({key: TensorMeanStd.of(rms, self.device) for key, rms in self.obs_rms.items()}
-                            if isinstance(self.obs_rms, dict) else TensorMeanStd.of(self.obs_rms, self.device))
 
     @property
     def returns(self) -> Any:
@@ -128,22 +137,25 @@ class VecNormalize(sb3.VecNormalize):
     def returns(self, value: Array) -> None:
         self._returns.copy_(torch.as_tensor(value))
 
-    # ---- the tensor door
+    # ---- by tensors
 
     def reset_tensor(self) -> Obs:
         """Start all episodes; normalised observations {group: (N, k)}."""
-        obs = self._door().reset_tensor()
+        obs = self._isaac_env().reset_tensor()
         self._returns.zero_()
         self._learn_obs(obs)
         self.old_obs = obs  # type: ignore[assignment]
         return self._normal(obs)
 
     def step_tensor(self, actions: torch.Tensor) -> Step:
-        """One control step with actions (N, ...) on ``device``; its observations and reward are new tensors."""
-        step = self._door().step_tensor(actions)
+        """One control step with actions (N, ...) on ``device``; its observations and reward are new tensors.
+
+        Groups of ``final_obs`` that are not normalised stay the environment's own live tensors.
+        """
+        step = self._isaac_env().step_tensor(actions)
         self.old_obs, self.old_reward = step.obs, step.reward  # type: ignore[assignment]
         self._learn_obs(step.obs)
-        obs, final_obs = self._normal(step.obs), self._normal(step.final_obs)
+        obs, final_obs = self._normal(step.obs), self._normal(step.final_obs, copy=False)
         reward = step.reward
         if self.training:
             self._update_reward(reward)
@@ -153,9 +165,9 @@ class VecNormalize(sb3.VecNormalize):
         self._returns.mul_(~(step.terminated | step.truncated))
         return step._replace(obs=obs, reward=reward, final_obs=final_obs)
 
-    def _door(self) -> IsaacVecEnv:
+    def _isaac_env(self) -> IsaacVecEnv:
         if not isinstance(self.venv, IsaacVecEnv):
-            raise UserError(f"the tensor door needs an IsaacVecEnv below VecNormalize and was given a "
+            raise UserError(f"stepping by tensors needs an IsaacVecEnv below VecNormalize and was given a "
                             f"{type(self.venv).__name__}: use step().")
         return self.venv
 
@@ -173,12 +185,12 @@ class VecNormalize(sb3.VecNormalize):
                 if rms is not None:
                     rms.update(value)
 
-    def _normal(self, obs: Obs) -> Obs:
+    def _normal(self, obs: Obs, copy: bool = True) -> Obs:
         normal = {}
         for group, value in obs.items():
             rms = self._rms(group)
             if rms is None:
-                normal[group] = value.clone()
+                normal[group] = value.clone() if copy else value
                 continue
             mean, scale = rms.center_and_scale(self.epsilon)
             normal[group] = (value - mean).mul_(scale).clamp_(-self.clip_obs, self.clip_obs)
@@ -211,12 +223,12 @@ class VecNormalize(sb3.VecNormalize):
 
     def stock(self) -> sb3.VecNormalize:
         """These statistics and settings as SB3's own class, without a VecEnv."""
-        ours = ("device", "_returns", "old_obs")
+        ours = ("device", "_returns", "old_obs", "obs_rms", "ret_rms")
         made = sb3.VecNormalize.__new__(sb3.VecNormalize)
         made.__dict__.update({key: value for key, value in self.__dict__.items() if key not in ours})
         made.venv, made.returns, made.old_reward = None, np.zeros(0), np.zeros(0)  # type: ignore[assignment]
         made.ret_rms = self.ret_rms.stock()
-        if self.norm_obs:
+        if "obs_rms" in self.__dict__:
             made.obs_rms = ({key: rms.stock() for key, rms in self.obs_rms.items()}
                             if isinstance(self.obs_rms, dict) else self.obs_rms.stock())
         return made
@@ -227,11 +239,59 @@ class VecNormalize(sb3.VecNormalize):
         with open(load_path, "rb") as file:
             saved = pickle.load(file)
         made = VecNormalize.__new__(VecNormalize)
-        made._place(venv)
-        made.__dict__.update(saved.__dict__)
-        made._to_device()
+        made.__setstate__(saved.__dict__)
         made.set_venv(venv)
         return made
+
+    def __getstate__(self) -> Dict[str, Any]:
+        """The state of a stock VecNormalize, without its VecEnv and what depends on it."""
+        state = {key: value for key, value in self.stock().__dict__.items()
+                 if key not in ("venv", "class_attributes", "returns")}
+        if "old_obs" in self.__dict__:
+            state.update(old_obs=self.get_original_obs(), old_reward=self.get_original_reward())
+        return state
+
+    def __setstate__(self, state: Dict[str, Any]) -> None:
+        self.device = torch.device("cpu")  # until there is a VecEnv
+        statistics: Dict[str, Any] = {key: _as_tensors(state[key], self.device)
+                                      for key in ("obs_rms", "ret_rms") if key in state}
+        rest = {key: value for key, value in state.items() if key not in ("venv", "returns", *statistics)}
+        super().__setstate__({**rest, **statistics})
+        self._returns = torch.zeros(self.num_envs, dtype=torch.float64)
+
+    def set_venv(self, venv: VecEnv) -> None:
+        """See SB3; the statistics move to the device of `venv`."""
+        if self.venv is None:
+            self._place(venv)
+            for name in ("obs_rms", "ret_rms"):
+                if name in self.__dict__:
+                    setattr(self, name, getattr(self, name))
+        super().set_venv(venv)
+
+
+def _as_tensors(statistics: Any, device: torch.device) -> Any:
+    """SB3's RunningMeanStd, or a dict of them, on `device`; what is so already stays the same object."""
+    if isinstance(statistics, dict):
+        made = {key: _as_tensors(rms, device) for key, rms in statistics.items()}
+        return statistics if all(made[key] is rms for key, rms in statistics.items()) else made
+    placed = isinstance(statistics, TensorMeanStd) and statistics.device == device
+    return statistics if placed else TensorMeanStd.of(statistics, device)
+
+
+def _without_images(space: spaces.Space, keys: Optional[List[str]]) -> Tuple[bool, Optional[List[str]]]:
+    """Whether to normalise observations, and which groups: those that are no images."""
+    if not isinstance(space, spaces.Dict):
+        return not is_image_space(space), keys
+    images = [key for key, group in space.spaces.items() if is_image_space(group)]
+    named = [key for key in keys or () if key in images]
+    if named:
+        raise UserError(f"norm_obs_keys names {', '.join(named)}, which holds images: leave it out, for the policy "
+                        "scales images itself.")
+    unknown = [key for key in keys or () if key not in space.spaces]
+    if unknown:
+        raise UserError(f"norm_obs_keys names {', '.join(unknown)}, and the groups are {', '.join(space.spaces)}: "
+                        "give names of these.")
+    return True, [key for key in space.spaces if key not in images] if keys is None else keys
 
 
 def _numpy(value: Array) -> np.ndarray:

@@ -9,7 +9,7 @@ import torch
 from sb3_isaac.contract.errors import UserError
 
 
-class FinalObservations:
+class FinalObservationsOnDevice:
     """A table of the few rows that are needed of each step's ``final_obs``, in the order of the steps.
 
     Adding waits for no device: a row's place comes of a cumulative sum, and the rows of all other robots go to one

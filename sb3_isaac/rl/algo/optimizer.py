@@ -12,9 +12,11 @@ import torch
 @functools.lru_cache(maxsize=None)
 def _has_fused_kernel(device_type: str) -> bool:
     """Whether this torch has Adam's fused kernel for a kind of device."""
+    parameter = torch.zeros(1, device=device_type, requires_grad=True)
+    parameter.grad = torch.zeros_like(parameter)
     try:
-        torch.optim.Adam([torch.zeros(1, device=device_type, requires_grad=True)], fused=True)
-    except (RuntimeError, TypeError):
+        torch.optim.Adam([parameter], fused=True).step()
+    except (RuntimeError, TypeError):  # NotImplementedError is a RuntimeError
         return False
     return True
 

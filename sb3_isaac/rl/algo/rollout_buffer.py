@@ -10,7 +10,8 @@ from gymnasium import spaces
 from stable_baselines3.common.buffers import RolloutBuffer
 
 from sb3_isaac.contract.errors import UserError
-from sb3_isaac.rl.algo.final_observations import FinalObservations
+from sb3_isaac.rl.algo.final_observations import FinalObservationsOnDevice
+from sb3_isaac.rl.algo.final_observations_cpu import FinalObservationsOnCpu
 
 Array = Union[np.ndarray, torch.Tensor]
 Observations = Union[torch.Tensor, Dict[str, torch.Tensor]]
@@ -68,11 +69,14 @@ class TensorRolloutBuffer(RolloutBuffer):
     :meth:`expect_time_outs`.
     """
 
+    final_observations_on_cpu = True
+    """Whether a buffer on a CPU makes use of being there; False is for tests of what other devices do."""
+
     def __init__(self, buffer_size: int, observation_space: spaces.Space, action_space: spaces.Space,
                  device: Union[torch.device, str] = "auto", gae_lambda: float = 1, gamma: float = 0.99,
                  n_envs: int = 1) -> None:
         self._made = False
-        self._final_observations: Optional[FinalObservations] = None
+        self._final_observations: Union[FinalObservationsOnCpu, FinalObservationsOnDevice, None] = None
         super().__init__(buffer_size, observation_space, action_space, device, gae_lambda, gamma, n_envs)
 
     def _make(self, *shape: int) -> torch.Tensor:
@@ -88,14 +92,20 @@ class TensorRolloutBuffer(RolloutBuffer):
     def expect_time_outs(self, max_steps: Optional[int] = None) -> None:
         """Make room for the final observations of a rollout's time-outs; called before ``reset``.
 
+        On a CPU the room grows with them; elsewhere it is bounded, since how many they are is not known on the host.
+
         :param max_steps: an episode's length at most, in steps, so that a robot runs out of time at most
             ``buffer_size // max_steps + 1`` times; None where it is unknown, and each step may be a time-out.
         """
+        if self.device.type == "cpu" and self.final_observations_on_cpu:
+            self._final_observations = self._final_observations or FinalObservationsOnCpu()
+            return
         every_step = self.buffer_size * self.n_envs
         bound = every_step if not max_steps else self.n_envs * (self.buffer_size // max_steps + 1)
         capacity = min(every_step, max(bound, FEW_ROWS))
-        if self._final_observations is None or self._final_observations.capacity != capacity:
-            self._final_observations = FinalObservations(capacity, self._observations, self.device)
+        held = self._final_observations
+        if not isinstance(held, FinalObservationsOnDevice) or held.capacity != capacity:
+            self._final_observations = FinalObservationsOnDevice(capacity, self._observations, self.device)
 
     def reset(self) -> None:
         """Begin a new rollout; the memory stays."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import List, Optional
 
-from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 
 from sb3_isaac.contract.errors import UserError
 
@@ -37,12 +37,23 @@ class AdaptiveLearningRate(BaseCallback):
         self._answered: Optional[int] = None
 
     def _on_training_start(self) -> None:
+        self._check_alone()
         rate = self.model.learning_rate
         if callable(rate):
             if rate(1.0) != rate(0.0):
                 raise UserError("AdaptiveLearningRate needs a number as learning_rate to start from: drop the "
                                 "schedule.")
             self.model.learning_rate = rate(1.0)  # rl-zoo makes a constant schedule of a number
+
+    def _check_alone(self) -> None:
+        """Refuse another one that steers the same rate."""
+        if getattr(self.model, "desired_kl", None) is not None:
+            raise UserError("both PPO's desired_kl and an AdaptiveLearningRate callback steer the learning rate: "
+                            "leave one of them out.")
+        count = len(_adaptive(self.locals.get("callback")))
+        if count > 1:
+            raise UserError(f"{count} AdaptiveLearningRate callbacks steer the learning rate: leave one of them in "
+                            "(desired_kl in a configuration makes one).")
 
     def _on_rollout_start(self) -> None:
         self._adapt()
@@ -63,3 +74,10 @@ class AdaptiveLearningRate(BaseCallback):
 
     def _on_step(self) -> bool:
         return True
+
+
+def _adaptive(callback: object) -> List[AdaptiveLearningRate]:
+    """All AdaptiveLearningRate of a callback and of the lists in it."""
+    if isinstance(callback, CallbackList):
+        return [found for part in callback.callbacks for found in _adaptive(part)]
+    return [callback] if isinstance(callback, AdaptiveLearningRate) else []
