@@ -65,3 +65,35 @@ def test_forces_are_those_of_the_last_physics_step() -> None:
         data.qpos[2] = height
         mujoco.mj_step(engine.model, data, 3)
         assert force == data.sensordata[2] and (force > 0) == (height < 0.1)
+
+
+def crowd(memory: int) -> CpuEngine:
+    """Two worlds of twelve balls, which in the second lie on the floor, with so many bytes for contacts."""
+    balls = "".join(f'<body pos="{i} 0 1"><freejoint/><geom type="sphere" size="0.1" condim="6"/></body>'
+                    for i in range(12))
+    engine = CpuEngine(mujoco.MjModel.from_xml_string(
+        f'<mujoco><option jacobian="dense"/><size memory="{memory}"/><worldbody><geom type="plane" size="0 0 1"/>'
+        f"{balls}</worldbody></mujoco>"), 2, threads=1)
+    engine.live("qpos").view(2, 12, 7)[1, :, 2] = 0.095
+    return engine
+
+
+def test_a_full_constraint_buffer_is_counted_and_ends_nothing() -> None:
+    engine, roomy = crowd(20_000), crowd(1_000_000)
+    for e in (engine, roomy):
+        e.step(torch.zeros(2, 0), 3)
+        assert not e.diverged.any()
+    assert engine.warnings()["constraint_buffer_full"] >= 3
+    assert not any(engine.warnings().values()), "counted since the last call"
+    assert not any(roomy.warnings().values())
+    assert torch.equal(engine.live("qpos")[0], roomy.live("qpos")[0])
+
+
+def test_a_singular_mass_matrix_is_counted_and_ends_nothing() -> None:
+    engine = make(3)
+    armature = engine.model_field("dof_armature")
+    armature[1, 0] = -1.0  # the ball's mass of 1 kg, forwards, where nothing pulls
+    engine.set_model_field("dof_armature", armature)
+    step(engine, 4)
+    assert not engine.diverged.any()
+    assert engine.warnings() == {"contact_buffer_full": 0, "constraint_buffer_full": 0, "bad_inertia": 8}  # two a step
