@@ -22,6 +22,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 from sb3_isaac import IsaacVecEnv, RunCheckpoints, UserError, load_policy
 from sb3_isaac.cli.main import main
 from sb3_isaac.config import TrainConfig, load_config
+from sb3_isaac.contract import names
 from sb3_isaac.rl.policy.formats import find_policy
 from sb3_isaac.rl.training import build
 from sb3_isaac.rl.training.metrics import MetricsCsv, read_metrics

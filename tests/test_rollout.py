@@ -18,7 +18,7 @@ from torch import nn
 from sb3_isaac import PPO, AdaptiveLearningRate, IsaacVecEnv, UserError, VecNormalize
 from sb3_isaac.rl.algo.gaussian import act, evaluate, is_plain
 from sb3_isaac.rl.algo.rollout_buffer import TensorRolloutBuffer
-from sb3_isaac.rl.training.checkpoint import restore_task_state, task_state
+from sb3_isaac.rl.training.task_state import restore_task_state, task_state
 
 PENDULUM = "IsaacDoublePendulum-v0"
 

@@ -71,7 +71,7 @@ def _run(argv: List[str]) -> int:
 def add_gym_packages(parser: argparse.ArgumentParser) -> None:
     """``--gym-packages``, as rl-zoo has it: modules of the user's own that register tasks when they are imported.
 
-    A verb with a positional argument takes one module each time that the flag is given, so that the argument may follow.
+    A verb with a positional argument takes one module each time that the flag is given: the argument may follow.
     """
     positional = any(not action.option_strings for action in parser._actions)
     parser.add_argument("--gym-packages", nargs=1 if positional else "+", action="extend", default=[], metavar="PKG",

@@ -78,6 +78,7 @@ def run(args: argparse.Namespace) -> int:
         print("sb3-isaac: interrupted; finished trials are kept, the others wait, and the same line goes on.",
               file=sys.stderr)
         return 130
-    best = f"   sb3-isaac train --env {plan.env} --algo {plan.algo} -conf {folder / 'best.yml'}{gym_packages_flag(args)}"
+    best = (f"   sb3-isaac train --env {plan.env} --algo {plan.algo} -conf {folder / 'best.yml'}"
+            f"{gym_packages_flag(args)}")
     print(f"done: {folder / 'report.html'}{best if (folder / 'best.yml').exists() else ''}")
     return 0
