@@ -15,8 +15,8 @@ def main() -> None:
     folder, steps, drawn = tempfile.mkdtemp(prefix="pruning_"), {}, {}
     for pruner in ("none", "median", "hyperband"):
         plan = Plan(env="IsaacDoublePendulum-v0", num_envs=64, hyperparams={"n_minibatches": 4}, n_timesteps=16_384,
-                    n_evaluations=8, eval_episodes=16, max_falls=1.0, n_trials=20, sampler="random", pruner=pruner,
-                    study_name=pruner, final_top=0, log_folder=folder)
+                    n_evaluations=8, eval_episodes=16, max_falls=1.0, objective="reward", n_trials=20,
+                    sampler="random", pruner=pruner, study_name=pruner, final_top=0, log_folder=folder)
         tune(plan)
         study = open_study(plan)
         steps[pruner] = sum(t.user_attrs["steps"] for t in study.trials)
