@@ -98,6 +98,11 @@ def test_wrong_files_and_widths_are_sentences(tmp_path: Path) -> None:
     save_policy(tmp_path / "policy.pth", content)
     with pytest.raises(UserError, match="width 6 and was given 5"):
         load_policy(tmp_path)(torch.zeros(1, 5))
+    for layers in ([("Bilinear", {})], [("Linear", {"in_features": 6})], [("Linear", {"device": "cpu"})], "eval", [1],
+                   [("GELU", {"approximate": []})], [("Linear", {"in_features": -1, "out_features": 2})]):
+        save_policy(tmp_path / "policy.pth", {**content, "format_version": 2, "layers": layers})
+        with pytest.raises(UserError, match="not a policy file"):
+            load_policy(tmp_path)
     save_policy(tmp_path / "policy.pth", {**content, "format_version": 99})
     with pytest.raises(UserError, match="format 99"):
         load_policy(tmp_path)

@@ -274,6 +274,7 @@ def _as_tensors(statistics: Any, device: torch.device) -> Any:
     if isinstance(statistics, dict):
         made = {key: _as_tensors(rms, device) for key, rms in statistics.items()}
         return statistics if all(made[key] is rms for key, rms in statistics.items()) else made
+    device = torch.empty(0, device=device).device  # "cuda" is cuda:0
     placed = isinstance(statistics, TensorMeanStd) and statistics.device == device
     return statistics if placed else TensorMeanStd.of(statistics, device)
 

@@ -44,7 +44,7 @@ def load_policy(path: Union[str, Path]) -> PolicyModule:
         version = content["format_version"]
         if version in FORMAT_VERSIONS:
             return PolicyModule(content)
-    except (RuntimeError, EOFError, KeyError, IndexError, TypeError, AttributeError, pickle.UnpicklingError,
+    except (RuntimeError, ValueError, EOFError, KeyError, IndexError, TypeError, AttributeError, pickle.UnpicklingError,
             zipfile.BadZipFile) as error:
         raise UserError(f"{file} is not a policy file of sb3_isaac: give a run folder or its policy.pth.") from error
     raise UserError(f"{file} has policy format {version} and this version reads up to {FORMAT_VERSIONS[-1]}: "
