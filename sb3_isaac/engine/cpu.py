@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import time
 import warnings
@@ -144,7 +145,10 @@ class CpuEngine:
         The counters are cleared here because MuJoCo's own reset clears them too, and sets them to 1 each time.
         """
         qpos, qvel = (self._fields[name] if name in self._fields else self.live(name) for name in ("qpos", "qvel"))
-        torch.logical_not(torch.isfinite(qpos.sum(dim=1) + qvel.sum(dim=1)), out=self.diverged)
+        if math.isfinite(float(qpos.sum() + qvel.sum())):
+            self.diverged.zero_()
+        else:
+            torch.logical_not(torch.isfinite(qpos.sum(dim=1) + qvel.sum(dim=1)), out=self.diverged)
         if failed is not None:
             self.diverged[torch.from_numpy(failed).long()] = True
         warning = self._batch.warning
