@@ -13,18 +13,17 @@ from stable_baselines3.common.torch_layers import NatureCNN
 from stable_baselines3.common.vec_env import VecCheckNan
 
 from sb3_isaac import PPO, Evaluation, IsaacVecEnv, RunCheckpoints, UserError, VecNormalize
-from sb3_isaac.contract.tensor_env import Obs, Step
+from sb3_isaac.contract.tensor_env import Obs, Step, TensorEnv
 from sb3_isaac.rl.policy.asymmetric import AsymmetricPolicy
 from sb3_isaac.rl.policy.export import ModelPolicy, acts_on_groups, evaluation_policy, policy_content
 
 GROUPS = {"actor_groups": ["policy", "image"], "critic_groups": ["policy", "critic"]}
 
 
-class Seeing:
+class Seeing(TensorEnv):
     """Four robots that are rewarded for pointing at a bright row; the critic is told which one it is."""
 
-    render_mode: Optional[str] = None
-    physics_s, max_steps, num_envs, device = 0.0, 3, 4, torch.device("cpu")
+    max_steps, num_envs, device = 3, 4, torch.device("cpu")
 
     def __init__(self) -> None:
         self.observation_space = spaces.Dict({"policy": spaces.Box(-np.inf, np.inf, (5,), np.float32),

@@ -164,7 +164,8 @@ def test_parameters_are_saved(sim: Simulator) -> None:
 
 def test_quaternion_orders_undo_each_other() -> None:
     quat = torch.tensor([[1.0, 2.0, 3.0, 4.0]])
-    assert xyzw_from_wxyz(quat).tolist() == [[2.0, 3.0, 4.0, 1.0]] and torch.equal(wxyz_from_xyzw(xyzw_from_wxyz(quat)), quat)
+    assert xyzw_from_wxyz(quat).tolist() == [[2.0, 3.0, 4.0, 1.0]]
+    assert torch.equal(wxyz_from_xyzw(xyzw_from_wxyz(quat)), quat)
 
 
 def test_states_do_not_depend_on_what_is_only_to_look_at() -> None:

@@ -16,7 +16,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What is measured, how often, and where the results go."""
     add = parser.add_argument
     add("--out", required=True, metavar="DIR", help="folder of bench.json and bench.png")
-    add_gym_packages(parser)
     add("--env", default=DEFAULT_ENV, help="environment id (default: %(default)s)")
     add("--num-envs", type=counts, default=(4096,), metavar="N[,N...]",
         help="number of environments; of several, the contenders are compared at 4096 if it is among them, else at the "
@@ -26,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, default=0, help="random seed (default: %(default)s)")
     add("--default-batch", action="store_true", help="stock SB3 with its default batch_size of 64 too, one iteration")
     add("--no-memory", action="store_true", help="leave out peak memory, which takes a process for each contender")
+    add_gym_packages(parser)
 
 
 def counts(text: str) -> Tuple[int, ...]:
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
 
     plan = Plan(env=args.env, num_envs=args.num_envs, rounds=args.rounds, seed=args.seed,
                 algos=tuple(name.strip() for name in args.algos.split(",")), default_batch=args.default_batch,
-                memory=not args.no_memory)
+                memory=not args.no_memory, gym_packages=tuple(args.gym_packages))
     out = _folder(Path(args.out))
     result = bench(plan, lambda line: print(line, flush=True))
     write_text(out / "bench.json", json.dumps(result, indent=1) + "\n")

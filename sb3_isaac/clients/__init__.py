@@ -111,16 +111,21 @@ def as_tensor_env(env: Any, asked: Sequence[str] = (), **options: Any) -> "Tenso
 
     :param asked: names of arguments that were given besides, which only the maker of the environment could have used.
     """
-    from sb3_isaac.contract.tensor_env import TensorEnv
+    from sb3_isaac.contract.tensor_env import missing_members
 
-    if isinstance(env, TensorEnv):
+    missing = missing_members(env)
+    if not missing:
         if asked or options:
             raise _brings_its_own("TensorEnv", [*asked, *options])
-        return env
+        own: TensorEnv = env
+        return own
     for adapter in ADAPTERS.values():
         if all(hasattr(env, name) for name in adapter.members):
             break
     else:
+        if hasattr(env, "step") and hasattr(env, "observation_space"):
+            raise UserError(f"env is a {type(env).__name__} without {', '.join(missing)}: make its class a subclass of "
+                            "sb3_isaac.TensorEnv, which has defaults for most, and set what is left.")
         raise UserError(f"env is a {type(env).__name__}: give an environment id, an object with the methods of "
                         f"TensorEnv, or a live environment of {_described()}.")
     if asked:

@@ -151,6 +151,10 @@ class LeggedTask(EpisodicTask):
         """See :meth:`TensorEnv.report`: the figures of a gait."""
         return gait_report(episodes, self.sim.weight_n, list(self._commands.axes))
 
+    def warnings(self) -> Dict[str, int]:
+        """See :meth:`TensorEnv.warnings`."""
+        return self.sim.warnings()
+
     def metadata(self) -> Dict[str, Any]:
         """See :meth:`TensorEnv.metadata`."""
         return {
