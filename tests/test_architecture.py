@@ -12,7 +12,8 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "sb3_isaac"
 LAYERS = (  # from the top; a module's layer is the first name that it starts with
-    ("cli",), ("rl_zoo",), ("testing",), ("bench", "tuning"), ("rl.training.train",), ("view",), ("rl",), ("envs.vec_normalize",),
+    ("cli",), ("rl_zoo",), ("testing",), ("bench", "tuning"), ("rl.training.train",), ("view",), ("rl",),
+    ("envs.vec_normalize",),
     ("envs.vec_env", "envs.gym_env"), ("envs.statistics",), ("clients",), ("tasks",), ("sim",), ("gymcompat",),
     ("terrain",), ("robots", "engine"), ("envs",), ("config",), ("contract",),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Optional
 
 import numpy as np
 import pytest
@@ -56,22 +56,6 @@ class Seeing(TensorEnv):
         truncated = self._steps >= self.max_steps
         self._steps[truncated] = 0
         return Step(self._take(self._draw()), reward, torch.zeros(4, dtype=torch.bool), truncated, self._draw(), {})
-
-    def metadata(self) -> Dict[str, Any]:
-        return {}
-
-    def render(self) -> Any:
-        return None
-
-    def state_dict(self) -> Dict[str, Any]:
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        return None
-
-    def close(self) -> None:
-        return None
-
 
 def learned(wrap: Any = lambda env: env, policy_kwargs: Any = None, **settings: Any) -> PPO:
     env = VecNormalize(wrap(IsaacVecEnv(Seeing(), seed=0)))

@@ -46,7 +46,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="train the best K anew beside the shipped YAML; 0 for no final stage (default: %(default)s)")
     add("--final-seeds", type=positive, default=5, help="paired seeds of the final stage (default: %(default)s)")
     add("--final-timesteps", type=positive, help="transitions of its runs at most (default: -n)")
-    add_gym_packages(parser)
 
 
 def run(args: argparse.Namespace) -> int:
