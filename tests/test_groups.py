@@ -57,6 +57,7 @@ class Seeing(TensorEnv):
         self._steps[truncated] = 0
         return Step(self._take(self._draw()), reward, torch.zeros(4, dtype=torch.bool), truncated, self._draw(), {})
 
+
 def learned(wrap: Any = lambda env: env, policy_kwargs: Any = None, **settings: Any) -> PPO:
     env = VecNormalize(wrap(IsaacVecEnv(Seeing(), seed=0)))
     model = PPO("AsymmetricPolicy", env, seed=0, device="cpu", policy_kwargs=policy_kwargs or GROUPS,

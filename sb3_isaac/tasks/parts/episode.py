@@ -115,8 +115,8 @@ class EpisodicTask(TensorEnv):
         """Name -> width of what the group ``policy`` is joined from, in order."""
         self.observation_space = spaces.Dict({group: spaces.Box(-np.inf, np.inf, (sum(table.values()),), np.float32)
                                               for group, table in widths.items()})
-        self._obs, self._final_obs = ({group: torch.zeros(self.num_envs, sum(table.values()), device=self.device)
-                                       for group, table in widths.items()} for _ in range(2))
+        self._obs, self._final_obs = ({group: self.zeros(sum(table.values())) for group, table in widths.items()}
+                                      for _ in range(2))
 
     def _width(self, of: Function, features: Any, name: str) -> int:
         value = checked(of, features, self.num_envs, f"observation {name!r}", most_dims=2)
@@ -127,9 +127,15 @@ class EpisodicTask(TensorEnv):
         return torch.zeros(*shape, self.num_envs, device=self.device).movedim(-1, 0)
 
     def uniform(self, out: torch.Tensor) -> torch.Tensor:
-        """`out`, filled with numbers uniform in [−1, 1)."""
-        torch.rand(out.shape, generator=self._generator, device=self.device, out=out)
-        return out.mul_(2.0).sub_(1.0)
+        """`out` (N, k), filled with numbers uniform in [−1, 1), in steps of 2⁻¹⁵.
+
+        Four numbers of 16 bits come of each random integer of 64, which takes a third of the time of as many floats.
+        """
+        count = out.numel()
+        words = torch.empty(-(-count // 4), dtype=torch.int64, device=self.device)
+        words.random_(-2**63, None, generator=self._generator)
+        out.t().copy_(words.view(torch.int16)[:count].view(out.shape[1], out.shape[0]))
+        return out.mul_(2.0**-15)
 
     def change_options(self, **options: Any) -> None:
         """See :meth:`TensorEnv.change_options`. Command axes stay those it was made with."""
@@ -210,7 +216,8 @@ class EpisodicTask(TensorEnv):
         """Write the observations into `out`; the rows of `keep` get the last good ones."""
         for group, table in self._observed.items():
             parts = [of(features) for of in table.values()]
-            torch.cat([part if part.dim() == 2 else part[:, None] for part in parts], dim=1, out=out[group])
+            # Joined component by component, as parts and observations are stored: several times as fast as by rows.
+            torch.cat([part.t() if part.dim() == 2 else part[None] for part in parts], out=out[group].t())
             if keep is not None:
                 torch.where(keep[:, None], self._obs[group], out[group], out=out[group])
         return out

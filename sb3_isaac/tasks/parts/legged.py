@@ -70,7 +70,8 @@ class LeggedTask(EpisodicTask):
         self.default_joint_pos = torch.tensor(self.robot.default_joint_pos, device=self.device)
         self._noise = self.zeros(6 + 2 * joints)
         self._start_pos_w = self.zeros(3)
-        self._start_quat_w = from_yaw(torch.zeros(self.num_envs, device=self.device))
+        self._start_heading = torch.zeros(self.num_envs, device=self.device)
+        self._start_quat_w = from_yaw(self._start_heading)
         index = {name: i for i, name in enumerate(self.sim.body_names)}
         self.feet, self.penalised, self.terminal = (
             torch.tensor([index[name] for name in names], dtype=torch.long, device=self.device)
@@ -121,11 +122,11 @@ class LeggedTask(EpisodicTask):
 
     def forget(self, mask: torch.Tensor) -> None:
         """See :meth:`EpisodicTask.forget`."""
-        now, column = LeggedFeatures(self), mask[:, None]
+        column = mask[:, None]
         for memory in (self.action, self.foot_air_time, self.last_swing_peak):
             memory.masked_fill_(column, 0.0)  # filled, not multiplied: an action may hold NaN
-        torch.where(column[..., None], now.foot_pos_w, self.last_foot_pos_w, out=self.last_foot_pos_w)
-        torch.where(mask, now.heading, self.last_heading, out=self.last_heading)
+        torch.where(column[..., None], self.sim.state.foot_pos_w, self.last_foot_pos_w, out=self.last_foot_pos_w)
+        torch.where(mask, self._start_heading, self.last_heading, out=self.last_heading)
 
     def place(self, mask: torch.Tensor) -> None:
         """See :meth:`EpisodicTask.place`. All robots draw, so that no two starts are the same."""
