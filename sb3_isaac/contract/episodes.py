@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Dict, Mapping
+from typing import Dict, Mapping, Tuple
 
 import torch
 
-from sb3_isaac.contract.errors import UserError
+from sb3_isaac.contract.errors import UserError, unknown
 
 
 def same_names(before: Mapping[str, object], now: Mapping[str, object]) -> None:
@@ -27,10 +27,9 @@ class Episodes:
     length       (N,) f32           steps
     terminated   (N,) bool          it ended by a termination, not by time
     diverged     (N,) bool          the simulation diverged: in no statistic
-    total        {name: (N, ...)}   sum of each measure of ``Step.log`` over the episode's steps
-    least        {name: (N, ...)}   its smallest value
-    greatest     {name: (N, ...)}   its largest value
     ============ ================== ======================================================================
+
+    ``sum mean least greatest`` give what became of a measure of ``Step.log`` in each of the M good episodes.
     """
 
     def __init__(self, num_envs: int, device: torch.device, control_dt: float = 1.0) -> None:
@@ -38,44 +37,67 @@ class Episodes:
         self.running = torch.ones(num_envs, dtype=torch.bool, device=device)
         self.reward, self.length = torch.zeros(num_envs, device=device), torch.zeros(num_envs, device=device)
         self.terminated, self.diverged = torch.zeros_like(self.running), torch.zeros_like(self.running)
-        self.total: Dict[str, torch.Tensor] = {}
-        self.least: Dict[str, torch.Tensor] = {}
-        self.greatest: Dict[str, torch.Tensor] = {}
+        self._shapes: Dict[str, Tuple[int, ...]] = {}
+        self._rows: Dict[str, slice] = {}
+        # Measures below each other, (W, N): a few operations a step, however many measures there are.
+        self._total = self._least = self._greatest = torch.zeros(0, num_envs, device=device)
 
     @property
     def good(self) -> torch.Tensor:
         """(N,) bool: episodes that did not diverge."""
         return ~self.diverged
 
+    def sum(self, name: str) -> torch.Tensor:
+        """Sum over its steps of measure `name`, (M, ...)."""
+        return self._of(self._total, name)
+
     def mean(self, name: str) -> torch.Tensor:
-        """Mean over its steps of measure `name`, of each good episode (M, ...)."""
-        total = self.total[name][self.good]
+        """Mean over its steps of measure `name`, (M, ...)."""
+        total = self.sum(name)
         return total / self.length[self.good].clamp(min=1.0).reshape(-1, *[1] * (total.dim() - 1))
 
-    def sum(self, name: str) -> torch.Tensor:
-        """Sum over its steps of measure `name`, of each good episode (M, ...)."""
-        return self.total[name][self.good]
+    def least(self, name: str) -> torch.Tensor:
+        """Smallest value of measure `name`, (M, ...)."""
+        return self._of(self._least, name)
+
+    def greatest(self, name: str) -> torch.Tensor:
+        """Largest value of measure `name`, (M, ...)."""
+        return self._of(self._greatest, name)
+
+    def _of(self, table: torch.Tensor, name: str) -> torch.Tensor:
+        if name not in self._rows:
+            raise unknown("measure", name, self._rows, where="Step.log")
+        return table[self._rows[name]].t()[self.good].reshape(-1, *self._shapes[name])
 
     def add(self, reward: torch.Tensor, terminated: torch.Tensor, truncated: torch.Tensor,
             log: Mapping[str, torch.Tensor]) -> None:
         """Take in a step of the episodes that run."""
         live = self.running
         diverged = log["bad_world"] if "bad_world" in log else torch.zeros_like(live)
-        self.reward += torch.where(live, reward, torch.zeros_like(reward))
+        good = live & ~diverged
+        self.reward += torch.where(good, reward, torch.zeros_like(reward))
         self.length += live
-        if not self.total:
-            for name, value in log.items():
-                number = value.float()
-                self.total[name] = torch.zeros_like(number)
-                self.least[name] = torch.full_like(number, float("inf"))
-                self.greatest[name] = torch.full_like(number, float("-inf"))
-        same_names(self.total, log)
-        for name, value in log.items():
-            number = value.float()
-            rows = (live & ~diverged).reshape(-1, *[1] * (number.dim() - 1))
-            self.total[name] += torch.where(rows, number, torch.zeros_like(number))
-            self.least[name] = torch.where(rows, torch.minimum(self.least[name], number), self.least[name])
-            self.greatest[name] = torch.where(rows, torch.maximum(self.greatest[name], number), self.greatest[name])
+        if log:
+            self._add_measures(log, good)
         self.diverged |= diverged & live
-        self.terminated |= terminated & ~diverged & live
+        self.terminated |= terminated & good
         self.running = live & ~(terminated | truncated)
+
+    def _add_measures(self, log: Mapping[str, torch.Tensor], good: torch.Tensor) -> None:
+        values = torch.cat([value.reshape(len(good), -1).t().float() for value in log.values()])
+        if not self._rows:
+            self._lay_out(log, values)
+        same_names(self._rows, log)
+        self._total += torch.where(good, values, torch.zeros_like(values))
+        self._least = torch.where(good, torch.minimum(self._least, values), self._least)
+        self._greatest = torch.where(good, torch.maximum(self._greatest, values), self._greatest)
+
+    def _lay_out(self, log: Mapping[str, torch.Tensor], values: torch.Tensor) -> None:
+        start = 0
+        for name, value in log.items():
+            width = value[:1].numel()
+            self._rows[name], self._shapes[name] = slice(start, start + width), tuple(value.shape[1:])
+            start += width
+        self._total = torch.zeros_like(values)
+        self._least = torch.full_like(values, float("inf"))
+        self._greatest = torch.full_like(values, float("-inf"))

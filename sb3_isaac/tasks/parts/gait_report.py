@@ -31,7 +31,7 @@ def gait_report(episodes: Episodes, weight_n: float, axes: Sequence[str]) -> Dic
         "forward_speed_std": float(speed.std(correction=0)),
         "yaw_drift_rad": float(drift.abs().mean()),
         "cost_of_transport": float((episodes.sum("power_w") * dt / (weight_n * distance)).median()),
-        "min_trunk_height_m": float(episodes.least["trunk_height_m"][good].min()),
+        "min_trunk_height_m": float(episodes.least("trunk_height_m").min()),
         "knee_contact_fraction": float(episodes.mean("knee_contact").mean()),
         "foot_clearance_m": float(episodes.sum("swing_peak_m").sum() / swings),
         "duty_factor": float(episodes.mean("foot_contact").mean()),
