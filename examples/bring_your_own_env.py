@@ -1,7 +1,7 @@
-"""Any batched simulation that speaks TensorEnv trains the same way: here a double pendulum, in pure torch.
+"""Any batched simulation that is a TensorEnv trains the same way: here a double pendulum, in pure torch.
 
-`python examples/bring_your_own_env.py` balances it in about half a minute. To bring your own, copy
-`sb3_isaac/tasks/double_pendulum.py`: seven methods, no base class.
+`python examples/bring_your_own_env.py` balances it in about half a minute. For one of your own see `Cart` in
+`examples/my_tasks.py`, which needs `reset` and `step` alone, and `docs/own_task.md`.
 """
 
 import sys

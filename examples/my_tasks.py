@@ -4,7 +4,8 @@
     sb3-isaac train --gym-packages my_tasks --env MyHop-v0
     sb3-isaac train --gym-packages my_tasks --env-kwargs "reward.jump:[0.3,'my_tasks.jump']"
 
-and eval, play, tune and `train -i RUN` likewise. `check_tensor_env` of `sb3_isaac.testing` says what is wrong with one.
+and `train -i RUN`, eval, play, tune and bench likewise. `check_tensor_env` of `sb3_isaac.testing` says what is wrong
+with a task. `docs/own_task.md` explains each part.
 """
 
 import numpy as np
@@ -51,17 +52,17 @@ class Cart(TensorEnv):
 
 
 def jump(f):
-    """A reward term: all feet in the air."""
+    """A reward term, (N,): all feet in the air."""
     return (~f.foot_contact).all(dim=1).float()
 
 
 def knee_height(f):
-    """An observation: how high each foot is, m."""
+    """An observation: how high each foot is above its stance, (N, 4) m."""
     return f.foot_clearance
 
 
 def upside_down(f):
-    """A termination."""
+    """A termination, (N,) bool."""
     return f.gravity_b[:, 2] > 0
 
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from test_architecture import LAYERS
 
 ROOT = Path(__file__).resolve().parents[1]
 ENV = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -20,11 +21,47 @@ def test_ci_runs_the_readmes_test_command() -> None:
     assert (ROOT / ".ci" / "run").read_text().rstrip().endswith(commands[1])
 
 
-def test_readme_links_lead_somewhere() -> None:
-    links = re.findall(r"\]\((?!http)([^)#]+)\)", (ROOT / "README.md").read_text(encoding="utf-8"))
-    assert len(links) > 10
+def test_the_readme_is_short() -> None:
+    assert (ROOT / "README.md").read_text(encoding="utf-8").count("\n") <= 200
+
+
+@pytest.mark.parametrize(("page", "least"), [
+    ("README.md", 25), ("docs/structure.md", 20), ("docs/own_task.md", 5), ("docs/results.md", 4),
+    ("docs/isaacgym.md", 1), ("tuning/README.md", 1),
+])
+def test_links_lead_somewhere(page: str, least: int) -> None:
+    links = re.findall(r"\]\((?!http)([^)]+)\)", (ROOT / page).read_text(encoding="utf-8"))
+    assert len(links) >= least, links
     for link in links:
-        assert (ROOT / link).exists(), link
+        file, _, heading = link.partition("#")
+        target = ((ROOT / page).parent / file).resolve()
+        assert target.exists(), link
+        headings = [_anchor(line) for line in target.read_text(encoding="utf-8").splitlines()
+                    if line.startswith("#")] if heading else []
+        assert not heading or heading in headings, link
+
+
+def _anchor(heading: str) -> str:
+    """The address that GitHub gives a heading."""
+    return re.sub(r"[^\w -]", "", heading.lstrip("# ").lower()).replace(" ", "-")
+
+
+def test_the_readme_has_every_layer() -> None:
+    text = re.search(r"```text\n(cli → .*?)\n```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert text is not None
+    named = re.split(r"\s*→\s*|, ", text[1])
+    assert len(set(named)) == len(named)
+    assert set(named) == {name.split(".")[0] for names in LAYERS for name in names}
+
+
+@pytest.mark.parametrize("page", ["docs/own_task.md"])
+def test_python_of_the_docs_runs_as_it_stands(page: str, tmp_path: Path) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks) == 2
+    (tmp_path / "my_tasks.py").write_text((ROOT / "examples" / "my_tasks.py").read_text())
+    (tmp_path / "docs.py").write_text("\n".join(blocks))
+    out = subprocess.run([sys.executable, "docs.py"], capture_output=True, text=True, cwd=tmp_path, env=ENV)
+    assert out.returncode == 0 and "[16, 49]" in out.stdout, out.stdout + out.stderr
 
 
 @pytest.mark.parametrize("command", [["ruff", "check", "."], ["mypy"]], ids=["ruff", "mypy"])
