@@ -56,7 +56,7 @@ def jump(f):
     return (~f.foot_contact).all(dim=1).float()
 
 
-def knee_height(f):
+def foot_height(f):
     """An observation: how high each foot is above its stance, (N, 4) m."""
     return f.foot_clearance
 
@@ -75,7 +75,7 @@ class Hop(QuadrupedFlat):
 
     COMMAND = {**QuadrupedFlat.COMMAND, "height_m": HEIGHT}
     OBSERVATION = {**QuadrupedFlat.OBSERVATION,
-                   "policy": {**QuadrupedFlat.OBSERVATION["policy"], "knee_height": knee_height}}
+                   "policy": {**QuadrupedFlat.OBSERVATION["policy"], "foot_height": foot_height}}
     TERMINATION = {**QuadrupedFlat.TERMINATION, "upside_down": upside_down}
     REWARD = {**QuadrupedFlat.REWARD, "jump": Term(0.3, jump), "trot": Term(0.0, jump),
               "height": Term(-2.0, lambda f: (f.trunk_height - f.command[:, 2]).square())}

@@ -76,7 +76,7 @@ def test_terms_by_name_and_as_functions() -> None:
 
     named = make_task(QUADRUPED, 3, **SMALL, reward={"jump": [0.5, "my_tasks.jump"]}, command={
         "height_m": "my_tasks.HEIGHT"}, termination={"upside_down": "my_tasks.upside_down"},
-        observation={"policy": {"feet": "my_tasks.knee_height"}})
+        observation={"policy": {"feet": "my_tasks.foot_height"}})
     given = make_task(QUADRUPED, 3, **SMALL, reward={"jump": (0.5, my_tasks.jump)}, command={
         "height_m": Axis(0.20, 0.34)}, termination={"upside_down": my_tasks.upside_down},
         observation={"policy": {"feet": lambda f: f.foot_clearance}})
@@ -92,7 +92,7 @@ def test_terms_by_name_and_as_functions() -> None:
 def test_a_task_made_of_anothers_tables() -> None:
     import my_tasks
 
-    assert make_task("MyHop-v0", 2, **SMALL).obs_table["knee_height"] == 4  # type: ignore[attr-defined]
+    assert make_task("MyHop-v0", 2, **SMALL).obs_table["foot_height"] == 4  # type: ignore[attr-defined]
     check_tensor_env(make_task("MyHop-v0", 3, seed=0, threads=1, episode_length_s=1.0))
     check_tensor_env(my_tasks.Cart(4))
     check_vec_env(IsaacVecEnv("MyCart-v0", num_envs=3))
