@@ -36,7 +36,7 @@ def soft_options(env_id: str) -> Tuple[str, ...]:
 
 def make_task(env_id: str, num_envs: int = 1, **options: Any) -> TensorEnv:
     """A task with `num_envs` environments; raises UserError for unknown ids and options."""
-    whole_number("num_envs", num_envs)
+    num_envs = whole_number("num_envs", num_envs)
     valid = task_options(env_id)
     for name in options:
         if name not in valid:

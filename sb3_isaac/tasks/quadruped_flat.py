@@ -97,8 +97,8 @@ class QuadrupedFlat(LeggedTask):
 
     def check_rewards(self) -> None:
         """A trot is for four feet."""
-        feet = len(self.robot.feet)
-        if feet != 4 and "trot" in self.rewards and self.rewards["trot"].weight != 0.0:
+        feet, trot = len(self.robot.feet), self.rewards.get("trot", Term(0.0, lambda f: f.tracking))
+        if feet != 4 and trot.weight != 0.0 and trot.value is QuadrupedFlat.REWARD["trot"].value:
             raise UserError(f"robot {self.robot.name!r} has {feet} feet, and a trot is for four: pass reward="
                             "{'trot': 0.0}.")
 

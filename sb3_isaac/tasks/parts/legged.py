@@ -123,7 +123,7 @@ class LeggedTask(EpisodicTask):
     def forget(self, mask: torch.Tensor) -> None:
         """See :meth:`EpisodicTask.forget`."""
         column = mask[:, None]
-        for memory in (self.action, self.foot_air_time, self.last_swing_peak):
+        for memory in (self.action, self.last_action, self.foot_air_time, self.last_swing_peak):
             memory.masked_fill_(column, 0.0)  # filled, not multiplied: an action may hold NaN
         torch.where(column[..., None], self.sim.state.foot_pos_w, self.last_foot_pos_w, out=self.last_foot_pos_w)
         torch.where(mask, self._start_heading, self.last_heading, out=self.last_heading)

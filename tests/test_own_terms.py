@@ -1,0 +1,84 @@
+"""Terms, observations and terminations of a user's own, and the numbers and sentences that go with them."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from sb3_isaac.contract.errors import UserError
+from sb3_isaac.robots import get_robot
+from sb3_isaac.tasks import make_task
+
+FLAT, PENDULUM = "IsaacQuadrupedFlat-v0", "IsaacDoublePendulum-v0"
+
+
+def divide(features: Any) -> torch.Tensor:
+    return features.height / (1 // 0)
+
+
+def height(features: Any) -> torch.Tensor:
+    return features.height.double()
+
+
+@pytest.mark.parametrize("options, message", [
+    ({"reward": {"mine": (1.0, divide)}}, "reward term 'mine' cannot be computed .ZeroDivisionError"),
+    ({"termination": {"mine": height}}, "termination 'mine' gives torch.float64: give a tensor of bool"),
+    ({"observation": 5}, "observation is 5: give a mapping"),
+    ({"observation": {"policy": dict.fromkeys(("joint_sin", "joint_cos", "joint_vel"))}}, "'policy' is empty"),
+    ({"termination": {"fallen": "null"}}, r"termination 'fallen' \(None takes one out\) is 'null'"),
+])
+def test_a_mistake_in_a_table_is_one_sentence(options: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        make_task(PENDULUM, 2, **options)
+
+
+def test_a_command_that_is_a_word_is_asked_for_a_number() -> None:
+    with pytest.raises(UserError, match="command forward_m_s is 'fast': give a number, or"):
+        make_task(FLAT, 2, threads=1, command={"forward_m_s": "fast"})
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    env = make_task(PENDULUM, np.int64(2), seed=np.int32(0), reward={"effort": np.float32(-0.5)})
+    assert env.num_envs == 2 and env.options()["reward"]["effort"] == -0.5
+
+
+def test_rewards_are_float32_whatever_a_term_computes_in() -> None:
+    env = make_task(PENDULUM, 2, seed=0, reward={"mine": (1.0, height)})
+    env.reset()
+    step = env.step(torch.zeros(2, 2))
+    assert step.reward.dtype is step.log["reward/mine"].dtype is torch.float32
+
+
+def test_the_weight_of_a_term_of_ones_own_can_be_changed() -> None:
+    env = make_task(PENDULUM, 2, seed=0, reward={"mine": (2.0, height)})
+    env.change_options(**env.options())
+    assert env.options()["reward"]["mine"] == 2.0
+    env.change_options(reward={"mine": 3.0})
+    env.reset()
+    step = env.step(torch.zeros(2, 2))
+    torch.testing.assert_close(step.log["reward/mine"], 3.0 * step.log["reward/height"])
+    env.change_options()
+    assert "mine" not in env.options()["reward"], "as if made without it"
+
+
+def test_the_first_observation_of_an_episode_knows_no_action_of_the_last_one() -> None:
+    env = make_task(FLAT, 2, seed=0, threads=1, observation={"policy": {"action_before": lambda f: f.last_action}})
+    env.reset()
+    for _ in range(2):
+        assert env.step(torch.ones(2, 12)) is not None
+    obs = env.restart(torch.tensor([True, False]))["policy"]
+    assert (obs[0, -12:] == 0).all() and (obs[1, -12:] == 1).all()
+
+
+def test_a_trot_of_ones_own_may_have_any_number_of_feet() -> None:
+    robot = get_robot("quadruped")
+    robot = dataclasses.replace(robot, feet=robot.feet[:2])
+    with pytest.raises(UserError, match="2 feet, and a trot is for four"):
+        make_task(FLAT, 2, threads=1, robot=robot)
+    env = make_task(FLAT, 2, threads=1, robot=robot, reward={"trot": (0.2, lambda f: f.tracking)})
+    env.reset()
+    assert torch.isfinite(env.step(torch.zeros(2, 12)).reward).all()
