@@ -8,8 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
+from stable_baselines3 import PPO
 
+from sb3_isaac import IsaacVecEnv, TensorEnv
 from sb3_isaac.contract.errors import UserError
+from sb3_isaac.contract.ids import TASKS
+from sb3_isaac.contract.tensor_env import StopRule
+from sb3_isaac.envs.registration import register_task
+from sb3_isaac.rl.callbacks.training_log import TrainingLog
 from sb3_isaac.robots import get_robot
 from sb3_isaac.tasks import make_task
 
@@ -82,3 +89,72 @@ def test_a_trot_of_ones_own_may_have_any_number_of_feet() -> None:
     env = make_task(FLAT, 2, threads=1, robot=robot, reward={"trot": (0.2, lambda f: f.tracking)})
     env.reset()
     assert torch.isfinite(env.step(torch.zeros(2, 12)).reward).all()
+
+
+def test_training_stops_before_an_update_by_a_nan_reward() -> None:
+    def bad(features: Any) -> torch.Tensor:
+        return features.height * float("nan")
+
+    env = IsaacVecEnv(PENDULUM, num_envs=4, seed=0, reward={"mine": (1.0, bad)})
+    model = PPO("MlpPolicy", env, n_steps=4, batch_size=16, device="cpu")
+    with pytest.raises(UserError, match=r"^reward/mine of this rollout has values that are NaN"):
+        model.learn(16, callback=TrainingLog())
+    assert all(torch.isfinite(p).all() for p in model.policy.parameters())
+
+
+def test_a_nan_reward_is_in_the_return_of_its_episode_alone() -> None:
+    env = IsaacVecEnv(PENDULUM, num_envs=2, seed=0, stagger=False, episode_length_s=0.1)
+    env.reset()
+    zero = np.zeros((2, 2), np.float32)
+    env.step(zero)
+    env.statistics.episode_return[0] = float("nan")
+    infos = [env.step(zero)[3] for _ in range(9)]
+    returns = [info[0]["episode"]["r"] for info in infos if "episode" in info[0]]
+    assert np.isnan(returns[0]) and returns[1] == pytest.approx(5.0, abs=0.1)
+
+
+class Own(TensorEnv):
+    """As little as there can be, and wrong in a way."""
+
+    max_steps = 5
+    observation_space: Any = spaces.Dict({"policy": spaces.Box(-1.0, 1.0, (1,), np.float32)})
+    action_space = spaces.Box(-1.0, 1.0, (1,), np.float32)
+
+    def __init__(self, num_envs: int) -> None:
+        self.num_envs, self.device = num_envs, torch.device("cpu")
+
+
+class Four(Own):
+    def __init__(self, num_envs: int) -> None:
+        super().__init__(4)
+
+    def reset(self, seed: Any = None) -> Any:
+        return {"policy": torch.zeros(self.num_envs, 1)}
+
+    step = reset  # type: ignore[assignment]
+
+
+class Flat(Four):
+    observation_space = spaces.Box(-1.0, 1.0, (1,), np.float32)
+
+
+class NoSize(Four):
+    def __init__(self) -> None:
+        super().__init__(4)
+
+
+@pytest.mark.parametrize("name, message", [
+    ("Own", "without reset, step"), ("Four", "has 4 environments and was asked for 2"),
+    ("Flat", "spaces.Dict with the group policy"), ("NoSize", r"cannot be made with NoSize\(num_envs\)")])
+def test_a_task_of_ones_own_that_lacks_something_is_one_sentence(name: str, message: str) -> None:
+    env_id = f"Own{name}-v0"
+    if env_id not in TASKS:
+        register_task(env_id, f"{__name__}:{name}")
+    with pytest.raises(UserError, match=message):
+        make_task(env_id, 2)
+
+
+@pytest.mark.parametrize("bounds", [300.0, (1.0,), (2.0, 1.0), ("a", "b"), (float("nan"), 1.0)])
+def test_a_stop_rule_without_a_range_is_one_sentence(bounds: Any) -> None:
+    with pytest.raises(UserError, match=r"range of reward_mean is .*: give .low, high."):
+        StopRule({"reward_mean": bounds})

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from typing import Any, Dict, Sequence
 
 from stable_baselines3.common.callbacks import BaseCallback
 
+from sb3_isaac.contract.errors import UserError
 from sb3_isaac.envs.vec_env import IsaacVecEnv, unwrap
 from sb3_isaac.rl.callbacks.iteration import share_episodes
 
@@ -67,6 +69,7 @@ class TrainingLog(BaseCallback):
 
     def _on_rollout_end(self) -> None:
         self.values = self._env.statistics.read()
+        self._check_rewards()
         self.values.update({f"rollout/{name}": float(count) for name, count in self._env.env.warnings().items()})
         for key, value in self.values.items():
             self.logger.record(key, value)
@@ -79,6 +82,13 @@ class TrainingLog(BaseCallback):
         aside_s = self._aside_s() - self._aside_start
         self._record_time("aside", aside_s)
         self._record_time("inference", self._rollout_end - self._rollout_start - step_s - aside_s)
+
+    def _check_rewards(self) -> None:
+        """Stop before an update by rewards that are not finite: it would leave a policy of NaN."""
+        if not self._env.statistics.reward_is_finite:
+            bad = [key for key, value in self.values.items() if key.startswith("reward/") and not math.isfinite(value)]
+            raise UserError(f"{' and '.join(bad) or 'the reward'} of this rollout has values that are NaN or infinite: "
+                            "correct the function; what was saved is from before.")
 
     def _record_time(self, phase: str, seconds: float) -> None:
         self.totals[phase] += seconds
