@@ -57,7 +57,8 @@ class RolloutStatistics:
             self._choose(step.log)
         same_names(self._log, step.log)
         columns = [step.reward, finished, step.truncated,
-                   self.episode_return * finished, self.episode_length * finished, *(step.log[name] for name in self._names or ())]
+                   self.episode_return * finished, self.episode_length * finished,
+                   *(step.log[name] for name in self._names or ())]
         self._sums += torch.stack([column.to(torch.float32) for column in columns]).sum(dim=1)
         self._steps += 1
 
