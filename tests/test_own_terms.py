@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
 from stable_baselines3 import PPO
 
-from sb3_isaac import IsaacVecEnv, TensorEnv
+from sb3_isaac import IsaacVecEnv, Step, TensorEnv
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.contract.ids import TASKS
 from sb3_isaac.contract.tensor_env import StopRule
@@ -158,3 +159,42 @@ def test_a_task_of_ones_own_that_lacks_something_is_one_sentence(name: str, mess
 def test_a_stop_rule_without_a_range_is_one_sentence(bounds: Any) -> None:
     with pytest.raises(UserError, match=r"range of reward_mean is .*: give .low, high."):
         StopRule({"reward_mean": bounds})
+
+
+class Buttons(Own):
+    """Told by integers, at 20 Hz: the reward is the button."""
+
+    action_space = spaces.Discrete(3)
+    control_dt = 0.05
+
+    def reset(self, seed: Any = None) -> Any:
+        return {"policy": torch.zeros(self.num_envs, 1)}
+
+    def step(self, actions: torch.Tensor) -> Step:
+        assert not actions.is_floating_point()
+        never, obs = torch.zeros(self.num_envs, dtype=torch.bool), self.reset()
+        return Step(obs, actions.float(), never, never, obs, {})
+
+
+def test_gymnasium_gives_integers_to_a_task_of_discrete_actions_and_tells_its_rate() -> None:
+    if "OwnButtons-v0" not in TASKS:
+        register_task("OwnButtons-v0", f"{__name__}:Buttons")
+    one = gymnasium.make("OwnButtons-v0", disable_env_checker=True)
+    one.reset()
+    assert one.step(2)[1] == 2.0 and one.unwrapped.metadata["render_fps"] == 20
+    many = gymnasium.make_vec("OwnButtons-v0", num_envs=3)
+    many.reset()
+    assert many.step(np.array([0, 1, 2]))[1].tolist() == [0.0, 1.0, 2.0] and many.metadata["render_fps"] == 20
+
+
+def test_what_is_no_simulator_is_one_sentence() -> None:
+    with pytest.raises(UserError, match="sim is 3: give the name of a simulator"):
+        make_task(FLAT, 2, sim=3)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.int64])
+def test_actions_of_another_dtype_are_taken_as_those_of_the_space(dtype: Any) -> None:
+    env = IsaacVecEnv(PENDULUM, num_envs=2, seed=0)
+    env.reset()
+    assert env.step(np.ones((2, 2), dtype))[1].shape == (2,)
+    make_task(PENDULUM, 2).step(torch.ones(2, 2, dtype=torch.float64))

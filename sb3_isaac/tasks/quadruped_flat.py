@@ -38,9 +38,9 @@ class QuadrupedFlat(LeggedTask):
     With ``privileged=True`` there is a group ``critic`` of what only a simulator knows: ``lin_vel_b`` 3 m/s, body;
     ``foot_contact`` 4, 0 or 1; ``friction`` 1, of the ground.
 
-    Reward: forward velocity − energy, and what shapes the gait. Gait terms are paid as far as the command is held, so
-    that stepping in place is worth little. A step's reward is the sum, and not below 0: a robot that would be paid
-    less than nothing learns to fall soon. At the command (1, 0) an episode of 1000 steps earns at most about 700, a
+    Reward: forward velocity − energy, and what shapes the gait. Gait terms count as far as the command is held, so
+    that stepping in place is worth little. A step's reward is the sum, and not below 0: with negative rewards a robot
+    learns to fall soon, which ends them. At the command (1, 0) an episode of 1000 steps earns at most about 700, a
     trot at 1 m/s above 300, and standing still, falling forward or running backward less than 100.
 
     An episode ends in a fall when a terminal body touches the ground or the trunk leans beyond 60°.
