@@ -43,7 +43,12 @@ def check_tensor_env(env: TensorEnv, seed: int = 0, exact: bool = True) -> None:
         if check is _check_continuation and not exact:
             found += _check_continuation(env, seed, exact=False)
             continue
-        found += dict.fromkeys(check(env, seed))
+        try:
+            found += dict.fromkeys(check(env, seed))
+        except (AttributeError, TypeError, RuntimeError, LookupError) as error:
+            found.append(f"reset or step cannot be used ({type(error).__name__}: {error}): reset gives a dict of "
+                         "tensors and step a Step of tensors.")
+            raise ContractError("\n".join(found)) from error
         if found and check in (_check_members, _check_spaces):
             break  # what follows would only repeat it
     if found:

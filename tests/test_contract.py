@@ -129,6 +129,8 @@ STEPS = {
     "both": (lambda env, s: s._replace(truncated=s.terminated | s.truncated), "at once"),
     "log comes and goes": (lambda env, s: s._replace(log={} if env.t[0] == 4 else s.log), "change from step to step"),
     "log comes late": (lambda env, s: s._replace(log={} if env.first else s.log), "change from step to step"),
+    "numpy": (lambda env, s: s._replace(reward=s.reward.numpy()), "step cannot be used .AttributeError"),
+    "tuple": (lambda env, s: tuple(s), "step cannot be used .AttributeError"),
     "no end": (lambda env, s: s._replace(truncated=torch.zeros_like(s.truncated)), "beyond max_steps"),
     "random": (lambda env, s: s._replace(reward=torch.rand(4)), "same seed"),
     "keeps actions": (lambda env, s: s._replace(reward=s.reward + _kept(env)), "actions tensor is kept"),

@@ -19,7 +19,8 @@ from sb3_isaac.contract.tensor_env import StopRule
 from sb3_isaac.envs.registration import register_task
 from sb3_isaac.rl.callbacks.training_log import TrainingLog
 from sb3_isaac.robots import get_robot
-from sb3_isaac.tasks import make_task
+from sb3_isaac.tasks import make_task, task_class
+from sb3_isaac.tasks.parts.command import Axis
 
 FLAT, PENDULUM = "IsaacQuadrupedFlat-v0", "IsaacDoublePendulum-v0"
 
@@ -153,6 +154,28 @@ def test_a_task_of_ones_own_that_lacks_something_is_one_sentence(name: str, mess
         register_task(env_id, f"{__name__}:{name}")
     with pytest.raises(UserError, match=message):
         make_task(env_id, 2)
+
+
+def test_an_instance_without_the_group_policy_is_one_sentence() -> None:
+    with pytest.raises(UserError, match="Flat has the observation space Box"):
+        IsaacVecEnv(Flat(2))
+
+
+def test_an_evaluation_tells_every_axis_and_those_of_ones_own() -> None:
+    task, own = task_class(FLAT), {"command": {"height_m": Axis(0.2, 0.3), "resample_s": 1.0}}
+    told = task.evaluation_options(own, (0.5, 0.1, 0.25))["command"]
+    assert told == {"height_m": (0.25, 0.25), "resample_s": 1e6, "forward_m_s": 0.5, "yaw_rad_s": 0.1}
+    env = make_task(FLAT, 2, threads=1, **task.evaluation_options(own, (0.5, 0.1, 0.25)))
+    env.reset()
+    torch.testing.assert_close(env.command, torch.tensor([[0.5, 0.1, 0.25]]).expand(2, 3))
+    assert task.evaluation_options(own)["command"]["height_m"] == Axis(0.2, 0.3), "drawn as in training"
+    with pytest.raises(UserError, match="command 1, 0 is of length 2: give 3 numbers, forward_m_s, yaw_rad_s, height"):
+        task.evaluation_options(own, (1.0, 0.0))
+
+    class Sideways(task):  # type: ignore[misc, valid-type]
+        COMMAND = {"sideways_m_s": Axis(-1.0, 1.0), "forward_m_s": Axis(0.0, 1.0)}
+
+    assert Sideways.evaluation_options({})["command"] == {"forward_m_s": 1.0, "resample_s": 1e6}
 
 
 @pytest.mark.parametrize("bounds", [300.0, (1.0,), (2.0, 1.0), ("a", "b"), (float("nan"), 1.0)])

@@ -234,6 +234,13 @@ def missing_members(env: object) -> List[str]:
     return sorted({*unwritten, *(name for name in MEMBERS if not hasattr(env, name))})
 
 
+def check_observation_space(env: TensorEnv, name: str) -> None:
+    """Raise a UserError where the environment `name` has no group ``policy``."""
+    if not isinstance(env.observation_space, spaces.Dict) or "policy" not in env.observation_space.spaces:
+        raise UserError(f"{name} has the observation space {env.observation_space}: give a spaces.Dict with the group "
+                        "policy.")
+
+
 def plot_facts(env: TensorEnv) -> Dict[str, Any]:
     """What ``meta.json`` keeps of a task for its plots, since a plot is drawn without the task."""
     rule = env.stop_rule

@@ -14,7 +14,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvO
 
 from sb3_isaac.clients import as_tensor_env, is_client, make_tensor_env
 from sb3_isaac.contract.errors import UserError, whole_number
-from sb3_isaac.contract.tensor_env import Obs, Step, TensorEnv
+from sb3_isaac.contract.tensor_env import Obs, Step, TensorEnv, check_observation_space
 from sb3_isaac.envs.statistics import RolloutStatistics
 
 
@@ -53,6 +53,7 @@ class IsaacVecEnv(VecEnv):
             same_size = num_envs in (None, getattr(env, "num_envs", None))
             asked = {"num_envs": not same_size, "sim": sim != "auto", "device": device != "auto"}
             self.env = as_tensor_env(env, [name for name, given in asked.items() if given], **task_options)
+            check_observation_space(self.env, type(self.env).__name__)
         groups = self.env.observation_space.spaces
         self._only_policy = set(groups) == {"policy"}
         observation_space = groups["policy"] if self._only_policy else self.env.observation_space

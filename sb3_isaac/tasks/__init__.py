@@ -6,11 +6,9 @@ import importlib
 import inspect
 from typing import Any, Tuple, Type
 
-from gymnasium import spaces
-
 from sb3_isaac.contract.errors import UserError, unknown, whole_number
 from sb3_isaac.contract.ids import TASKS
-from sb3_isaac.contract.tensor_env import TensorEnv, missing_members
+from sb3_isaac.contract.tensor_env import TensorEnv, check_observation_space, missing_members
 
 
 def task_class(env_id: str) -> Type[TensorEnv]:
@@ -55,9 +53,7 @@ def make_task(env_id: str, num_envs: int = 1, **options: Any) -> TensorEnv:
     if missing_members(env):
         raise UserError(f"{env_id} is a {type(env).__name__} without {', '.join(missing_members(env))}: make it a "
                         "subclass of sb3_isaac.TensorEnv, and set what that leaves open.")
-    if not isinstance(env.observation_space, spaces.Dict) or "policy" not in env.observation_space.spaces:
-        raise UserError(f"{env_id} has the observation space {env.observation_space}: give a spaces.Dict with the "
-                        "group policy.")
+    check_observation_space(env, env_id)
     if env.num_envs != num_envs:
         raise UserError(f"{env_id} has {env.num_envs} environments and was asked for {num_envs}: let its constructor "
                         "make as many as num_envs, and with a simulator of your own ask for as many as that has.")
