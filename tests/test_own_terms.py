@@ -18,6 +18,9 @@ from sb3_isaac.contract.ids import TASKS
 from sb3_isaac.contract.tensor_env import StopRule
 from sb3_isaac.envs.registration import register_task
 from sb3_isaac.rl.callbacks.training_log import TrainingLog
+from sb3_isaac.rl.policy.export import policy_content
+from sb3_isaac.rl.policy.module import PolicyModule
+from sb3_isaac.rl.training.evaluate import make_eval_env
 from sb3_isaac.robots import get_robot
 from sb3_isaac.tasks import make_task, task_class
 from sb3_isaac.tasks.parts.command import Axis
@@ -221,3 +224,20 @@ def test_actions_of_another_dtype_are_taken_as_those_of_the_space(dtype: Any) ->
     env.reset()
     assert env.step(np.ones((2, 2), dtype))[1].shape == (2,)
     make_task(PENDULUM, 2).step(torch.ones(2, 2, dtype=torch.float64))
+
+
+class OneAction(Buttons):
+    action_space = spaces.Box(-1.0, 1.0, (1,), np.float32)  # type: ignore[assignment]
+
+
+class TwoActions(OneAction):
+    action_space = spaces.Box(-1.0, 1.0, (2,), np.float32)
+
+
+def test_a_policy_of_other_actions_is_one_sentence() -> None:
+    if "OwnTwoActions-v0" not in TASKS:
+        register_task("OwnTwoActions-v0", f"{__name__}:TwoActions")
+    model = PPO("MlpPolicy", IsaacVecEnv(OneAction(2)), n_steps=4, batch_size=8, device="cpu")
+    policy = PolicyModule(policy_content(model, None, {}))
+    with pytest.raises(UserError, match=r"gives actions of shape .1,., and OwnTwoActions-v0 takes .2,."):
+        make_eval_env(policy, 2, env="OwnTwoActions-v0")
