@@ -293,11 +293,11 @@ def test_phases_add_up_and_evaluation_is_its_own(monkeypatch: pytest.MonkeyPatch
         return {"reward_mean": 0.0, "falls_fraction": 0.0}
 
     monkeypatch.setattr("sb3_isaac.rl.callbacks.evaluation.evaluate", slow)
-    log = TrainingLog(asides=(evaluation,))
+    log = TrainingLog(timed_callbacks=(evaluation,))
     start = time.perf_counter()
     model.learn(64 * 16 * 5, callback=[log, evaluation])
     wall = time.perf_counter() - start
-    assert 0.8 <= log.totals["aside"] < wall
+    assert 0.8 <= log.totals["evaluation_and_saving"] < wall
     # The evaluation at the end comes after the log's own.
     assert sum(log.totals.values()) == pytest.approx(wall - 0.2, rel=0.15)
 
