@@ -49,13 +49,14 @@ class Counter(TensorEnv):
         return {"policy": torch.stack((self.x, self.t), dim=1)}
 
     def restart(self, mask: torch.Tensor) -> Obs:
-        start, self.fresh = torch.rand(self.num_envs, generator=self.generator), bool(mask.all())
+        start = torch.rand(self.num_envs, generator=self.generator)
         self.x, self.t = torch.where(mask, start, self.x), torch.where(mask, torch.zeros_like(self.t), self.t)
         return self.observe()
 
     def reset(self, seed: Optional[int] = None) -> Obs:
         if seed is not None:
             self.generator.manual_seed(seed)
+        self.just_reset = True
         return self.restart(torch.ones(self.num_envs, dtype=torch.bool))
 
     def step(self, actions: torch.Tensor) -> Step:
@@ -108,7 +109,7 @@ def test_an_environment_without_observe_and_a_stock_vec_env_are_checked_too() ->
 def broken(change: Callable[[Counter, Step], Step]) -> Counter:
     class Broken(Counter):
         def step(self, actions: torch.Tensor) -> Step:
-            self.given, self.first = actions, self.fresh
+            self.given, self.first, self.just_reset = actions, self.just_reset, False
             return change(self, super().step(actions))
 
     return Broken()
