@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import math
-from typing import Any, Callable, Dict, Iterator, List, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Set, Tuple
 
 import numpy as np
 import torch
@@ -43,7 +43,12 @@ def check_tensor_env(env: TensorEnv, seed: int = 0, exact: bool = True) -> None:
         if check is _check_continuation and not exact:
             found += _check_continuation(env, seed, exact=False)
             continue
-        found += dict.fromkeys(check(env, seed))
+        try:
+            found += dict.fromkeys(check(env, seed))
+        except (AttributeError, TypeError, RuntimeError, LookupError) as error:
+            found.append(f"reset or step cannot be used ({type(error).__name__}: {error}): reset gives a dict of "
+                         "tensors and step a Step of tensors.")
+            raise ContractError("\n".join(found)) from error
         if found and check in (_check_members, _check_spaces):
             break  # what follows would only repeat it
     if found:
@@ -149,17 +154,18 @@ def _check_aliasing(env: TensorEnv, seed: int) -> Violations:
 def _check_episodes(env: TensorEnv, seed: int) -> Violations:
     obs = {name: value.clone() for name, value in env.reset(seed=seed).items()}
     generator, age = torch.Generator().manual_seed(seed), torch.zeros(env.num_envs, device=env.device)
-    names, largest, jumps = None, 0.0, []
+    names: Optional[Set[str]] = None
+    largest, jumps, observes = 0.0, [], _observes(env)
     for _ in range(env.max_steps + 1):
         step = _copied(env.step(_actions(env, generator)))
         age += 1
         over = step.terminated | step.truncated
         if bool((step.terminated & step.truncated).any()):
             yield "an episode is terminated and truncated at once: a state of no return is no time-out."
-        names = names or set(step.log)
+        names = set(step.log) if names is None else names
         if set(step.log) != names:
             yield f"the names in log change from step to step ({sorted(names ^ set(step.log))}): give all at each step."
-        if any(not torch.equal(step.obs[name], seen) for name, seen in env.observe().items()):
+        if observes and any(not torch.equal(step.obs[name], seen) for name, seen in env.observe().items()):
             yield "observe() is not the observation of the last step."
         before, after = _flat(obs), _flat(step.final_obs)
         moved = (after - before).norm(dim=1)
@@ -177,6 +183,15 @@ def _check_episodes(env: TensorEnv, seed: int) -> Violations:
     if largest and any(jump > 20.0 * largest for jump in jumps):
         yield ("final_obs of an episode that ended does not follow from the observation before: it is further from it "
                "than any step went.")
+
+
+def _observes(env: TensorEnv) -> bool:
+    """Whether the environment has written ``observe()``, which it may leave out."""
+    try:
+        env.observe()
+    except UserError:
+        return False
+    return True
 
 
 def _flat(obs: Obs) -> torch.Tensor:
@@ -271,7 +286,8 @@ def _vec_violations(env: Any, seed: int) -> Violations:
     env.seed(seed)
     obs = env.reset()
     rng = np.random.default_rng(seed)
-    for _ in range(int(getattr(env.unwrapped.env, "max_steps", 1000)) + 1):
+    inner = getattr(env.unwrapped, "env", None)  # an IsaacVecEnv's; another VecEnv does not say how long episodes are
+    for _ in range(int(getattr(inner, "max_steps", 1000)) + 1):
         actions = np.stack([_sample(env.action_space, rng) for _ in range(env.num_envs)])
         kept, copy = obs, _np_copy(obs)
         obs, rewards, dones, infos = env.step(actions)

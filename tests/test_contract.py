@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, Optional
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from stable_baselines3.common.vec_env import DummyVecEnv
 
 from sb3_isaac import IsaacVecEnv
 from sb3_isaac.contract.tensor_env import Obs, Step, StopRule, TensorEnv
@@ -54,6 +56,7 @@ class Counter(TensorEnv):
     def reset(self, seed: Optional[int] = None) -> Obs:
         if seed is not None:
             self.generator.manual_seed(seed)
+        self.just_reset = True
         return self.restart(torch.ones(self.num_envs, dtype=torch.bool))
 
     def step(self, actions: torch.Tensor) -> Step:
@@ -78,10 +81,35 @@ def test_a_small_environment_of_ones_own_passes() -> None:
     check_tensor_env(Counter())
 
 
+def test_an_environment_without_observe_and_a_stock_vec_env_are_checked_too() -> None:
+    class Small(Counter):
+        def observe(self) -> Obs:
+            if self.stepping:
+                return super().observe()
+            return TensorEnv.observe(self)
+
+        stepping = False
+
+        def restart(self, mask: torch.Tensor) -> Obs:
+            self.stepping, before = True, self.stepping
+            obs = super().restart(mask)
+            self.stepping = before
+            return obs
+
+        def step(self, actions: torch.Tensor) -> Step:
+            self.stepping = True
+            step = super().step(actions)
+            self.stepping = False
+            return step
+
+    check_tensor_env(Small())
+    check_vec_env(DummyVecEnv([lambda: gymnasium.make("CartPole-v1")]))
+
+
 def broken(change: Callable[[Counter, Step], Step]) -> Counter:
     class Broken(Counter):
         def step(self, actions: torch.Tensor) -> Step:
-            self.given = actions
+            self.given, self.first, self.just_reset = actions, self.just_reset, False
             return change(self, super().step(actions))
 
     return Broken()
@@ -101,6 +129,9 @@ STEPS = {
         s.final_obs["policy"])}), "does not follow"),
     "both": (lambda env, s: s._replace(truncated=s.terminated | s.truncated), "at once"),
     "log comes and goes": (lambda env, s: s._replace(log={} if env.t[0] == 4 else s.log), "change from step to step"),
+    "log comes late": (lambda env, s: s._replace(log={} if env.first else s.log), "change from step to step"),
+    "numpy": (lambda env, s: s._replace(reward=s.reward.numpy()), "step cannot be used .AttributeError"),
+    "tuple": (lambda env, s: tuple(s), "step cannot be used .AttributeError"),
     "no end": (lambda env, s: s._replace(truncated=torch.zeros_like(s.truncated)), "beyond max_steps"),
     "random": (lambda env, s: s._replace(reward=torch.rand(4)), "same seed"),
     "keeps actions": (lambda env, s: s._replace(reward=s.reward + _kept(env)), "actions tensor is kept"),

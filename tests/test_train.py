@@ -61,6 +61,8 @@ def test_run_folder_and_the_way_back(tmp_path: Path, capsys: pytest.CaptureFixtu
         "cost_of_transport falls_fraction min_trunk_height_m knee_contact_fraction foot_clearance_m duty_factor "
         "command seed".split())
     assert report["episodes"] == 4 and report["length_mean"] <= 20 and report["command"] == [1.0, 0.0]
+    assert main(["eval", str(run), "--episodes", "4", "--env-kwargs", "command.forward_m_s:0.5"]) == 2
+    assert "give --command" in capsys.readouterr().err
     assert main(["plot", str(run), "--out", str(tmp_path / "c.png")]) == 0
     assert (tmp_path / "c.png").read_bytes()[:4] == b"\x89PNG"
 
@@ -291,11 +293,11 @@ def test_phases_add_up_and_evaluation_is_its_own(monkeypatch: pytest.MonkeyPatch
         return {"reward_mean": 0.0, "falls_fraction": 0.0}
 
     monkeypatch.setattr("sb3_isaac.rl.callbacks.evaluation.evaluate", slow)
-    log = TrainingLog(asides=(evaluation,))
+    log = TrainingLog(timed_callbacks=(evaluation,))
     start = time.perf_counter()
     model.learn(64 * 16 * 5, callback=[log, evaluation])
     wall = time.perf_counter() - start
-    assert 0.8 <= log.totals["aside"] < wall
+    assert 0.8 <= log.totals["evaluation_and_saving"] < wall
     # The evaluation at the end comes after the log's own.
     assert sum(log.totals.values()) == pytest.approx(wall - 0.2, rel=0.15)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 
 from sb3_isaac.cli.main import (
@@ -14,6 +15,7 @@ from sb3_isaac.cli.main import (
     numbers,
     positive,
 )
+from sb3_isaac.contract.errors import UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,6 +45,8 @@ def run(args: argparse.Namespace) -> int:
     policy = load_policy(args.run)
     env_id = env_of(policy, args.env)
     check_env_id(env_id)
+    if any(re.match(r"command\b", item) for item in args.env_kwargs):
+        raise UserError("--env-kwargs was given a command: give --command V,W.")
     settled = ("num_envs", "seed", "command", "stagger", "render_mode")
     options = parse_options(args.env_kwargs, "--env-kwargs",
                             [name for name in env_options(env_id) if name not in settled])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import numbers
 from typing import Any, Iterable, Mapping
 
 
@@ -24,8 +25,8 @@ def unknown(what: str, given: object, allowed: Iterable[object], where: str = ""
 
 
 def is_number(value: object) -> bool:
-    """A finite number; a bool is none."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether `value` is a finite number, Python's or numpy's; True and False are not numbers here."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def number_above_zero(name: str, value: object) -> float:
@@ -37,9 +38,9 @@ def number_above_zero(name: str, value: object) -> float:
 
 def whole_number(name: str, value: object, least: int = 1) -> int:
     """`value` as an int of at least `least`, or a sentence."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
         raise UserError(f"{name} is {value!r}: give a whole number of at least {least}.")
-    return value
+    return int(value)
 
 
 def truth(name: str, value: object) -> bool:

@@ -56,6 +56,13 @@ class StopRule:
     ranges: Mapping[str, Tuple[float, float]]
     goal: str = "the goal is reached"
 
+    def __post_init__(self) -> None:
+        for key, bounds in self.ranges.items():
+            pair = isinstance(bounds, (tuple, list)) and len(bounds) == 2
+            if not pair or not all(isinstance(bound, (int, float)) for bound in bounds) or not bounds[0] <= bounds[1]:
+                raise UserError(f"the stop rule's range of {key} is {bounds!r}: give (low, high) with low <= high; "
+                                "either may be infinite.")
+
     def met(self, report: Mapping[str, Any]) -> bool:
         """Whether `report` has every key within its range; NaN is in no range."""
         return all(key in report and low <= report[key] <= high for key, (low, high) in self.ranges.items())
@@ -221,8 +228,17 @@ MEMBERS = tuple(name for name in (*TensorEnv.__annotations__, *vars(TensorEnv)) 
 
 
 def missing_members(env: object) -> List[str]:
-    """Which members of a TensorEnv `env` lacks; none for a subclass, and an object of any class may have them all."""
-    return sorted(name for name in set(MEMBERS) if not hasattr(env, name))
+    """Which members of a TensorEnv `env` lacks: those that a subclass has not set or written, too. An object of any
+    class may have them all."""
+    unwritten = [name for name in ("reset", "step") if getattr(type(env), name, None) is getattr(TensorEnv, name)]
+    return sorted({*unwritten, *(name for name in MEMBERS if not hasattr(env, name))})
+
+
+def check_observation_space(env: TensorEnv, name: str) -> None:
+    """Raise a UserError where the environment `name` has no group ``policy``."""
+    if not isinstance(env.observation_space, spaces.Dict) or "policy" not in env.observation_space.spaces:
+        raise UserError(f"{name} has the observation space {env.observation_space}: give a spaces.Dict with the group "
+                        "policy.")
 
 
 def plot_facts(env: TensorEnv) -> Dict[str, Any]:

@@ -20,6 +20,7 @@ Array = Union[np.ndarray, Dict[str, np.ndarray]]
 """The group ``policy`` where it is the only one, else a dict of groups."""
 
 RENDERING: Dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 50}
+"""Of the classes; an environment's own ``render_fps`` is that of its control steps."""
 # Gymnasium 1.0 knows no modes, and no key to declare one with.
 _AUTORESET = {"autoreset_mode": gymnasium.vector.AutoresetMode.SAME_STEP} \
     if hasattr(gymnasium.vector, "AutoresetMode") else {}
@@ -48,7 +49,7 @@ class IsaacEnv(gymnasium.Env[Array, np.ndarray]):
         if render_mode is not None:
             task_options["render_mode"] = render_mode
         self.env = make_task(env_id, 1, **task_options)
-        self.render_mode = render_mode
+        self.render_mode, self.metadata = render_mode, {**RENDERING, "render_fps": _fps(self.env)}
         self.observation_space = _visible_space(self.env)
         self.action_space = self.env.action_space
         self._closed = False
@@ -101,6 +102,7 @@ class IsaacVectorEnv(VectorEnv[Array, np.ndarray, np.ndarray]):
             task_options["render_mode"] = render_mode
         self.env = make_task(env_id, num_envs, **task_options)
         self.num_envs, self.render_mode = num_envs, render_mode
+        self.metadata = {**type(self).metadata, "render_fps": _fps(self.env)}
         self.single_observation_space = _visible_space(self.env)
         self.single_action_space = self.env.action_space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
@@ -132,6 +134,10 @@ class IsaacVectorEnv(VectorEnv[Array, np.ndarray, np.ndarray]):
         self.env.close()
 
 
+def _fps(env: TensorEnv) -> int:
+    return max(1, round(1.0 / env.control_dt))
+
+
 def _visible_space(env: TensorEnv) -> spaces.Space:
     groups = env.observation_space.spaces
     return groups["policy"] if set(groups) == {"policy"} else env.observation_space
@@ -140,7 +146,9 @@ def _visible_space(env: TensorEnv) -> spaces.Space:
 def _tensor(action: np.ndarray, space: spaces.Space, device: torch.device) -> torch.Tensor:
     if np.shape(action) != space.shape:
         raise UserError(f"the action has shape {np.shape(action)}: give {space.shape}.")
-    return torch.as_tensor(np.asarray(action, dtype=np.float32), device=device)
+    # The actions of a Box as float32, of a Discrete as its integers.
+    dtype = np.float32 if space.dtype is None or np.issubdtype(space.dtype, np.floating) else space.dtype
+    return torch.as_tensor(np.asarray(action, dtype=dtype), device=device)
 
 
 def _rows(obs: Obs) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Dict, List, Optional, Sequence, Tuple
 
 import torch
@@ -24,6 +25,8 @@ class RolloutStatistics:
         """Sum of rewards (N,) of the episode that the last step belonged to."""
         self.episode_length = torch.zeros(num_envs, dtype=torch.long, device=device)
         """Steps (N,) of that episode."""
+        self.reward_is_finite = True
+        """Whether every reward before the last ``read`` was a finite number."""
         self._over = torch.ones(num_envs, dtype=torch.bool, device=device)
         self._device, self._num_envs = device, num_envs
         self._logged = tuple(logged)
@@ -44,16 +47,17 @@ class RolloutStatistics:
 
     def add(self, step: Step) -> None:
         """Count a step in."""
-        running = ~self._over
-        self.episode_return.mul_(running).add_(step.reward)
-        self.episode_length.mul_(running).add_(1)
+        # Filled, not multiplied: a return may be NaN.
+        self.episode_return.masked_fill_(self._over, 0.0).add_(step.reward)
+        self.episode_length.masked_fill_(self._over, 0).add_(1)
         torch.logical_or(step.terminated, step.truncated, out=self._over)
         diverged = step.log.get("bad_world")
         finished = self._over if diverged is None else self._over & ~diverged
         if self._names is None:
             self._choose(step.log)
         same_names(self._log, step.log)
-        columns = [finished, step.truncated, self.episode_return * finished, self.episode_length * finished,
+        columns = [step.reward, finished, step.truncated,
+                   self.episode_return * finished, self.episode_length * finished,
                    *(step.log[name] for name in self._names or ())]
         self._sums += torch.stack([column.to(torch.float32) for column in columns]).sum(dim=1)
         self._steps += 1
@@ -65,13 +69,14 @@ class RolloutStatistics:
         self._names = [name for name, value in log.items() if name in keys and value.dim() == 1]
         self._keys = [(keys[name], log[name].dtype is torch.bool) for name in self._names]
         self._log = dict(log)
-        self._sums = torch.zeros(4 + len(self._names), dtype=torch.float64, device=self._device)
+        self._sums = torch.zeros(5 + len(self._names), dtype=torch.float64, device=self._device)
 
     def read(self) -> Dict[str, float]:
         """The means and counts under their log keys; episode means are absent while none has finished."""
         if self._names is None or self._steps == 0:
             return {}
-        episodes, timeouts, total_return, total_length, *sums = self._sums.tolist()
+        rewards, episodes, timeouts, total_return, total_length, *sums = self._sums.tolist()
+        self.reward_is_finite = math.isfinite(rewards)
         of = dict(zip(self._names, sums))
         steps = max(1.0, self._steps * self._num_envs - of.get("bad_world", 0.0))
         values = {key: of[name] if counted else of[name] / steps

@@ -1,4 +1,4 @@
-"""``IsaacVecEnv``: a TensorEnv as a Stable-Baselines3 ``VecEnv``, with a numpy door and a tensor door."""
+"""``IsaacVecEnv``: a TensorEnv as a Stable-Baselines3 ``VecEnv``, stepped by numpy arrays or by tensors."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvO
 
 from sb3_isaac.clients import as_tensor_env, is_client, make_tensor_env
 from sb3_isaac.contract.errors import UserError, whole_number
-from sb3_isaac.contract.tensor_env import Obs, Step, TensorEnv
+from sb3_isaac.contract.tensor_env import Obs, Step, TensorEnv, check_observation_space
 from sb3_isaac.envs.statistics import RolloutStatistics
 
 
 class IsaacVecEnv(VecEnv):
     """Thousands of simulated robots as one SB3 ``VecEnv``.
 
-    The numpy door is SB3's own: ``reset()``, ``step(actions)``. What it returns is a copy, so it may be kept; the
+    By numpy arrays it is SB3's own: ``reset()``, ``step(actions)``. What they return is a copy, so it may be kept; the
     ``infos`` of finished episodes hold ``terminal_observation`` (the true last one), ``TimeLimit.truncated`` and
     ``episode`` (``r``, ``l``, ``t``, as SB3's Monitor writes them).
-    The tensor door, ``reset_tensor()`` and ``step_tensor(actions)``, gives the task's own tensors on its device.
+    By tensors, ``reset_tensor()`` and ``step_tensor(actions)`` give the task's own tensors on its device.
 
     The observation space is a Box when the task has the group ``policy`` alone, else a Dict of groups.
 
@@ -53,6 +53,7 @@ class IsaacVecEnv(VecEnv):
             same_size = num_envs in (None, getattr(env, "num_envs", None))
             asked = {"num_envs": not same_size, "sim": sim != "auto", "device": device != "auto"}
             self.env = as_tensor_env(env, [name for name, given in asked.items() if given], **task_options)
+            check_observation_space(self.env, type(self.env).__name__)
         groups = self.env.observation_space.spaces
         self._only_policy = set(groups) == {"policy"}
         observation_space = groups["policy"] if self._only_policy else self.env.observation_space
@@ -65,11 +66,11 @@ class IsaacVecEnv(VecEnv):
         self._actions = torch.zeros(0)
         self._start = time.time()
         self.statistics = RolloutStatistics(self.num_envs, self.device, self.env.logged)
-        """Means over all environments, steps and finished episodes; both doors fill it."""
+        """Means over all environments, steps and finished episodes, whether stepped by arrays or by tensors."""
         if seed is not None:
             self.seed(whole_number("seed", seed, least=0))
 
-    # ---- the tensor door
+    # ---- by tensors
 
     def reset_tensor(self) -> Obs:
         """Start all episodes; live tensors {group: (N, k)}. A seed given before acts now."""
@@ -87,7 +88,7 @@ class IsaacVecEnv(VecEnv):
         self.statistics.add(self.last_step)
         return self.last_step
 
-    # ---- the numpy door
+    # ---- by numpy arrays
 
     def reset(self) -> VecEnvObs:
         """The first observations (N, k), or a dict of them."""
@@ -99,7 +100,7 @@ class IsaacVecEnv(VecEnv):
         if np.shape(actions) != shape:
             raise UserError(f"actions have shape {np.shape(actions)}: give one action for each of the "
                             f"{self.num_envs} environments, {shape}.")
-        self._actions = torch.as_tensor(np.asarray(actions), device=self.device)
+        self._actions = torch.as_tensor(np.asarray(actions, dtype=self.action_space.dtype), device=self.device)
 
     def step_wait(self) -> VecEnvStepReturn:
         """Observations, rewards, dones and infos of the step begun by ``step_async``."""

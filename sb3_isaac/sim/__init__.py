@@ -131,9 +131,9 @@ def make_simulator(sim: str, robot: Robot, num_envs: int, *, device: Union[str, 
     """
     if number_above_zero("physics_dt", physics_dt) > MOST_PHYSICS_DT:
         raise UserError(f"physics_dt is {physics_dt} s: give at most {MOST_PHYSICS_DT}, or legs are unstable.")
-    whole_number("substeps", substeps)
+    substeps = whole_number("substeps", substeps)
     if threads is not None:
-        whole_number("threads", threads)
+        threads = whole_number("threads", threads)
     if sim not in SIMULATORS:
         raise unknown("sim", sim, SIMULATORS)
     if sim == "isaacgym" or (sim == "auto" and nvidia_is_imported()):

@@ -143,7 +143,7 @@ class DoublePendulum(EpisodicTask):
 
     def act(self, actions: torch.Tensor) -> torch.Tensor:
         """See :meth:`EpisodicTask.act`."""
-        torch.clamp(actions, -1.0, 1.0, out=self.action)
+        self.action.copy_(actions).clamp_(-1.0, 1.0)
         angle, velocity = self.angle, self.velocity
         for _ in range(SUBSTEPS):
             angle, velocity = advance(angle, velocity, self.action * self._torque_limit, CONTROL_DT / SUBSTEPS)

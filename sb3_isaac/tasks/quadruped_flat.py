@@ -15,6 +15,8 @@ from sb3_isaac.tasks.parts.terms import Term
 SWING_HEIGHT_M = 0.08
 MAX_TILT_COS = 0.5
 """A robot has fallen when its trunk leans further than 60° (the cosine of the angle to upright)."""
+STRAIGHT_AHEAD = {"forward_m_s": 1.0, "yaw_rad_s": 0.0}
+"""What is commanded in evaluations; other axes are drawn from their ranges."""
 MOVING_M_S = 0.1
 """Gait terms count while the forward command is above this."""
 
@@ -38,9 +40,9 @@ class QuadrupedFlat(LeggedTask):
     With ``privileged=True`` there is a group ``critic`` of what only a simulator knows: ``lin_vel_b`` 3 m/s, body;
     ``foot_contact`` 4, 0 or 1; ``friction`` 1, of the ground.
 
-    Reward: forward velocity − energy, and what shapes the gait. Gait terms are paid as far as the command is held, so
-    that stepping in place is worth little. A step's reward is the sum, and not below 0: a robot that would be paid
-    less than nothing learns to fall soon. At the command (1, 0) an episode of 1000 steps earns at most about 700, a
+    Reward: forward velocity − energy, and what shapes the gait. Gait terms count as far as the command is held, so
+    that stepping in place is worth little. A step's reward is the sum, and not below 0: with negative rewards a robot
+    learns to fall soon, which ends them. At the command (1, 0) an episode of 1000 steps earns at most about 700, a
     trot at 1 m/s above 300, and standing still, falling forward or running backward less than 100.
 
     An episode ends in a fall when a terminal body touches the ground or the trunk leans beyond 60°.
@@ -97,8 +99,8 @@ class QuadrupedFlat(LeggedTask):
 
     def check_rewards(self) -> None:
         """A trot is for four feet."""
-        feet = len(self.robot.feet)
-        if feet != 4 and "trot" in self.rewards and self.rewards["trot"].weight != 0.0:
+        feet, trot = len(self.robot.feet), self.rewards.get("trot", Term(0.0, lambda f: f.tracking))
+        if feet != 4 and trot.weight != 0.0 and trot.value is QuadrupedFlat.REWARD["trot"].value:
             raise UserError(f"robot {self.robot.name!r} has {feet} feet, and a trot is for four: pass reward="
                             "{'trot': 0.0}.")
 
@@ -106,9 +108,15 @@ class QuadrupedFlat(LeggedTask):
     def evaluation_options(cls, options: Mapping[str, Any],
                            command: Optional[Sequence[float]] = None) -> Dict[str, Any]:
         """See :meth:`TensorEnv.evaluation_options`: one command, that of 1 m/s straight ahead unless given, stays."""
-        values = dict(zip(cls.COMMAND, command or (1.0, 0.0)))
-        if command is not None and len(command) != len(cls.COMMAND):
-            raise UserError(f"the command has {len(command)} numbers: give {len(cls.COMMAND)}, "
-                            f"{', '.join(cls.COMMAND)}.")
-        given = {**(options.get("command") or {}), **{name: float(value) for name, value in values.items()}}
+        given = dict(options.get("command") or {})
+        axes = [*cls.COMMAND, *(name for name in given if name not in (*cls.COMMAND, "resample_s"))]
+        if command is None:
+            values = {name: value for name, value in STRAIGHT_AHEAD.items() if name in axes}
+        elif len(command) == len(axes):
+            values = dict(zip(axes, map(float, command)))
+        else:
+            raise UserError(f"the command {', '.join(f'{value:g}' for value in command)} is of length {len(command)}: "
+                            f"give {len(axes)} numbers, {', '.join(axes)}.")
+        for name, value in values.items():  # an axis of the user's own has to be an Axis
+            given[name] = value if name in cls.COMMAND else Axis(value, value)
         return {**super().evaluation_options(options), "command": {**given, "resample_s": 1e6}}

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from typing import Any, Dict, Sequence
 
 from stable_baselines3.common.callbacks import BaseCallback
 
+from sb3_isaac.contract.errors import UserError
 from sb3_isaac.envs.vec_env import IsaacVecEnv, unwrap
 from sb3_isaac.rl.callbacks.iteration import share_episodes
 
-PHASES = ("physics", "task", "inference", "update", "aside")
+PHASES = ("physics", "task", "inference", "update", "evaluation_and_saving")
 
 
 def peak_memory_mb() -> float:
@@ -30,16 +32,16 @@ class TrainingLog(BaseCallback):
     ``rollout/ep_rew_mean`` and ``rollout/ep_len_mean`` become means over all episodes that finished in the iteration
     (SB3 keeps the last 100, which at 4096 environments are those with the highest index);
     ``rollout/{timeouts,bad_worlds}``, ``rollout/<name>`` for what the task has ``logged`` and for warnings of its
-    simulator; ``reward/<term>``; ``time/{physics,task,inference,update,aside}_s``, aside being evaluation and saving.
+    simulator; ``reward/<term>``; ``time/{physics,task,inference,update,evaluation_and_saving}_s``.
     Time-outs, bad worlds, warnings and booleans of the task are counts. As in SB3, a row's ``train/*`` and
     ``time/update_s`` are those of the update before its rollout.
 
-    :param asides: callbacks with a ``spent_s``, whose time is neither inference nor update.
+    :param timed_callbacks: those that evaluate and save, with a ``spent_s``: it counts as neither inference nor update.
     """
 
-    def __init__(self, asides: Sequence[Any] = ()) -> None:
+    def __init__(self, timed_callbacks: Sequence[Any] = ()) -> None:
         super().__init__()
-        self._asides = asides
+        self._timed_callbacks = timed_callbacks
         self.totals = dict.fromkeys(PHASES, 0.0)
         """Seconds spent in each phase since training began."""
         self.values: Dict[str, float] = {}
@@ -55,18 +57,19 @@ class TrainingLog(BaseCallback):
         if self._rollout_end:
             self._record_time("update", now - self._rollout_end)
             self._rollout_end = 0.0
-        self._rollout_start, self._aside_start = now, self._aside_s()
+        self._rollout_start, self._callbacks_start = now, self._callbacks_s()
         self._env_start, self._physics_start = self._env.step_s, self._env.env.physics_s
         self._env.statistics.clear()
 
     def _on_step(self) -> bool:
         return True
 
-    def _aside_s(self) -> float:
-        return float(sum(callback.spent_s for callback in self._asides))
+    def _callbacks_s(self) -> float:
+        return float(sum(callback.spent_s for callback in self._timed_callbacks))
 
     def _on_rollout_end(self) -> None:
         self.values = self._env.statistics.read()
+        self._check_rewards()
         self.values.update({f"rollout/{name}": float(count) for name, count in self._env.env.warnings().items()})
         for key, value in self.values.items():
             self.logger.record(key, value)
@@ -76,9 +79,16 @@ class TrainingLog(BaseCallback):
         physics_s = self._env.env.physics_s - self._physics_start
         self._record_time("physics", physics_s)
         self._record_time("task", step_s - physics_s)
-        aside_s = self._aside_s() - self._aside_start
-        self._record_time("aside", aside_s)
-        self._record_time("inference", self._rollout_end - self._rollout_start - step_s - aside_s)
+        callbacks_s = self._callbacks_s() - self._callbacks_start
+        self._record_time("evaluation_and_saving", callbacks_s)
+        self._record_time("inference", self._rollout_end - self._rollout_start - step_s - callbacks_s)
+
+    def _check_rewards(self) -> None:
+        """Stop before an update by rewards that are not finite: it would leave a policy of NaN."""
+        if not self._env.statistics.reward_is_finite:
+            bad = [key for key, value in self.values.items() if key.startswith("reward/") and not math.isfinite(value)]
+            raise UserError(f"{' and '.join(bad) or 'the reward'} of this rollout has values that are NaN or infinite: "
+                            "correct the function; what was saved is from before.")
 
     def _record_time(self, phase: str, seconds: float) -> None:
         self.totals[phase] += seconds
@@ -91,8 +101,7 @@ class TrainingLog(BaseCallback):
     def timing_table(self) -> str:
         """The timing breakdown as lines of text."""
         whole = sum(self.totals.values()) or 1.0
-        names = {**{phase: phase for phase in PHASES}, "aside": "evaluation and saving"}
-        rows = [f"{names[phase]:<22} {self.totals[phase]:>9.1f} s {100 * self.totals[phase] / whole:>5.1f} %"
+        rows = [f"{phase.replace('_', ' '):<22} {self.totals[phase]:>9.1f} s {100 * self.totals[phase] / whole:>5.1f} %"
                 for phase in PHASES]
         memory = f"{'memory':<22} {peak_memory_mb():>9.0f} MB at its peak"
         return "\n".join(["where the time went", *rows, f"{'in all':<22} {whole:>9.1f} s", memory])

@@ -57,6 +57,10 @@ def make_eval_env(policy: PolicyModule, num_envs: int, command: Optional[Sequenc
         made.close()
         raise UserError(f"the policy was trained on {trained_on or 'an environment'} with observations "
                         f"{theirs}, and {env_id} has {ours}: evaluate it on what it was trained on.")
+    if policy.low.shape != made.action_space.shape:
+        made.close()
+        raise UserError(f"the policy gives actions of shape {tuple(policy.low.shape)}, and {env_id} takes "
+                        f"{made.action_space.shape}: evaluate it on what it was trained on.")
     policy.to(made.device)
     return made
 

@@ -35,7 +35,8 @@ class Commands:
                     raise UserError(f"command resample_s is {value!r}: give a number of seconds above 0.")
                 self.resample_s = float(value)
                 continue
-            found = find_object(value, f"command axis {name!r}") if isinstance(value, str) else value
+            named = isinstance(value, str) and "." in value
+            found = find_object(value, f"command axis {name!r}") if named else value
             if name not in axes and not isinstance(found, Axis):
                 raise unknown("command option", name, (*axes, "resample_s"))
             self.axes[name] = _range(name, found)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 
-from sb3_isaac.contract.errors import UserError, number_above_zero, truth, unknown, whole_number
+from sb3_isaac.contract.errors import UserError, mapping, number_above_zero, truth, unknown, whole_number
 from sb3_isaac.contract.tensor_env import Obs, Step, TensorEnv
 from sb3_isaac.tasks.parts.command import Axis, Commands
 from sb3_isaac.tasks.parts.terms import Function, Term, checked, reward_terms, total_reward, with_functions
@@ -98,17 +98,21 @@ class EpisodicTask(TensorEnv):
         self._commands = Commands(self.COMMAND, command)
         self.command = self.zeros(len(self._commands.axes))
         """What each environment is told, (N, C). Another task may write it, with a ``resample_s`` that leaves it."""
-        given = observation or {}
+        given = mapping("observation", observation)
         for group in given:
             if group not in groups:
                 raise unknown("observation group", group, groups)
         self._observed = {group: with_functions(self.OBSERVATION[group], given.get(group), "observation")
                           for group in groups}
         self._terminations = with_functions(self.TERMINATION, termination, "termination")
+        for group, table in self._observed.items():
+            if not table:
+                raise UserError(f"observation group {group!r} is empty: leave at least one observation in it.")
+        self._known_terms: Dict[str, Term] = {}
         self.change_options(reward=reward, **({} if command is None else {"command": command}))
         features = self.features()
         for name, ends in self._terminations.items():
-            checked(ends, features, self.num_envs, f"termination {name!r}")
+            checked(ends, features, self.num_envs, f"termination {name!r}", boolean=True)
         widths = {group: {name: self._width(of, features, name) for name, of in table.items()}
                   for group, table in self._observed.items()}
         self.obs_table: Dict[str, int] = widths["policy"]
@@ -143,7 +147,8 @@ class EpisodicTask(TensorEnv):
             if name not in self.SOFT_OPTIONS:
                 raise unknown("option", name, self.SOFT_OPTIONS, where="change_options")
         command = options.get("command")
-        self.rewards = reward_terms(self.REWARD, options.get("reward"))
+        self.rewards = reward_terms(self.REWARD, options.get("reward"), self._known_terms)
+        self._known_terms.update(self.rewards)
         self.check_rewards()
         commands = Commands({**self.COMMAND, **self._commands.axes, **self.COMMAND}, command)
         if len(commands.axes) != self.command.shape[1]:

@@ -9,7 +9,7 @@ import torch
 from gymnasium import spaces
 
 from sb3_isaac.contract.episodes import Episodes
-from sb3_isaac.contract.errors import truth
+from sb3_isaac.contract.errors import UserError, truth
 from sb3_isaac.contract.rotations import from_yaw
 from sb3_isaac.robots import Robot, get_robot
 from sb3_isaac.sim import Simulator, make_simulator
@@ -52,6 +52,8 @@ class LeggedTask(EpisodicTask):
         if isinstance(sim, str):
             sim = make_simulator(sim, get_robot(robot), num_envs, device=device, physics_dt=physics_dt,
                                  substeps=substeps, threads=threads)
+        if not hasattr(sim, "control_dt"):
+            raise UserError(f"sim is {sim!r}: give the name of a simulator, or a Simulator.")
         self.sim, self.robot, self.control_dt = sim, sim.robot, sim.control_dt
         self.setup(sim.num_envs, sim.device, seed=seed, episode_length_s=episode_length_s, stagger=stagger,
                    render_mode=render_mode)
@@ -123,7 +125,7 @@ class LeggedTask(EpisodicTask):
     def forget(self, mask: torch.Tensor) -> None:
         """See :meth:`EpisodicTask.forget`."""
         column = mask[:, None]
-        for memory in (self.action, self.foot_air_time, self.last_swing_peak):
+        for memory in (self.action, self.last_action, self.foot_air_time, self.last_swing_peak):
             memory.masked_fill_(column, 0.0)  # filled, not multiplied: an action may hold NaN
         torch.where(column[..., None], self.sim.state.foot_pos_w, self.last_foot_pos_w, out=self.last_foot_pos_w)
         torch.where(mask, self._start_heading, self.last_heading, out=self.last_heading)

@@ -31,23 +31,25 @@ def function(given: object, what: str) -> Function:
     return found
 
 
-def reward_terms(table: Mapping[str, Term], given: Optional[Mapping[str, Any]]) -> Dict[str, Term]:
+def reward_terms(table: Mapping[str, Term], given: Optional[Mapping[str, Any]],
+                 known: Optional[Mapping[str, Term]] = None) -> Dict[str, Term]:
     """`table` with other weights, and with terms of the user's own.
 
     :param given: term -> weight of a term that is there, or (weight, function or its name) for a new one.
+    :param known: terms that were given before, so that their weight alone is enough now.
     """
-    terms = dict(table)
+    terms, known = dict(table), {**(known or {}), **table}
     for name, value in mapping("reward", given).items():
         pair = value if isinstance(value, (list, tuple)) and len(value) == 2 else None
-        if pair is None and name not in table:
+        if pair is None and name not in known:
             if is_number(value):
-                raise unknown("reward term", name, table)
+                raise unknown("reward term", name, known)
             raise UserError(f"reward term {name!r} is {value!r}: give a weight, or for a term of your own (weight, "
                             "function).")
         weight = value if pair is None else pair[0]
         if not is_number(weight):
             raise UserError(f"reward weight {name!r} is {weight!r}: give a finite number.")
-        value_of = table[name].value if pair is None else function(pair[1], f"reward term {name!r}")
+        value_of = known[name].value if pair is None else function(pair[1], f"reward term {name!r}")
         terms[name] = Term(float(weight), value_of)
     return terms
 
@@ -61,21 +63,28 @@ def with_functions(table: Mapping[str, Function], given: Optional[Mapping[str, A
                 raise unknown(what, name, table)
             functions.pop(name)
         else:
-            functions[name] = function(value, f"{what} {name!r}")
+            functions[name] = function(value, f"{what} {name!r} (None takes one out)" if name in table
+                                       else f"{what} {name!r}")
     return functions
 
 
-def checked(function_of: Function, features: Any, num_envs: int, what: str, most_dims: int = 1) -> torch.Tensor:
-    """The value of a function, once its shape was found to be (N,), or (N, k) where `most_dims` is 2."""
+def checked(function_of: Function, features: Any, num_envs: int, what: str, most_dims: int = 1,
+            boolean: bool = False) -> torch.Tensor:
+    """The value of a function, once its shape was found to be (N,), or (N, k) where `most_dims` is 2.
+
+    :param boolean: the value has to be a tensor of bool.
+    """
     try:
         value = function_of(features)
-    except (AttributeError, TypeError, RuntimeError, IndexError) as error:
+    except Exception as error:  # a user's function may raise anything
         raise UserError(f"{what} cannot be computed ({type(error).__name__}: {error}): correct the function.") \
             from error
     if not isinstance(value, torch.Tensor) or not 1 <= value.dim() <= most_dims or len(value) != num_envs:
         shape = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
         wide = f" or ({num_envs}, k)" if most_dims > 1 else ""
         raise UserError(f"{what} gives {shape}: give a tensor ({num_envs},){wide}.")
+    if boolean and value.dtype is not torch.bool:
+        raise UserError(f"{what} gives {value.dtype}: give a tensor of bool, such as from a comparison.")
     return value
 
 
@@ -88,7 +97,7 @@ def total_reward(features: Any, terms: Mapping[str, Term], diverged: torch.Tenso
     names = [name for name, term in terms.items() if term.weight != 0.0]
     if not names:
         return {}, torch.zeros(diverged.shape, device=diverged.device)
-    values = torch.stack([terms[name].weight * terms[name].value(features) for name in names])
+    values = torch.stack([terms[name].weight * terms[name].value(features).float() for name in names])
     values.masked_fill_(diverged, 0.0)
     total = values.sum(dim=0)
     return {f"reward/{name}": values[i] for i, name in enumerate(names)}, (
