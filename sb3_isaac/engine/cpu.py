@@ -115,7 +115,7 @@ class CpuEngine:
     def _forward(self, stage: mujoco.mjtStage = mujoco.mjtStage.mjSTAGE_ACC) -> None:
         """All fields of this stage at the present state.
 
-        MuJoCo resets bad worlds here too: state and counters are put back, so that the next step reports those worlds.
+        MuJoCo resets diverged worlds here too: state and counters are put back, so that the next step reports them.
         """
         state, counters = self._batch.state.copy(), self._batch.warning.copy()
         with _quiet(), contextlib.suppress(batch.SimulationError):

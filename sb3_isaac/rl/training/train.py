@@ -25,9 +25,9 @@ from sb3_isaac.rl.callbacks.iteration import iteration_of
 from sb3_isaac.rl.callbacks.learning_rate import AdaptiveLearningRate
 from sb3_isaac.rl.callbacks.progress import Progress
 from sb3_isaac.rl.callbacks.training_log import TrainingLog
+from sb3_isaac.rl.policy.evaluate import eval_options
 from sb3_isaac.rl.training import build
 from sb3_isaac.rl.training.checkpoint import RunCheckpoints, SaveOnStop, write_done
-from sb3_isaac.rl.training.evaluate import eval_options
 from sb3_isaac.rl.training.metrics import MetricsCsv
 from sb3_isaac.rl.training.run_folder import check_newest
 from sb3_isaac.rl.training.run_lock import lock_run
@@ -95,7 +95,7 @@ def _learn(model: Any, config: TrainConfig, run: Path, settings: Settings, confi
     checkpoints = RunCheckpoints(run, config, settings.save_every, settings.latest_every,
                                  done=False,
                                  about={"settings": asdict(settings), **plot_facts(unwrap(model.get_env()).env)})
-    log = TrainingLog(asides=(evaluation, checkpoints))
+    log = TrainingLog(timed=(evaluation, checkpoints))
     # The configured ones read the last update and may change the learning rate, which a checkpoint holds. Saving comes
     # before evaluating: what goes wrong in an evaluation costs no checkpoint.
     callbacks = [log, *configured, checkpoints, evaluation, SaveOnStop(checkpoints, lambda: evaluation.stopped),
