@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
-import importlib
 import multiprocessing
 import os
 import platform
@@ -35,6 +34,7 @@ from sb3_isaac.bench.speed import measure_speed
 from sb3_isaac.bench.timing import PHASES
 from sb3_isaac.config import TrainConfig
 from sb3_isaac.contract.errors import UserError, unknown
+from sb3_isaac.envs.registration import import_packages
 from sb3_isaac.rl.callbacks.training_log import peak_memory_mb
 from sb3_isaac.rl.training.run_folder import installed_versions
 
@@ -220,8 +220,7 @@ def _memory_alone(algo: str, config: TrainConfig, gym_packages: Sequence[str], s
 
 
 def _iterate_alone(algo: str, config: TrainConfig, gym_packages: Sequence[str]) -> float:
-    for package in gym_packages:
-        importlib.import_module(package)
+    import_packages(gym_packages)
     make_contender(algo, config).iterate()
     return peak_memory_mb()
 

@@ -73,9 +73,11 @@ class PhysicsFloor:
         import mujoco
         from mujoco import batch
 
+        from sb3_isaac.engine.cpu import quiet
+
         self._worlds.state[...] = self._state
         ctrl, stage = self._worlds.bind("ctrl"), mujoco.mjtStage.mjSTAGE_NONE.value
-        with _quiet(mujoco):
+        with quiet():
             start = now()
             for control, nstep in self._steps:
                 ctrl[:] = control
@@ -96,18 +98,6 @@ class PhysicsFloor:
             facts["timestep_s"], facts["physics_threads"] = float(option.timestep), self._engine.threads
             facts["substeps"] = self._steps[0][1]
         return facts
-
-
-@contextlib.contextmanager
-def _quiet(mujoco: Any) -> Iterator[None]:
-    """Keep MuJoCo's warnings off the terminal and out of ``MUJOCO_LOG.TXT``, as the engine does."""
-    before, silent = mujoco.MjLogConfig.get(), mujoco.MjLogConfig.get()
-    silent.logto_console = silent.logto_file = False
-    mujoco.MjLogConfig.set(silent)
-    try:
-        yield
-    finally:
-        mujoco.MjLogConfig.set(before)
 
 
 class NetworkFloor:
