@@ -291,7 +291,7 @@ def test_phases_add_up_and_evaluation_is_its_own(monkeypatch: pytest.MonkeyPatch
         return {"reward_mean": 0.0, "falls_fraction": 0.0}
 
     monkeypatch.setattr("sb3_isaac.rl.callbacks.evaluation.evaluate", slow)
-    log = TrainingLog(timed=(evaluation,))
+    log = TrainingLog(asides=(evaluation,))
     start = time.perf_counter()
     model.learn(64 * 16 * 5, callback=[log, evaluation])
     wall = time.perf_counter() - start

@@ -1,4 +1,4 @@
-"""``IsaacVecEnv``: a TensorEnv as a Stable-Baselines3 ``VecEnv``, with a numpy and a tensor interface."""
+"""``IsaacVecEnv``: a TensorEnv as a Stable-Baselines3 ``VecEnv``, with a numpy door and a tensor door."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from sb3_isaac.envs.statistics import RolloutStatistics
 class IsaacVecEnv(VecEnv):
     """Thousands of simulated robots as one SB3 ``VecEnv``.
 
-    The numpy interface is SB3's own: ``reset()``, ``step(actions)``. What it returns is a copy, so it may be kept; the
+    The numpy door is SB3's own: ``reset()``, ``step(actions)``. What it returns is a copy, so it may be kept; the
     ``infos`` of finished episodes hold ``terminal_observation`` (the true last one), ``TimeLimit.truncated`` and
     ``episode`` (``r``, ``l``, ``t``, as SB3's Monitor writes them).
-    The tensor interface, ``reset_tensor()`` and ``step_tensor(actions)``, gives the task's own tensors on its device.
+    The tensor door, ``reset_tensor()`` and ``step_tensor(actions)``, gives the task's own tensors on its device.
 
     The observation space is a Box when the task has the group ``policy`` alone, else a Dict of groups.
 
@@ -65,11 +65,11 @@ class IsaacVecEnv(VecEnv):
         self._actions = torch.zeros(0)
         self._start = time.time()
         self.statistics = RolloutStatistics(self.num_envs, self.device, self.env.logged)
-        """Means over all environments, steps and finished episodes; both interfaces fill it."""
+        """Means over all environments, steps and finished episodes; both doors fill it."""
         if seed is not None:
             self.seed(whole_number("seed", seed, least=0))
 
-    # ---- the tensor interface
+    # ---- the tensor door
 
     def reset_tensor(self) -> Obs:
         """Start all episodes; live tensors {group: (N, k)}. A seed given before acts now."""
@@ -87,7 +87,7 @@ class IsaacVecEnv(VecEnv):
         self.statistics.add(self.last_step)
         return self.last_step
 
-    # ---- the numpy interface
+    # ---- the numpy door
 
     def reset(self) -> VecEnvObs:
         """The first observations (N, k), or a dict of them."""

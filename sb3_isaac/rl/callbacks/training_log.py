@@ -31,15 +31,15 @@ class TrainingLog(BaseCallback):
     (SB3 keeps the last 100, which at 4096 environments are those with the highest index);
     ``rollout/{timeouts,bad_worlds}``, ``rollout/<name>`` for what the task has ``logged`` and for warnings of its
     simulator; ``reward/<term>``; ``time/{physics,task,inference,update,aside}_s``, aside being evaluation and saving.
-    Time-outs, diverged worlds, warnings and booleans of the task are counts. As in SB3, a row's ``train/*`` and
+    Time-outs, bad worlds, warnings and booleans of the task are counts. As in SB3, a row's ``train/*`` and
     ``time/update_s`` are those of the update before its rollout.
 
-    :param timed: callbacks with a ``spent_s``, whose time is neither inference nor update.
+    :param asides: callbacks with a ``spent_s``, whose time is neither inference nor update.
     """
 
-    def __init__(self, timed: Sequence[Any] = ()) -> None:
+    def __init__(self, asides: Sequence[Any] = ()) -> None:
         super().__init__()
-        self._timed = timed
+        self._asides = asides
         self.totals = dict.fromkeys(PHASES, 0.0)
         """Seconds spent in each phase since training began."""
         self.values: Dict[str, float] = {}
@@ -63,7 +63,7 @@ class TrainingLog(BaseCallback):
         return True
 
     def _aside_s(self) -> float:
-        return float(sum(callback.spent_s for callback in self._timed))
+        return float(sum(callback.spent_s for callback in self._asides))
 
     def _on_rollout_end(self) -> None:
         self.values = self._env.statistics.read()

@@ -95,7 +95,7 @@ def _learn(model: Any, config: TrainConfig, run: Path, settings: Settings, confi
     checkpoints = RunCheckpoints(run, config, settings.save_every, settings.latest_every,
                                  done=False,
                                  about={"settings": asdict(settings), **plot_facts(unwrap(model.get_env()).env)})
-    log = TrainingLog(timed=(evaluation, checkpoints))
+    log = TrainingLog(asides=(evaluation, checkpoints))
     # The configured ones read the last update and may change the learning rate, which a checkpoint holds. Saving comes
     # before evaluating: what goes wrong in an evaluation costs no checkpoint.
     callbacks = [log, *configured, checkpoints, evaluation, SaveOnStop(checkpoints, lambda: evaluation.stopped),
