@@ -1,4 +1,4 @@
-"""A long check, run by hand on an idle machine: what the task and the numpy door cost on top of the physics.
+"""A long check, run by hand on an idle machine: what the task and the numpy interface cost on top of the physics.
 
 `python tests/long_throughput.py [num_envs]` steps IsaacVecEnv (the whole of `step`) and a bare `mujoco.batch.Batch` of
 the same model, from the same states with the same controls, in turn, and prints medians and their ratio. A third

@@ -18,10 +18,11 @@ from torch.distributions import Distribution
 
 from sb3_isaac.bench import DEFAULT_BATCH, rows
 from sb3_isaac.bench.contenders import NAMES, RSL_RL, bench_config, make_contender, why_no_rsl_rl
-from sb3_isaac.bench.floors import NetworkFloor, physics_facts, physics_floor
+from sb3_isaac.bench.floors import NetworkFloor, PhysicsFloor
 from sb3_isaac.bench.rsl_rl import runner_settings
 from sb3_isaac.bench.timing import PHASES
 from sb3_isaac.cli.main import main
+from sb3_isaac.engine.cpu import CpuEngine
 from sb3_isaac.rl.training import build
 
 QUADRUPED, PENDULUM = "IsaacQuadrupedFlat-v0", "IsaacDoublePendulum-v0"
@@ -96,8 +97,8 @@ def test_ratios_are_taken_within_a_round() -> None:
 def test_bare_physics_simulates_what_our_rollout_did() -> None:
     ours: Any = make_contender("ppo", bench_config(QUADRUPED, "ppo", 8, 0))
     ours.iterate()
-    floor = physics_floor(ours.env)
-    assert floor is not None
+    floor, step = PhysicsFloor(), CpuEngine.step
+    assert floor.measure() is None and not floor.found
     with floor.recording():
         ours.iterate()
     floor.measure()
@@ -105,8 +106,8 @@ def test_bare_physics_simulates_what_our_rollout_did() -> None:
     state = ours.env.env.sim.state_dict()["state"]
     assert (~ended).any()
     assert torch.equal(torch.from_numpy(floor._worlds.state.copy())[~ended], state[~ended])
-    assert physics_facts(ours.env)["substeps"] == ours.env.env.sim.substeps
-    assert "step" not in vars(ours.env.env.sim.engine), "the engine is as it was"
+    assert floor.facts()["substeps"] == ours.env.env.sim.substeps
+    assert CpuEngine.step is step, "the engine is as it was"
     ours.env.close()
 
 

@@ -120,7 +120,7 @@ def test_wrappers_are_carried(tmp_path):
     assert config.env_wrapper == ["a.B", {"c.D": {"k": 1}}]
 
 
-def test_isaac_lab_whole_file(tmp_path):
+def test_a_whole_file_of_isaac_lab(tmp_path):
     text = """
     seed: 42
     n_timesteps: !!float 5e5

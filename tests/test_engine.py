@@ -1,4 +1,4 @@
-"""The CPU engine against single MuJoCo worlds and arithmetic: steps, resets, lost worlds, model fields, saved state."""
+"""The CPU engine against single MuJoCo worlds and arithmetic: steps, resets, divergence, model fields, saved state."""
 
 from __future__ import annotations
 

@@ -8,7 +8,11 @@ from typing import Iterator
 
 import pytest
 
+from sb3_isaac.bench import _iterate_alone
+from sb3_isaac.bench.contenders import bench_config
 from sb3_isaac.cli.main import main
+from sb3_isaac.contract.errors import UserError
+from sb3_isaac.contract.names import find_object
 
 PENDULUM = ["--env", "IsaacDoublePendulum-v0", "--num-envs", "4", "-n", "32", "--eval-freq", "-1",
             "--eval-episodes", "2", "-params", "n_steps:8", "batch_size:32", "n_epochs:1"]
@@ -62,3 +66,13 @@ def test_an_unknown_id_reminds_of_the_flag(project: Path, capsys: pytest.Capture
         meta.write_text(meta.read_text().replace("IsaacDoublePendulum-v0", "MyTask-v0"))
     assert main(["train", "-i", "logs/ppo/IsaacDoublePendulum-v0_1", "-n", "64"]) == 2
     assert "did you forget --gym-packages" in capsys.readouterr().err
+
+
+def test_the_memory_process_of_the_bench_knows_what_is_in_them(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A configuration may name a function of the package there as it may in the process that was given the flag."""
+    (project / "gympkg_bench.py").write_text("def jump(features):\n    return features\n")
+    monkeypatch.syspath_prepend(str(project))
+    with pytest.raises(UserError, match="--gym-packages gympkg_bench"):
+        find_object("gympkg_bench.jump", "reward term 'jump'")
+    peak_mb = _iterate_alone("ppo", bench_config("IsaacDoublePendulum-v0", "ppo", 4, 0), ["gympkg_bench"])
+    assert peak_mb > 0 and find_object("gympkg_bench.jump", "reward term 'jump'")(3) == 3

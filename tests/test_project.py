@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import configparser
+import importlib
 import os
 import re
+import shlex
 import subprocess
 import sys
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import List
 
 import pytest
 from test_architecture import LAYERS
+
+from sb3_isaac.cli.main import VERBS, ArgumentParser
 
 ROOT = Path(__file__).resolve().parents[1]
 ENV = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -62,6 +68,41 @@ def test_python_of_the_docs_runs_as_it_stands(page: str, tmp_path: Path) -> None
     (tmp_path / "docs.py").write_text("\n".join(blocks))
     out = subprocess.run([sys.executable, "docs.py"], capture_output=True, text=True, cwd=tmp_path, env=ENV)
     assert out.returncode == 0 and "[16, 49]" in out.stdout, out.stdout + out.stderr
+
+
+def commands_of(text: str) -> List[List[str]]:
+    """Words of each ``sb3-isaac`` command in the shell blocks of a page, without comments, variables and pipes."""
+    lines = [line for block in re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
+             for line in block.replace("\\\n", " ").splitlines()]
+    words = [shlex.split(line, comments=True) for line in lines]
+    return [line[line.index("sb3-isaac") + 1:] for line in words if "sb3-isaac" in line]
+
+
+@pytest.mark.parametrize("page", ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))])
+def test_commands_on_a_page_are_commands(page: str) -> None:
+    commands = commands_of((ROOT / page).read_text(encoding="utf-8"))
+    assert commands or page != "README.md"
+    for command in commands:
+        verb, *rest = [word for word in command if word not in ("[RUN", "...]")]
+        assert verb in VERBS, command
+        parser = ArgumentParser(prog=verb, allow_abbrev=False)
+        importlib.import_module(f"sb3_isaac.cli.{verb}").add_arguments(parser)
+        parser.parse_args(rest)
+
+
+def test_package_data_names_every_file_that_is_no_source() -> None:
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    patterns = [pattern.strip() for pattern in setup["options.package_data"]["sb3_isaac"].split(",")]
+    listed = subprocess.run(["git", "ls-files", "sb3_isaac"], cwd=ROOT, capture_output=True, text=True).stdout.split()
+    data = [path[len("sb3_isaac/"):] for path in listed if not path.endswith(".py")]
+    if not data:
+        pytest.skip("not a git checkout")
+    for path in data:
+        assert any(PurePosixPath(path).match(pattern) and path.count("/") == pattern.count("/")
+                   for pattern in patterns), path
+    for pattern in patterns:
+        assert list((ROOT / "sb3_isaac").glob(pattern)), f"{pattern} names no file"
 
 
 @pytest.mark.parametrize("command", [["ruff", "check", "."], ["mypy"]], ids=["ruff", "mypy"])

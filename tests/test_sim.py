@@ -278,7 +278,7 @@ def test_a_target_for_each_physics_step_may_be_the_same_one(robot: Robot) -> Non
     assert not torch.equal(one.state.joint_pos, each.state.joint_pos)
 
 
-def test_a_robot_lost_in_any_physics_step_is_marked(robot: Robot) -> None:
+def test_divergence_in_any_physics_step_is_marked(robot: Robot) -> None:
     sim = make(robot, 3)
     place(sim)
     targets = default_pose(sim).repeat(2, 1, 1)

@@ -11,10 +11,10 @@ from sb3_isaac.contract.tensor_env import Step
 from sb3_isaac.envs.statistics import RolloutStatistics
 
 
-def step(reward: Any, terminated: Any = (0, 0), truncated: Any = (0, 0), bad: Any = (0, 0)) -> Step:
+def step(reward: Any, terminated: Any = (0, 0), truncated: Any = (0, 0), diverged: Any = (0, 0)) -> Step:
     obs: Dict[str, torch.Tensor] = {"policy": torch.zeros(2, 1)}
     rewards, fell, late, lost = torch.tensor(reward), *(torch.tensor(x, dtype=torch.bool)
-                                                        for x in (terminated, truncated, bad))
+                                                        for x in (terminated, truncated, diverged))
     log = {"reward/speed": rewards, "falls": fell & ~lost, "bad_world": lost, "forward_speed": 2 * rewards,
            "foot_contact": torch.ones(2, 4)}
     return Step(obs, rewards, fell, late, obs, log)
@@ -39,7 +39,7 @@ def test_means_counts_and_episodes() -> None:
 
 def test_lost_worlds_are_counted_and_in_no_mean() -> None:
     sums = RolloutStatistics(2, torch.device("cpu"), ("forward_speed", "falls"))
-    sums.add(step([0.0, 3.0], terminated=(1, 0), bad=(1, 0)))
+    sums.add(step([0.0, 3.0], terminated=(1, 0), diverged=(1, 0)))
     values = sums.read()
     assert values["rollout/bad_worlds"] == 1 and values["rollout/falls"] == 0 and "rollout/ep_rew_mean" not in values
     assert values["reward/speed"] == 3.0, "of the one good robot"

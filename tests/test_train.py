@@ -21,7 +21,7 @@ from sb3_isaac.contract.errors import UserError
 from sb3_isaac.contract.tensor_env import StopRule
 from sb3_isaac.rl.callbacks.evaluation import Evaluation
 from sb3_isaac.rl.callbacks.training_log import TrainingLog
-from sb3_isaac.rl.training.evaluate import evaluate
+from sb3_isaac.rl.policy.evaluate import evaluate
 from sb3_isaac.rl.training.metrics import MetricsCsv, read_metrics
 from sb3_isaac.rl.training.run_folder import CHECKPOINT_FILES, find_checkpoint
 from sb3_isaac.tasks import make_task
@@ -240,14 +240,14 @@ def test_standing_still_does_not_pass_the_stop() -> None:
     assert report["falls_fraction"] == 0.0 and report["length_mean"] == 1000
     assert report["reward_mean"] < 100 and abs(report["forward_speed_mean"]) < 0.05
     assert report["duty_factor"] > 0.95 and report["knee_contact_fraction"] < 0.01
-    walks = env.stop_rule.met
-    assert not walks(report)
+    meets_rule = env.stop_rule.met
+    assert not meets_rule(report)
     good = {"reward_mean": 301.0, "forward_speed_mean": 1.0, "falls_fraction": 0.01}
-    assert walks(good)
+    assert meets_rule(good)
     for key, value in (("reward_mean", 299.9), ("forward_speed_mean", 0.94), ("forward_speed_mean", 1.06),
                        ("falls_fraction", 0.02)):
-        assert not walks({**good, key: value})
-    assert not walks({"reward_mean": 500.0, "falls_fraction": 0.0}), "an environment without a speed never walks"
+        assert not meets_rule({**good, key: value})
+    assert not meets_rule({"reward_mean": 500.0, "falls_fraction": 0.0}), "a report without a speed never meets it"
 
 
 def test_a_stopped_run_is_saved_where_it_was_evaluated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
-import importlib
 import multiprocessing
 import os
 import platform
@@ -30,11 +29,12 @@ from sb3_isaac.bench.contenders import (
     stock_default_batch,
     why_no_rsl_rl,
 )
-from sb3_isaac.bench.floors import NO_ENGINE, NetworkFloor, physics_facts, physics_floor
+from sb3_isaac.bench.floors import NO_ENGINE, NetworkFloor, PhysicsFloor
 from sb3_isaac.bench.speed import measure_speed
 from sb3_isaac.bench.timing import PHASES
 from sb3_isaac.config import TrainConfig
 from sb3_isaac.contract.errors import UserError, unknown
+from sb3_isaac.envs.registration import import_packages
 from sb3_isaac.rl.callbacks.training_log import peak_memory_mb
 from sb3_isaac.rl.training.run_folder import installed_versions
 
@@ -99,8 +99,9 @@ def bench(plan: Plan, say: Say) -> Dict[str, Any]:
     memory = {NAMES[algo]: _memory_alone(algo, config, plan.gym_packages, say) for algo in algos} if plan.memory else {}
     system = _system()
     contenders = {NAMES[algo]: make_contender(algo, config) for algo in algos}
-    facts = physics_facts(contenders["ours"].env)
-    seconds, notes = _rounds(contenders, plan.rounds, say)
+    physics = PhysicsFloor()
+    seconds, notes = _rounds(contenders, physics, plan.rounds, say)
+    facts = physics.facts()
     for contender in contenders.values():
         contender.env.close()
     if plan.default_batch:
@@ -112,30 +113,32 @@ def bench(plan: Plan, say: Say) -> Dict[str, Any]:
             "notes": [*([missing] if missing else []), *notes]}
 
 
-def _rounds(contenders: Dict[str, Contender], rounds: int, say: Say) -> Tuple[Seconds, List[str]]:
+def _rounds(contenders: Dict[str, Contender], physics: PhysicsFloor, rounds: int,
+            say: Say) -> Tuple[Seconds, List[str]]:
     """Each contender and the floors once a round, the contenders' order rotating; a round before is not measured."""
     ours = contenders["ours"]
     assert isinstance(ours, Sb3Contender)
-    physics, networks = physics_floor(ours.env), NetworkFloor(ours.model)
-    if physics is None:
-        say(NO_ENGINE)
+    networks = NetworkFloor(ours.model)
     names = list(contenders)
     seconds: Seconds = {f"{name} {phase}": [] for name in names for phase in PHASES}
     for i in range(rounds + 1):
         label = f"round {i}/{rounds}" if i else "warming up"
         first = i % len(names)
         for name in names[first:] + names[:first]:
-            recorded: ContextManager[None] = (physics.recording() if physics and name == "ours"
-                                              else contextlib.nullcontext())
+            recorded: ContextManager[None] = physics.recording() if name == "ours" else contextlib.nullcontext()
             with recorded:
                 phases = contenders[name].iterate()
             say(f"{label:<12} {name:<8} {_in_words(phases)}")
             _note(seconds, {f"{name} {phase}": phases[phase] for phase in PHASES}, measured=i > 0)
-        floors = {**({PHYSICS: physics.measure()} if physics else {}),
+        bare_s = physics.measure()
+        floors = {**({} if bare_s is None else {PHYSICS: bare_s}),
                   FORWARDS: networks.rollout_s(), PASSES: networks.update_s()}
         say(f"{label:<12} {'floors':<8} " + ", ".join(f"{name} {value:.3f}" for name, value in floors.items()))
         _note(seconds, floors, measured=i > 0)
-    return seconds, [] if physics else [NO_ENGINE]
+    if physics.found:
+        return seconds, []
+    say(NO_ENGINE)
+    return seconds, [NO_ENGINE]
 
 
 def _note(seconds: Seconds, values: Dict[str, float], measured: bool) -> None:
@@ -217,8 +220,7 @@ def _memory_alone(algo: str, config: TrainConfig, gym_packages: Sequence[str], s
 
 
 def _iterate_alone(algo: str, config: TrainConfig, gym_packages: Sequence[str]) -> float:
-    for package in gym_packages:
-        importlib.import_module(package)
+    import_packages(gym_packages)
     make_contender(algo, config).iterate()
     return peak_memory_mb()
 

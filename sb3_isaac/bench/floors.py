@@ -4,99 +4,100 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Tuple
 
 import numpy as np
 import torch
 from torch import nn
 
 from sb3_isaac.bench.timing import now
-from sb3_isaac.envs.vec_env import IsaacVecEnv
+
+if TYPE_CHECKING:
+    from sb3_isaac.engine.cpu import CpuEngine
 
 NO_ENGINE = "bare physics is left out: this task has no MuJoCo engine below it that could be stepped alone."
 
 
-def _engine(env: IsaacVecEnv) -> Any:
-    """The engine on ``mujoco.batch`` below a task, or None. Learning code may not import it, so it is asked for."""
-    engine = getattr(getattr(env.env, "sim", None), "engine", None)
-    needed = ("model", "threads", "step", "state_dict")
-    return engine if all(hasattr(engine, name) for name in needed) else None
-
-
-def physics_facts(env: IsaacVecEnv) -> Dict[str, Any]:
-    """Friction cone, integrator, time step (s), substeps and threads of the physics, None where not known."""
-    facts: Dict[str, Any] = dict.fromkeys(("cone", "integrator", "timestep_s", "substeps", "physics_threads"))
-    engine = _engine(env)
-    if engine is not None:
-        import mujoco
-
-        option = engine.model.opt
-        facts["cone"] = mujoco.mjtCone(option.cone).name.replace("mjCONE_", "").lower()
-        facts["integrator"] = mujoco.mjtIntegrator(option.integrator).name.replace("mjINT_", "").lower()
-        facts["timestep_s"], facts["physics_threads"] = float(option.timestep), engine.threads
-        facts["substeps"] = getattr(env.env.sim, "substeps", None)  # type: ignore[attr-defined]
-    return facts
-
-
 class PhysicsFloor:
-    """A bare ``mujoco.batch.Batch`` of the task's model and number of threads.
+    """The physics of a rollout alone: a bare ``mujoco.batch.Batch`` of the same model and number of threads.
 
-    It repeats the last recorded rollout: the same first states and the same controls, with no resets between.
+    It repeats what was recorded: the same first states and the same controls, with no resets between. What is recorded
+    is the calls of :meth:`CpuEngine.step <sb3_isaac.engine.cpu.CpuEngine.step>`, so that any task on that engine has
+    this floor, and one without it has none.
     """
 
-    def __init__(self, env: IsaacVecEnv) -> None:
-        import mujoco
-        from mujoco import batch
-
-        self._engine, self._mujoco, self._batch = _engine(env), mujoco, batch
-        self._worlds = batch.Batch(self._engine.model, env.num_envs, self._engine.threads)
+    def __init__(self) -> None:
+        self._engine: Optional[CpuEngine] = None
+        self._worlds: Any = None
         self._state: Any = None
         self._steps: List[Tuple[np.ndarray, int]] = []
+
+    @property
+    def found(self) -> bool:
+        """Whether an engine was at work while this was recording."""
+        return self._engine is not None
 
     @contextlib.contextmanager
     def recording(self) -> Iterator[None]:
         """Remember what the engine is given until the block ends; it costs a copy of the controls a step."""
-        engine, step = self._engine, self._engine.step
-        self._state, self._steps = engine.state_dict()["state"].numpy(), []
+        try:
+            from sb3_isaac.engine.cpu import CpuEngine
+        except ImportError:  # no MuJoCo here, so nothing runs on it
+            yield
+            return
+        self._steps, step = [], CpuEngine.step
 
-        def recorded(ctrl: torch.Tensor, nstep: int) -> None:
+        def recorded(engine: CpuEngine, ctrl: torch.Tensor, nstep: int) -> None:
+            if not self._steps:
+                self._begin(engine)
             self._steps.append((ctrl.numpy().copy(), nstep))
-            step(ctrl, nstep)
+            step(engine, ctrl, nstep)
 
-        engine.step = recorded
+        CpuEngine.step = recorded  # type: ignore[assignment, method-assign]
         try:
             yield
         finally:
-            del engine.step  # the class's own is below
+            CpuEngine.step = step  # type: ignore[method-assign]
 
-    def measure(self) -> float:
-        """Seconds of the recorded rollout's physics."""
+    def _begin(self, engine: CpuEngine) -> None:
+        from mujoco import batch
+
+        if engine is not self._engine:
+            self._engine, self._worlds = engine, batch.Batch(engine.model, engine.num_worlds, engine.threads)
+        self._state = engine.state_dict()["state"].numpy()
+
+    def measure(self) -> Optional[float]:
+        """Seconds of the recorded rollout's physics; None where no engine was found."""
+        if self._engine is None:
+            return None
+        import mujoco
+        from mujoco import batch
+
+        from sb3_isaac.engine.cpu import quiet
+
         self._worlds.state[...] = self._state
-        ctrl, stage = self._worlds.bind("ctrl"), self._mujoco.mjtStage.mjSTAGE_NONE.value
-        with self._quiet():
+        ctrl, stage = self._worlds.bind("ctrl"), mujoco.mjtStage.mjSTAGE_NONE.value
+        with quiet():
             start = now()
             for control, nstep in self._steps:
                 ctrl[:] = control
                 # A world that diverges is stepped and reset like any other; the error only names it.
-                with contextlib.suppress(self._batch.SimulationError):
+                with contextlib.suppress(batch.SimulationError):
                     self._worlds.step(nstep=nstep, stage=stage)
             return now() - start
 
-    @contextlib.contextmanager
-    def _quiet(self) -> Iterator[None]:
-        """Keep MuJoCo's warnings off the terminal and out of ``MUJOCO_LOG.TXT``, as the engine does."""
-        before, silent = self._mujoco.MjLogConfig.get(), self._mujoco.MjLogConfig.get()
-        silent.logto_console = silent.logto_file = False
-        self._mujoco.MjLogConfig.set(silent)
-        try:
-            yield
-        finally:
-            self._mujoco.MjLogConfig.set(before)
+    def facts(self) -> Dict[str, Any]:
+        """Friction cone, integrator, time step (s), substeps and threads of the physics, None where not known."""
+        facts: Dict[str, Any] = dict.fromkeys(("cone", "integrator", "timestep_s", "substeps", "physics_threads"))
+        if self._engine is not None:
+            import mujoco
 
-
-def physics_floor(env: IsaacVecEnv) -> Optional[PhysicsFloor]:
-    """The floor of `env`, None where its physics cannot be stepped alone."""
-    return None if _engine(env) is None else PhysicsFloor(env)
+            option = self._engine.model.opt
+            facts["cone"] = mujoco.mjtCone(option.cone).name.replace("mjCONE_", "").lower()
+            facts["integrator"] = mujoco.mjtIntegrator(option.integrator).name.replace("mjINT_", "").lower()
+            facts["timestep_s"], facts["physics_threads"] = float(option.timestep), self._engine.threads
+            facts["substeps"] = self._steps[0][1]
+        return facts
 
 
 class NetworkFloor:

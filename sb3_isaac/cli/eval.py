@@ -39,8 +39,8 @@ def run(args: argparse.Namespace) -> int:
     import_gym_packages(args)
     from sb3_isaac.clients import env_options
     from sb3_isaac.config import parse_options
+    from sb3_isaac.rl.policy.evaluate import env_of, evaluate, make_eval_env
     from sb3_isaac.rl.policy.formats import load_policy
-    from sb3_isaac.rl.training.evaluate import env_of, evaluate, make_eval_env
 
     policy = load_policy(args.run)
     env_id = env_of(policy, args.env)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, List, NoReturn, Optional, Sequence
 
 from sb3_isaac.contract.errors import UserError, unknown
-from sb3_isaac.contract.names import allow_packages
+from sb3_isaac.envs.registration import import_packages
 
 VERBS = {
     "train": "train a policy",
@@ -99,8 +99,7 @@ def import_gym_packages(args: argparse.Namespace) -> None:
             raise UserError(f"--gym-packages was given {name!r}: give the name of a module as in an import statement, "
                             "such as my_tasks for my_tasks.py.")
         try:
-            importlib.import_module(name)
-            allow_packages([name])
+            import_packages([name])
         except UserError:
             raise
         except Exception as error:  # a user's module may raise anything

@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
         with contextlib.suppress(OSError):
             folder.rmdir()  # succeeds on an empty folder alone: a mistake found before anything was saved
     more = gym_packages_flag(args)
-    print("done:", f"sb3-isaac eval {folder}{more}", f"sb3-isaac play {folder} --video walk.mp4{more}",
+    print("done:", f"sb3-isaac eval {folder}{more}", f"sb3-isaac play {folder} --video play.mp4{more}",
           f"sb3-isaac plot {folder}", sep="\n  ")
     return 0
 

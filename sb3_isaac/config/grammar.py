@@ -1,6 +1,6 @@
 """The small grammar of configuration strings: `dict(...)`, literals, activation names, `key:value` and schedules.
 
-Strings are parsed and walked by hand, never evaluated. Tuples become lists, because YAML has only lists and a
+Strings are parsed by hand, never evaluated. Tuples become lists, because YAML has only lists and a
 written configuration has to read back equal.
 """
 
@@ -37,7 +37,7 @@ def parse_literal(text: str, where: str) -> object:
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise UserError(f"{where}: {text!r} cannot be read; write {_ALLOWED}.") from None
     try:
-        return _walk(tree)
+        return _value_of(tree)
     except _Refused as refused:
         part = ast.get_source_segment(text.strip(), refused.node) or text
         raise UserError(f"{where}: {part!r} is not allowed, as nothing is evaluated; write {_ALLOWED}.") from None
@@ -116,14 +116,14 @@ def parse_schedule(text: str, where: str = "schedule") -> tuple[str, float]:
     raise UserError(f"{where} is {text!r}; write a positive number or a linear schedule such as lin_3e-4.")
 
 
-def _walk(node: ast.AST) -> object:
+def _value_of(node: ast.AST) -> object:
     """The value of a syntax node; `_Refused` for every kind of node not listed here."""
     if isinstance(node, ast.Constant) and (node.value is None or isinstance(node.value, (bool, int, float, str))):
         return node.value
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
         return -_number(node.operand)
     if isinstance(node, (ast.List, ast.Tuple)):
-        return [_walk(item) for item in node.elts]
+        return [_value_of(item) for item in node.elts]
     if isinstance(node, ast.Dict):
         return _mapping(node, [(_key(key, node), item) for key, item in zip(node.keys, node.values)])
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "dict" and not node.args:
@@ -149,7 +149,7 @@ def _mapping(node: ast.AST, pairs: Sequence[tuple[str | None, ast.AST]]) -> dict
     for key, item in pairs:
         if key is None or key in values:  # `**` and repeated keys
             raise _Refused(node)
-        values[key] = _walk(item)
+        values[key] = _value_of(item)
     return values
 
 

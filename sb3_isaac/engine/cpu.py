@@ -31,7 +31,7 @@ def available_cores() -> int:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep MuJoCo's warnings off the terminal and out of ``MUJOCO_LOG.TXT``; the counters report them instead."""
     before = mujoco.MjLogConfig.get()
     silent = mujoco.MjLogConfig.get()
@@ -115,10 +115,10 @@ class CpuEngine:
     def _forward(self, stage: mujoco.mjtStage = mujoco.mjtStage.mjSTAGE_ACC) -> None:
         """All fields of this stage at the present state.
 
-        MuJoCo resets bad worlds here too: state and counters are put back, so that the next step reports those worlds.
+        MuJoCo resets diverged worlds here too: state and counters are put back, so that the next step reports them.
         """
         state, counters = self._batch.state.copy(), self._batch.warning.copy()
-        with _quiet(), contextlib.suppress(batch.SimulationError):
+        with quiet(), contextlib.suppress(batch.SimulationError):
             self._batch.forward(stage=stage.value)
         self._batch.state[...], self._batch.warning[...] = state, counters
 
@@ -130,7 +130,7 @@ class CpuEngine:
         np.copyto(self._ctrl, ctrl.numpy(), casting="same_kind")
         failed = None
         start = time.perf_counter()
-        with _quiet():
+        with quiet():
             try:
                 self._batch.step(nstep=nstep, stage=mujoco.mjtStage.mjSTAGE_NONE.value)
             except batch.SimulationError as error:
@@ -171,7 +171,7 @@ class CpuEngine:
             return
         failed = None
         start = time.perf_counter()
-        with _quiet():
+        with quiet():
             self._batch.reset(rows, stage=mujoco.mjtStage.mjSTAGE_NONE.value)
             self._qpos[rows] = qpos.numpy()[rows]
             self._qvel[rows] = qvel.numpy()[rows]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
+from typing import Iterable
+
 import gymnasium
 
 from sb3_isaac.contract.ids import TASKS, add_task
+from sb3_isaac.contract.names import allow_packages
 
 ENTRY_POINT = "sb3_isaac.envs.gym_env:IsaacEnv"
 
@@ -32,6 +36,13 @@ def register_task(env_id: str, place: str) -> None:
     """
     add_task(env_id, place)
     register_all()
+
+
+def import_packages(names: Iterable[str]) -> None:
+    """Import modules that register tasks, in this process, and let configurations name what is in them."""
+    for name in names:
+        importlib.import_module(name)
+        allow_packages([name])
 
 
 def is_ours(env_id: str) -> bool:

@@ -8,6 +8,8 @@ from typing import Any, Dict, Optional
 
 from sb3_isaac.contract.tensor_env import StopRule, TensorEnv
 
+FALLS_KEY = "falls_fraction"
+"""The share of episodes that ended in a fall, in reports of tasks that have falls: a study's constraint is on it."""
 Report = Dict[str, Any]
 """What an evaluation found: ``reward_mean``, ``steps`` (transitions of training so far), and the task's own keys."""
 
@@ -70,7 +72,7 @@ class Goal:
 
     def figures(self, report: Report) -> Report:
         """What is kept of `report` with a trial: the reward, the falls, and the keys of the rule, as far as given."""
-        keys = ("reward_mean", "falls_fraction", *(self.rule.ranges if self.rule else ()))
+        keys = ("reward_mean", FALLS_KEY, *(self.rule.ranges if self.rule else ()))
         return {key: report[key] for key in dict.fromkeys(keys) if key in report}
 
     @property

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import json
 import uuid
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ from optuna.storages import BaseStorage
 from sb3_isaac.config import TrainConfig
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.contract.files import write_text
-from sb3_isaac.contract.names import allow_packages
+from sb3_isaac.envs.registration import import_packages
 from sb3_isaac.rl.training import build
 from sb3_isaac.tuning import results
 from sb3_isaac.tuning.final import CANDIDATE, SEED, SHIPPED, Comparison, as_builtins, compare, queue
@@ -116,9 +115,7 @@ def _run_workers(call: _Call, n_jobs: int) -> None:
 
 def _work(call: _Call, index: int, threads: Optional[int]) -> None:
     """One worker, in a process of its own or in this one."""
-    for package in call.plan.gym_packages:
-        importlib.import_module(package)
-    allow_packages(call.plan.gym_packages)
+    import_packages(call.plan.gym_packages)
     plan, base, space = call.plan, call.plan.config(), call.plan.search_space()
     goal = Goal(plan.goal == "steps", plan.budget(base), plan.interval(base), plan.stop_rule)
     kind = "random" if call.final else plan.sampler  # a final stage has its trials in the queue

@@ -17,6 +17,7 @@ from sb3_isaac.contract.errors import UserError
 from sb3_isaac.contract.files import write_text
 from sb3_isaac.rl.training.run_folder import installed_versions
 from sb3_isaac.tuning.final import Comparison
+from sb3_isaac.tuning.goal import FALLS_KEY
 from sb3_isaac.tuning.plan import Plan
 from sb3_isaac.tuning.space import Space
 from sb3_isaac.tuning.storage import shown
@@ -142,8 +143,7 @@ def summary(plan: Plan, study: optuna.Study, comparisons: Sequence[Comparison]) 
     if not best:
         return [*lines, "No trial is complete yet: more trials, or a larger budget."]
     if not is_feasible(best[0]):
-        lines.append(f"No trial falls in at most {100 * plan.max_falls:g}% of its episodes yet (--max-falls); the best "
-                     "by value:")
+        lines.append(f"No trial has a {FALLS_KEY} of at most {plan.max_falls:g} yet (--max-falls); the best by value:")
     lines.append(trial_words(plan, best[0]))
     if shipped is not None and shipped.number != best[0].number:
         lines.append(f"The YAML as shipped, with the same seed: {value_words(plan, shipped.value)}.")

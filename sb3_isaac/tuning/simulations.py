@@ -6,8 +6,8 @@ from typing import Any, Dict, Mapping, Optional, Tuple
 
 from sb3_isaac.config import TrainConfig
 from sb3_isaac.envs.vec_env import IsaacVecEnv
+from sb3_isaac.rl.policy.evaluate import eval_options, evaluate
 from sb3_isaac.rl.policy.export import evaluation_policy
-from sb3_isaac.rl.training.evaluate import eval_options, evaluate
 from sb3_isaac.tasks import soft_options, task_options
 from sb3_isaac.tuning.goal import Report
 

@@ -21,6 +21,8 @@ SHORT_DIVISOR = 4
 """A short evaluation, which each report needs, ends episodes after a fourth of their length."""
 PROMISING = 0.05
 """A short evaluation whose ``shortfall`` is below this is followed by a full one, which alone can meet the rule."""
+LONGEST_REASON = 240
+"""Characters of the reason that is stored with a failed trial."""
 Reports = Callable[[int, float, bool], None]
 
 
@@ -134,6 +136,6 @@ def run_trial(config: TrainConfig, goal: Goal, simulations: TrialSimulations, re
     except (StorageLost, optuna.exceptions.OptunaError):
         raise
     except (ValueError, RuntimeError, ArithmeticError) as error:
-        raise Diverged(" ".join(str(error).split())[:300]) from error
+        raise Diverged(" ".join(str(error).split())[:LONGEST_REASON]) from error
     finally:
         outcome.seconds["all"] = time.perf_counter() - start

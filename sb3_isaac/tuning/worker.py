@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sb3_isaac.config import TrainConfig
 from sb3_isaac.contract.errors import UserError
-from sb3_isaac.tuning.goal import Goal
+from sb3_isaac.tuning.goal import FALLS_KEY, Goal
 from sb3_isaac.tuning.interrupts import Interrupts
 from sb3_isaac.tuning.simulations import TrialSimulations
 from sb3_isaac.tuning.storage import RUNNER, StorageLost, find_storage_lost, retry
@@ -153,8 +153,8 @@ class Worker:
         """Store what the study's report shows of a trial besides its value."""
         start = time.perf_counter()
         kept = self._job.goal.figures(outcome.report)
-        if "falls_fraction" in kept:
-            trial.set_constraint(FALLS, kept["falls_fraction"] - self._job.max_falls)
+        if FALLS_KEY in kept:
+            trial.set_constraint(FALLS, kept[FALLS_KEY] - self._job.max_falls)
         trial.set_user_attr("steps", outcome.steps)
         trial.set_user_attr("evaluation", kept)
         outcome.seconds["storage"] += time.perf_counter() - start

@@ -9,16 +9,15 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from sb3_isaac.envs.vec_env import IsaacVecEnv
 from sb3_isaac.rl.callbacks.iteration import iteration_of
+from sb3_isaac.rl.policy.evaluate import evaluate
 from sb3_isaac.rl.policy.export import evaluation_policy
-from sb3_isaac.rl.training.evaluate import evaluate
 
 
 class Evaluation(BaseCallback):
     """Evaluate the deterministic policy every `every` iterations on an environment of its own.
 
-    Each key of :func:`~sb3_isaac.rl.training.evaluate.evaluate` is logged
-    as ``eval/<key>``, in the row of the next iteration;
-    ``eval/steps`` is where the policy stood. The state that training starts from is not evaluated.
+    Each key of :func:`~sb3_isaac.rl.policy.evaluate.evaluate` is logged as ``eval/<key>``, in the row of the next
+    iteration; ``eval/steps`` is where the policy stood. The state that training starts from is not evaluated.
 
     :param make_env: makes the small evaluation IsaacVecEnv; it is called once, at the first evaluation.
     :param every: iterations between evaluations; there is one at the end as well. 0 is none at all.

@@ -37,7 +37,7 @@ class Progress(BaseCallback):
         super().__init__()
         self.total, self.log, self.evaluation, self.use_bar, self.every = total, log, evaluation, bar, every
         self._bar: Any = None
-        self._shown: Optional[Dict[str, Any]] = None
+        self._last_report: Optional[Dict[str, Any]] = None
         self._iteration = 0
 
     def _on_training_start(self) -> None:
@@ -55,8 +55,8 @@ class Progress(BaseCallback):
 
     def _on_rollout_start(self) -> None:
         report = self.evaluation.report if self.evaluation else None
-        if report is not None and report is not self._shown:
-            self._shown = report
+        if report is not None and report is not self._last_report:
+            self._last_report = report
             self._say(evaluation_line(report, self._display))
 
     def _on_rollout_end(self) -> None:

@@ -25,9 +25,9 @@ from sb3_isaac.rl.callbacks.iteration import iteration_of
 from sb3_isaac.rl.callbacks.learning_rate import AdaptiveLearningRate
 from sb3_isaac.rl.callbacks.progress import Progress
 from sb3_isaac.rl.callbacks.training_log import TrainingLog
+from sb3_isaac.rl.policy.evaluate import eval_options
 from sb3_isaac.rl.training import build
 from sb3_isaac.rl.training.checkpoint import RunCheckpoints, SaveOnStop, write_done
-from sb3_isaac.rl.training.evaluate import eval_options
 from sb3_isaac.rl.training.metrics import MetricsCsv
 from sb3_isaac.rl.training.run_folder import check_newest
 from sb3_isaac.rl.training.run_lock import lock_run
