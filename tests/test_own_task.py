@@ -13,7 +13,7 @@ import torch
 from sb3_isaac import IsaacVecEnv, UserError, register_task
 from sb3_isaac.cli.main import main
 from sb3_isaac.contract import names
-from sb3_isaac.rl.training.evaluate import eval_options
+from sb3_isaac.rl.policy.evaluate import eval_options
 from sb3_isaac.tasks import make_task
 from sb3_isaac.tasks.parts.command import Axis
 from sb3_isaac.tasks.quadruped_flat import QuadrupedFlat
@@ -146,7 +146,7 @@ def test_a_turn_of_many_radians_is_counted_whole() -> None:
         return {"root_quat_w": [float(yaw.cos() * roll.cos()), float(yaw.cos() * roll.sin()),
                                 float(yaw.sin() * roll.sin()), float(yaw.sin() * roll.cos())]}
 
-    from sb3_isaac.rl.training.evaluate import evaluate
+    from sb3_isaac.rl.policy.evaluate import evaluate
 
     env = QuadrupedFlat(sim=ScriptedSim(turning), stagger=False, episode_length_s=4.0,  # type: ignore[arg-type]
                         command={"forward_m_s": 1.0, "yaw_rad_s": 0.0, "resample_s": 1e6})
