@@ -141,7 +141,7 @@ class VecNormalize(sb3.VecNormalize):
 
     def reset_tensor(self) -> Obs:
         """Start all episodes; normalised observations {group: (N, k)}."""
-        obs = self._isaac_env().reset_tensor()
+        obs = _row_by_row(self._isaac_env().reset_tensor())
         self._returns.zero_()
         self._learn_obs(obs)
         self.old_obs = obs  # type: ignore[assignment]
@@ -153,9 +153,10 @@ class VecNormalize(sb3.VecNormalize):
         Groups of ``final_obs`` that are not normalised stay the environment's own live tensors.
         """
         step = self._isaac_env().step_tensor(actions)
-        self.old_obs, self.old_reward = step.obs, step.reward  # type: ignore[assignment]
-        self._learn_obs(step.obs)
-        obs, final_obs = self._normal(step.obs), self._normal(step.final_obs, copy=False)
+        raw_obs = _row_by_row(step.obs)
+        self.old_obs, self.old_reward = raw_obs, step.reward  # type: ignore[assignment]
+        self._learn_obs(raw_obs)
+        obs, final_obs = self._normal(raw_obs), self._normal(step.final_obs, copy=False)
         reward = step.reward
         if self.training:
             self._update_reward(reward)
@@ -293,6 +294,11 @@ def _without_images(space: spaces.Space, keys: Optional[List[str]]) -> Tuple[boo
         raise UserError(f"norm_obs_keys names {', '.join(unknown)}, and the groups are {', '.join(space.spaces)}: "
                         "give names of these.")
     return True, [key for key in space.spaces if key not in images] if keys is None else keys
+
+
+def _row_by_row(obs: Obs) -> Obs:
+    """Observations stored one environment after the other, as SB3 has them: sums over them then round as SB3's do."""
+    return {group: value.contiguous() for group, value in obs.items()}
 
 
 def _numpy(value: Array) -> np.ndarray:
