@@ -17,10 +17,12 @@ from sb3_isaac.tasks import make_task
 from sb3_isaac.testing import ContractError, check_tensor_env, check_vec_env
 
 QUADRUPED, PENDULUM = "IsaacQuadrupedFlat-v0", "IsaacDoublePendulum-v0"
+VELOCITY = "IsaacQuadrupedVelocity-v0"
 EVERY_TASK = [
     (PENDULUM, {}),
     (QUADRUPED, {"threads": 1, "episode_length_s": 1.0}),
     (QUADRUPED, {"threads": 1, "episode_length_s": 1.0, "privileged": True, "robot": "anymal"}),
+    (VELOCITY, {"threads": 1, "episode_length_s": 1.0, "privileged": True, "heading": True, "clock": True}),
     (QUADRUPED, {"sim": "isaacgym", "threads": 1, "episode_length_s": 1.0}),
 ]
 

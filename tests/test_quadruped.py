@@ -94,7 +94,7 @@ def test_state_dict_continues_exactly() -> None:
     for _ in range(5):
         env.step(action)
     other.load_state_dict(env.state_dict())
-    other._resample_steps = env._resample_steps
+    other._commands = env._commands
     for _ in range(30):
         a, b = env.step(action), other.step(action)
         assert torch.equal(a.obs["policy"], b.obs["policy"]) and torch.equal(a.reward, b.reward)

@@ -6,13 +6,15 @@ import argparse
 import json
 import re
 import sys
+from typing import Any, Dict
 
 from sb3_isaac.cli.main import (
+    add_command,
     add_gym_packages,
     check_env_id,
+    command_of,
     import_gym_packages,
     import_isaacgym_if_needed,
-    numbers,
     positive,
 )
 from sb3_isaac.contract.errors import UserError
@@ -23,8 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("run", metavar="RUN", help="run folder, checkpoint folder or policy.pth")
     add("--episodes", type=positive, default=256, help="one for each robot (default: %(default)s)")
-    add("--command", type=numbers, metavar="V,W",
-        help="what the robots are told, such as 1.0,0.0 m/s and rad/s (default: the task's)")
+    add_command(parser, "each robot keeps one of them")
     add("--env", help="another environment than the one it was trained on")
     add("--env-kwargs", nargs="+", default=[], metavar="KEY:VALUE",
         help="options in place of those it was trained with, such as sim:isaacgym")
@@ -48,9 +49,9 @@ def run(args: argparse.Namespace) -> int:
     if any(re.match(r"command\b", item) for item in args.env_kwargs):
         raise UserError("--env-kwargs was given a command: give --command V,W.")
     settled = ("num_envs", "seed", "command", "stagger", "render_mode")
-    options = parse_options(args.env_kwargs, "--env-kwargs",
+    options: Dict[str, Any] = parse_options(args.env_kwargs, "--env-kwargs",
                             [name for name in env_options(env_id) if name not in settled])
-    env = make_eval_env(policy, args.episodes, command=args.command, seed=args.seed, env=args.env, **options)
+    env = make_eval_env(policy, args.episodes, command=command_of(args), seed=args.seed, env=args.env, **options)
     bar = None
     if sys.stderr.isatty():
         from tqdm import tqdm

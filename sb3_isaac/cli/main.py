@@ -65,7 +65,12 @@ def _run(argv: List[str]) -> int:
     module: Any = importlib.import_module(f"sb3_isaac.cli.{argv[0]}")
     parser = ArgumentParser(prog=f"sb3-isaac {argv[0]}", description=_sentence(VERBS[argv[0]]), allow_abbrev=False)
     module.add_arguments(parser)
-    return int(module.run(parser.parse_args(argv[1:])))
+    return int(module.run(parser.parse_args([_value(text) for text in argv[1:]])))
+
+
+def _value(text: str) -> str:
+    """argparse takes ``-1,0`` for an option; behind a space it is the numbers that it is."""
+    return f" {text}" if re.match(r"-[\d.]+,", text) else text
 
 
 def add_gym_packages(parser: argparse.ArgumentParser) -> None:
@@ -151,6 +156,20 @@ def numbers(text: str) -> List[float]:
     if not all(map(math.isfinite, values)):
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers such as 1.0,0.0")
     return values
+
+
+def add_command(parser: argparse.ArgumentParser, several: str) -> None:
+    """``--command``, once or several times: what the robots are told.
+
+    :param several: what becomes of several.
+    """
+    parser.add_argument("--command", type=numbers, action="append", metavar="V,W", help="what the robots are told, "
+                        f"such as 1.0,0.0 m/s and rad/s; given several times, {several} (default: the task's)")
+
+
+def command_of(args: argparse.Namespace) -> Any:
+    """The numbers of one ``--command``, a list of such lists for several, None without."""
+    return args.command[0] if args.command and len(args.command) == 1 else args.command
 
 
 def positive(text: str) -> int:

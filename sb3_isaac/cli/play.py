@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, Tuple
 
-from sb3_isaac.cli.main import add_gym_packages, check_env_id, import_gym_packages, numbers, positive
+from sb3_isaac.cli.main import add_command, add_gym_packages, check_env_id, command_of, import_gym_packages, positive
 from sb3_isaac.contract.errors import UserError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--robots", type=positive, default=5, help="side by side in a video or picture (default: %(default)s)")
     add("--seconds", type=_seconds, default=10.0,
         help="length of a video; a window stays until it is closed (default: %(default)s)")
-    add("--command", type=numbers, metavar="V,W", help="what the robots are told, such as 1.0,0.0 m/s and rad/s")
+    add_command(parser, "one after the other, each for an equal part of --seconds")
     add("--env", help="another environment than the one it was trained on")
     add("--seed", type=int, default=0, help="of the starts (default: %(default)s)")
     add("--size", type=_size, default=(1280, 720), metavar="WxH",
@@ -53,8 +53,9 @@ def run(args: argparse.Namespace) -> int:
         options["sim"] = "mujoco"  # Isaac Gym draws no pictures here
     if offscreen and "render_mode" in env_options(env_id):
         options["render_mode"] = "rgb_array"
-    env = make_eval_env(policy, args.robots if offscreen else 1, command=args.command, seed=args.seed, env=args.env,
-                        **options)
+    hold_s = args.seconds / len(args.command) if args.command and len(args.command) > 1 else None
+    env = make_eval_env(policy, args.robots if offscreen else 1, command=command_of(args), seed=args.seed, env=args.env,
+                        hold_s=hold_s, **options)
     try:
         playing = Playing(env, acts_on_groups(policy), seed=args.seed)
         if offscreen:

@@ -143,7 +143,7 @@ class ClientEnv(TensorEnv):
 
     @classmethod
     def evaluation_options(cls, options: Mapping[str, Any],
-                           command: Optional[Sequence[float]] = None) -> Dict[str, Any]:
+                           command: Optional[Sequence[Any]] = None, hold_s: Optional[float] = None) -> Dict[str, Any]:
         """Options for evaluation, from those of training: first episodes are whole."""
         if command is not None:
             raise UserError("a client takes its commands from its own config: leave out the command.")

@@ -175,16 +175,18 @@ class TensorEnv:
 
     @classmethod
     def evaluation_options(cls, options: Mapping[str, Any],
-                           command: Optional[Sequence[float]] = None) -> Dict[str, Any]:
+                           command: Optional[Sequence[Any]] = None, hold_s: Optional[float] = None) -> Dict[str, Any]:
         """The constructor's keywords for evaluation, from those of training.
 
         Where the constructor takes ``stagger``, first episodes are whole.
 
-        :param command: what the robots are told to do, in a task that has commands.
+        :param command: what the robots are told to do, in a task that has commands: numbers, or several lists of them,
+            which the robots are told in turn.
+        :param hold_s: seconds after which a robot goes on to the next of several; None: it keeps its own.
         """
         if command is not None:
             raise UserError(f"{cls.__name__} takes no command: leave it out.")
-        whole = {"stagger": False} if "stagger" in inspect.signature(cls).parameters else {}
+        whole = {"stagger": False} if "stagger" in constructor_parameters(cls) else {}
         return {**options, **whole}
 
     def report(self, episodes: Episodes) -> Dict[str, Any]:
@@ -222,6 +224,19 @@ class TensorEnv:
 
     def close(self) -> None:
         """Release threads, windows and memory."""
+
+
+def constructor_parameters(cls: type) -> Dict[str, inspect.Parameter]:
+    """The keywords that a class takes, and those of its parents' that it passes on as ``**keywords``, by name."""
+    found: Dict[str, inspect.Parameter] = {}
+    for parent in cls.__mro__:
+        given = inspect.signature(parent.__init__).parameters  # type: ignore[misc]
+        found = {**given, **found}
+        if not any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in given.values()):
+            break
+    not_by_name = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+    return {name: parameter for name, parameter in found.items()
+            if name != "self" and parameter.kind not in not_by_name}
 
 
 MEMBERS = tuple(name for name in (*TensorEnv.__annotations__, *vars(TensorEnv)) if not name.startswith("_"))

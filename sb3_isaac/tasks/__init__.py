@@ -8,7 +8,7 @@ from typing import Any, Tuple, Type
 
 from sb3_isaac.contract.errors import UserError, unknown, whole_number
 from sb3_isaac.contract.ids import TASKS
-from sb3_isaac.contract.tensor_env import TensorEnv, check_observation_space, missing_members
+from sb3_isaac.contract.tensor_env import TensorEnv, check_observation_space, constructor_parameters, missing_members
 
 
 def task_class(env_id: str) -> Type[TensorEnv]:
@@ -26,7 +26,7 @@ def task_class(env_id: str) -> Type[TensorEnv]:
 
 def task_options(env_id: str) -> Tuple[str, ...]:
     """Names of the keywords that a task's constructor takes, ``num_envs`` left out."""
-    return tuple(name for name in inspect.signature(task_class(env_id)).parameters if name != "num_envs")
+    return tuple(name for name in constructor_parameters(task_class(env_id)) if name != "num_envs")
 
 
 def soft_options(env_id: str) -> Tuple[str, ...]:

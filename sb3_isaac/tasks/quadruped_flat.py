@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Dict, Mapping, Optional, Sequence
 
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.contract.tensor_env import Display, Panel, Shown, StopRule
@@ -15,8 +14,6 @@ from sb3_isaac.tasks.parts.terms import Term
 SWING_HEIGHT_M = 0.08
 MAX_TILT_COS = 0.5
 """A robot has fallen when its trunk leans further than 60° (the cosine of the angle to upright)."""
-STRAIGHT_AHEAD = {"forward_m_s": 1.0, "yaw_rad_s": 0.0}
-"""What is commanded in evaluations; other axes are drawn from their ranges."""
 MOVING_M_S = 0.1
 """Gait terms count while the forward command is above this."""
 
@@ -49,6 +46,7 @@ class QuadrupedFlat(LeggedTask):
     """
 
     COMMAND = {"forward_m_s": Axis(0.0, 1.2), "yaw_rad_s": Axis(-0.5, 0.5)}
+    EVALUATION = ({"forward_m_s": 1.0, "yaw_rad_s": 0.0},)
     OBSERVATION = {
         "policy": {
             "joint_pos": lambda f: f.joint_pos,
@@ -103,20 +101,3 @@ class QuadrupedFlat(LeggedTask):
         if feet != 4 and trot.weight != 0.0 and trot.value is QuadrupedFlat.REWARD["trot"].value:
             raise UserError(f"robot {self.robot.name!r} has {feet} feet, and a trot is for four: pass reward="
                             "{'trot': 0.0}.")
-
-    @classmethod
-    def evaluation_options(cls, options: Mapping[str, Any],
-                           command: Optional[Sequence[float]] = None) -> Dict[str, Any]:
-        """See :meth:`TensorEnv.evaluation_options`: one command, that of 1 m/s straight ahead unless given, stays."""
-        given = dict(options.get("command") or {})
-        axes = [*cls.COMMAND, *(name for name in given if name not in (*cls.COMMAND, "resample_s"))]
-        if command is None:
-            values = {name: value for name, value in STRAIGHT_AHEAD.items() if name in axes}
-        elif len(command) == len(axes):
-            values = dict(zip(axes, map(float, command)))
-        else:
-            raise UserError(f"the command {', '.join(f'{value:g}' for value in command)} is of length {len(command)}: "
-                            f"give {len(axes)} numbers, {', '.join(axes)}.")
-        for name, value in values.items():  # an axis of the user's own has to be an Axis
-            given[name] = value if name in cls.COMMAND else Axis(value, value)
-        return {**super().evaluation_options(options), "command": {**given, "resample_s": 1e6}}

@@ -12,6 +12,7 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from sb3_isaac.config import TrainConfig, dump_config, load_config
 from sb3_isaac.contract.errors import UserError, unknown
+from sb3_isaac.contract.tensor_env import constructor_parameters
 from sb3_isaac.envs.vec_env import IsaacVecEnv
 from sb3_isaac.rl.training import build
 from sb3_isaac.tasks import soft_options, task_class, task_options
@@ -227,5 +228,5 @@ def _defaults(algo: str) -> Dict[str, Any]:
 
 
 def _task_defaults(env: str) -> Dict[str, Any]:
-    return {name: p.default for name, p in inspect.signature(task_class(env)).parameters.items()
+    return {name: p.default for name, p in constructor_parameters(task_class(env)).items()
             if p.default is not inspect.Parameter.empty}

@@ -18,13 +18,15 @@ Policy = Union[Actor, Callable[[torch.Tensor], torch.Tensor]]
 """Observations as the environment gives them -> actions (N, A) within the action space."""
 
 
-def eval_options(env_id: str, env_kwargs: Mapping[str, Any],
-                 command: Optional[Sequence[float]] = None) -> Dict[str, Any]:
-    """The environment's options for evaluation, from those it was trained with."""
+def eval_options(env_id: str, env_kwargs: Mapping[str, Any], command: Optional[Sequence[Any]] = None,
+                 hold_s: Optional[float] = None) -> Dict[str, Any]:
+    """The environment's options for evaluation, from those it was trained with; for `command` and `hold_s` see
+    :meth:`~sb3_isaac.contract.tensor_env.TensorEnv.evaluation_options`."""
     options = {key: value for key, value in env_kwargs.items() if key not in ("num_envs", "render_mode")}
     task = registered_id(env_id)
     if task is not None:
-        return task_class(task).evaluation_options(options, command)
+        later = {} if hold_s is None else {"hold_s": hold_s}
+        return task_class(task).evaluation_options(options, command, **later)
     if command is not None:
         raise UserError(f"{env_id} takes no command: leave out --command.")
     return {**options, "stagger": False}
@@ -39,8 +41,9 @@ def env_of(policy: PolicyModule, env: Optional[str] = None) -> str:
     return registered_id(str(env_id)) or str(env_id)
 
 
-def make_eval_env(policy: PolicyModule, num_envs: int, command: Optional[Sequence[float]] = None,
-                  seed: Optional[int] = None, env: Optional[str] = None, **extra: Any) -> TensorEnv:
+def make_eval_env(policy: PolicyModule, num_envs: int, command: Optional[Sequence[Any]] = None,
+                  seed: Optional[int] = None, env: Optional[str] = None, hold_s: Optional[float] = None,
+                  **extra: Any) -> TensorEnv:
     """The environment that `policy` was trained on, or `env`, set up for evaluation.
 
     :param extra: options in place of those it was trained with, such as ``sim="isaacgym"``.
@@ -48,7 +51,8 @@ def make_eval_env(policy: PolicyModule, num_envs: int, command: Optional[Sequenc
     """
     env_id = env_of(policy, env)
     trained_on = policy.info.get("env")
-    options = eval_options(env_id, dict(policy.info["env_kwargs"]) if env_id == trained_on else {}, command)
+    options = eval_options(env_id, dict(policy.info["env_kwargs"]) if env_id == trained_on else {}, command,
+                           hold_s)
     if "seed" in env_options(env_id):
         options["seed"] = seed
     made = make_tensor_env(env_id, num_envs, **{**options, **extra})

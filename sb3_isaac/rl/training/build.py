@@ -18,6 +18,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from sb3_isaac.config import TrainConfig, is_schedule, parse_schedule
 from sb3_isaac.contract.errors import UserError, unknown
 from sb3_isaac.contract.names import find_object
+from sb3_isaac.contract.tensor_env import constructor_parameters
 from sb3_isaac.envs.vec_env import IsaacVecEnv
 from sb3_isaac.envs.vec_normalize import VecNormalize
 from sb3_isaac.rl.policy.layers import ACTIVATIONS
@@ -45,19 +46,12 @@ def algorithm(name: str) -> Any:
 
 def _parameters(name: str) -> Dict[str, inspect.Parameter]:
     """What the algorithm's constructor takes, and what it passes on as keywords to its parent's."""
-    found: Dict[str, inspect.Parameter] = {}
-    for cls in algorithm(name).__mro__:
-        given = inspect.signature(cls.__init__).parameters
-        found = {**given, **found}
-        if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in given.values()):
-            break
-    return found
+    return constructor_parameters(algorithm(name))
 
 
 def algorithm_options(name: str) -> Tuple[str, ...]:
     """Keywords that the algorithm takes and a configuration may set."""
-    not_configurable = ("self", "policy", "env", "tensorboard_log", "verbose", "seed", "device", "_init_setup_model",
-                        "args", "kwargs")
+    not_configurable = ("policy", "env", "tensorboard_log", "verbose", "seed", "device", "_init_setup_model")
     return tuple(p for p in _parameters(name) if p not in not_configurable)
 
 

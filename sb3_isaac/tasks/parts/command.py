@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import torch
 
-from sb3_isaac.contract.errors import UserError, is_number, mapping, unknown
+from sb3_isaac.contract.errors import UserError, is_number, mapping, number_above_zero, truth, unknown
 from sb3_isaac.contract.names import find_object
 
 
@@ -18,38 +18,124 @@ class Axis(NamedTuple):
 
 
 class Commands:
-    """The axes of a command, and how often it is drawn anew.
+    """The axes of a command, how they are drawn, and how often.
+
+    ============ ================================================================================================
+    setting      what
+    ============ ================================================================================================
+    resample_s   seconds between draws
+    random_times draw each robot's command at moments of its own instead, ``resample_s`` apart on average: in each
+                 control step with the probability ``control_dt / resample_s``
+    zero_share   the part of the draws that is 0 on an axis, for each axis by itself
+    stand_share  the part of the draws that is 0 on all axes
+    sequence     commands told in turn, [{axis: value}, ...], in place of draws: robot i begins with number i and goes
+                 on to the next every ``resample_s``; after the last comes the first. An axis that is not in them is
+                 drawn.
+    ============ ================================================================================================
+
+    The shares are of axes that have a range; an axis that is given as a number keeps it.
 
     :param axes: axis name -> its default range.
     :param given: axis name -> [low, high] or a single number, in place of the default; an :class:`Axis`, or the name
-        of one, adds an axis; ``resample_s`` -> seconds between draws.
+        of one, adds an axis; and settings.
+    :param settings: the task's own settings.
     """
 
+    SETTINGS: Mapping[str, Any] = {"resample_s": 5.0, "random_times": False, "zero_share": 0.0, "stand_share": 0.0,
+                                   "sequence": ()}
+
     def __init__(self, axes: Mapping[str, Axis], given: Optional[Mapping[str, Any]] = None,
-                 resample_s: float = 5.0) -> None:
+                 settings: Optional[Mapping[str, Any]] = None) -> None:
         self.axes: Dict[str, Axis] = dict(axes)
-        self.resample_s = resample_s
-        for name, value in mapping("command", given).items():
-            if name == "resample_s":
-                if not is_number(value) or value <= 0:
-                    raise UserError(f"command resample_s is {value!r}: give a number of seconds above 0.")
-                self.resample_s = float(value)
+        self.settings: Dict[str, Any] = dict(self.SETTINGS)
+        for name, value in {**(settings or {}), **mapping("command", given)}.items():
+            if name in self.SETTINGS:
+                self.settings[name] = _setting(name, value)
                 continue
             named = isinstance(value, str) and "." in value
             found = find_object(value, f"command axis {name!r}") if named else value
             if name not in axes and not isinstance(found, Axis):
-                raise unknown("command option", name, (*axes, "resample_s"))
+                raise unknown("command option", name, (*axes, *self.SETTINGS))
             self.axes[name] = _range(name, found)
+        if self.settings["zero_share"] + self.settings["stand_share"] > 1.0:
+            raise UserError(f"command zero_share {self.settings['zero_share']} and stand_share "
+                            f"{self.settings['stand_share']} are more than 1 together: give smaller ones.")
+        self._sequence = [self._row(row) for row in self.settings["sequence"]]
+
+    def _row(self, row: Any) -> List[float]:
+        """A row of the sequence by axis, NaN where it is drawn."""
+        for name, value in mapping("a command of the sequence", row).items():
+            if name not in self.axes:
+                raise unknown("command axis", name, self.axes, where="the sequence")
+            if not is_number(value):
+                raise UserError(f"command {name} in the sequence is {value!r}: give a finite number.")
+        return [float(row.get(name, "nan")) for name in self.axes]
 
     def options(self) -> Dict[str, Any]:
-        """What would make these commands again."""
-        return {**{name: [axis.low, axis.high] for name, axis in self.axes.items()}, "resample_s": self.resample_s}
+        """What would make these commands again: ranges, and the settings that differ from the usual ones."""
+        changed = {name: value for name, value in self.settings.items()
+                   if value != self.SETTINGS[name] or name == "resample_s"}
+        return {**{name: [axis.low, axis.high] for name, axis in self.axes.items()}, **changed}
 
-    def draw(self, command: torch.Tensor, mask: torch.Tensor, generator: torch.Generator) -> None:
-        """Draw the rows of `mask` (N,) bool of `command` (N, axes) anew. All draw, so that none depends on others."""
-        drawn = torch.rand(len(self.axes), len(mask), generator=generator, device=command.device)
-        for column, axis, values in zip(command.unbind(dim=1), self.axes.values(), drawn):
-            torch.where(mask, values.mul_(axis.high - axis.low).add_(axis.low), column, out=column)
+    def due(self, steps: torch.Tensor, control_dt: float, generator: torch.Generator) -> torch.Tensor:
+        """Which robots are to be told anew after `steps` (N,) of their episode, (N,) bool."""
+        if self.settings["random_times"]:
+            drawn = torch.rand(len(steps), generator=generator, device=steps.device)
+            return drawn < control_dt / self.settings["resample_s"]
+        return self._turn(steps, control_dt)[1]
+
+    def _turn(self, steps: torch.Tensor, control_dt: float) -> Tuple[torch.Tensor, torch.Tensor]:
+        """How often a robot was told anew since its episode began, and whether it is now."""
+        every = max(1, round(self.settings["resample_s"] / control_dt))
+        return steps // every, steps % every == 0
+
+    def draw(self, command: torch.Tensor, mask: torch.Tensor, steps: torch.Tensor, control_dt: float,
+             generator: torch.Generator) -> None:
+        """Tell the rows of `mask` (N,) bool of `command` (N, axes) anew. All draw, so that none depends on others."""
+        rows, device, mixed = len(self.axes), command.device, self._mixed()
+        drawn = torch.rand(rows + (rows + 1 if mixed else 0), len(mask), generator=generator, device=device)
+        stand = drawn[-1] < self.settings["stand_share"] if mixed else None
+        told = self._told(steps, control_dt, device) if self._sequence else None
+        for i, (column, axis) in enumerate(zip(command.unbind(dim=1), self.axes.values())):
+            values = drawn[i].mul_(axis.high - axis.low).add_(axis.low)
+            if stand is not None and axis.low < axis.high:
+                values.masked_fill_(stand | (drawn[rows + i] < self.settings["zero_share"]), 0.0)
+            if told is not None:
+                values = torch.where(told[:, i].isnan(), values, told[:, i])
+            torch.where(mask, values, column, out=column)
+
+    def _mixed(self) -> bool:
+        return bool(self.settings["zero_share"] or self.settings["stand_share"])
+
+    def _told(self, steps: torch.Tensor, control_dt: float, device: torch.device) -> torch.Tensor:
+        """The sequence's row for each robot now, (N, axes)."""
+        table = torch.tensor(self._sequence, device=device)
+        robot = torch.arange(len(steps), device=device)
+        return table[(robot + self._turn(steps, control_dt)[0]) % len(table)]
+
+
+def told_by(axes: Sequence[str], command: Sequence[float]) -> Dict[str, float]:
+    """The numbers of a command by the names of its axes; UserError where there are too few or too many."""
+    if len(command) != len(axes):
+        raise UserError(f"the command {', '.join(f'{value:g}' for value in command)} is of length {len(command)}: "
+                        f"give {len(axes)} numbers, {', '.join(axes)}.")
+    return dict(zip(axes, map(float, command)))
+
+
+def _setting(name: str, value: Any) -> Any:
+    if name == "resample_s":
+        if not is_number(value) or value <= 0:
+            raise UserError(f"command resample_s is {value!r}: give a number of seconds above 0.")
+        return number_above_zero("command resample_s", value)
+    if name == "random_times":
+        return truth("command random_times", value)
+    if name == "sequence":
+        if not isinstance(value, (list, tuple)):
+            raise UserError(f"command sequence is {value!r}: give a list of commands such as {{axis: value}}.")
+        return tuple(value)
+    if not is_number(value) or not 0.0 <= value <= 1.0:
+        raise UserError(f"command {name} is {value!r}: give a number from 0 to 1.")
+    return float(value)
 
 
 def _range(name: str, value: Any) -> Axis:

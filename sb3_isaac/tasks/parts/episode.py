@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional, Tuple
 
 import numpy as np
 import torch
@@ -14,11 +14,24 @@ from sb3_isaac.tasks.parts.command import Axis, Commands
 from sb3_isaac.tasks.parts.terms import Function, Term, checked, reward_terms, total_reward, with_functions
 
 
+class Memory(NamedTuple):
+    """What a task keeps of each environment from step to step, a tensor (N, *shape) that is an attribute of the task.
+
+    :param shape: of one environment's value, from the task.
+    :param keep: its value after a step, of the step's features; None leaves it to the task's ``act``.
+    :param start: its value in an episode's first state, of that state's features; None is 0.
+    """
+
+    shape: Callable[[Any], Tuple[int, ...]] = lambda task: ()
+    keep: Optional[Function] = None
+    start: Optional[Function] = None
+
+
 class EpisodicTask(TensorEnv):
     """A task made of tables over pure functions of its features.
 
     A subclass gives the tables and writes the methods that say what is peculiar to it: ``features act measures
-    draw_starts place`` and, where it remembers something from step to step, ``remember`` and ``_STATE``.
+    place``.
 
     ============ ========================================= =============================================
     table        entries                                   user's option
@@ -27,6 +40,7 @@ class EpisodicTask(TensorEnv):
     OBSERVATION  group -> {name: function}                 observation={"policy": {"height": fn}}
     TERMINATION  name -> function, (N,) bool               termination={"flipped": fn, "tilt": None}
     COMMAND      axis -> Axis(low, high)                   command={"forward_m_s": [0, 1]}
+    MEMORY       name -> Memory(shape, keep, start)        none: a part of the task
     ============ ========================================= =============================================
 
     Functions may be given by name, such as ``my_tasks.jump``, where ``--gym-packages my_tasks`` allowed it.
@@ -36,11 +50,14 @@ class EpisodicTask(TensorEnv):
     OBSERVATION: Mapping[str, Mapping[str, Function]] = {}
     TERMINATION: Mapping[str, Function] = {}
     COMMAND: Mapping[str, Axis] = {}
+    COMMAND_SETTINGS: Mapping[str, Any] = {}
+    """How commands are drawn, see :class:`~sb3_isaac.tasks.parts.command.Commands`."""
+    MEMORY: Mapping[str, Memory] = {}
     LEAST_REWARD: Optional[float] = None
     """A step's reward is not below this."""
     SOFT_OPTIONS: Tuple[str, ...] = ("reward", "command")
     _STATE: Tuple[str, ...] = ()
-    """Tensors of the subclass that a continuation needs."""
+    """Tensors of the subclass, besides its memory, that a continuation needs."""
 
     # ---- what a subclass writes
 
@@ -59,12 +76,6 @@ class EpisodicTask(TensorEnv):
     def place(self, mask: torch.Tensor) -> None:
         """Put the environments of `mask` (N,) bool into a start state."""
         raise NotImplementedError
-
-    def remember(self, features: Any) -> None:
-        """Keep of this step what the features of the next need."""
-
-    def forget(self, mask: torch.Tensor) -> None:
-        """Forget it in the environments of `mask`, which have just been placed."""
 
     def check_rewards(self) -> None:
         """Raise a UserError where a term of ``self.rewards`` cannot serve here."""
@@ -85,6 +96,8 @@ class EpisodicTask(TensorEnv):
         self.steps = torch.zeros(num_envs, dtype=torch.long, device=device)
         """Control steps (N,) since the episode began (a staggered first episode begins in its midst)."""
         self._started = False
+        for name, memory in self.MEMORY.items():
+            setattr(self, name, self.zeros(*memory.shape(self)))
         self._generator = torch.Generator(device=device)
         if seed is None:
             self._generator.seed()
@@ -95,7 +108,8 @@ class EpisodicTask(TensorEnv):
                    observation: Optional[Mapping[str, Any]] = None, termination: Optional[Mapping[str, Any]] = None,
                    groups: Tuple[str, ...] = ("policy",)) -> None:
         """The tables with the user's changes, and the spaces that follow; features must be there already."""
-        self._commands = Commands(self.COMMAND, command)
+        self._commands = Commands(self.COMMAND, command, self.COMMAND_SETTINGS)
+        self.command_columns = {name: i for i, name in enumerate(self._commands.axes)}
         self.command = self.zeros(len(self._commands.axes))
         """What each environment is told, (N, C). Another task may write it, with a ``resample_s`` that leaves it."""
         given = mapping("observation", observation)
@@ -150,11 +164,10 @@ class EpisodicTask(TensorEnv):
         self.rewards = reward_terms(self.REWARD, options.get("reward"), self._known_terms)
         self._known_terms.update(self.rewards)
         self.check_rewards()
-        commands = Commands({**self.COMMAND, **self._commands.axes, **self.COMMAND}, command)
+        commands = Commands({**self.COMMAND, **self._commands.axes, **self.COMMAND}, command, self.COMMAND_SETTINGS)
         if len(commands.axes) != self.command.shape[1]:
             raise UserError("a command axis cannot be added to a task that is made already: give it at the start.")
         self._commands = commands
-        self._resample_steps = max(1, round(self._commands.resample_s / self.control_dt))
         features = self.features()
         for name, term in self.rewards.items():
             checked(term.value, features, self.num_envs, f"reward term {name!r}")
@@ -190,9 +203,9 @@ class EpisodicTask(TensorEnv):
         measures = {name: value.masked_fill(_like(diverged, value), 0)
                     for name, value in self.measures(features, terminated).items()}
         self._observe(features, self._final_obs, keep=diverged)
-        self.remember(features)
+        self._remember(features)
         over = terminated | truncated
-        self._commands.draw(self.command, over | (self.steps % self._resample_steps == 0), self._generator)
+        self._tell(over | self._commands.due(self.steps, self.control_dt, self._generator), over)
         self._begin(over)
         self._observe(self.features(), self._obs)
         return Step(self._obs, reward, terminated, truncated, self._final_obs,
@@ -200,13 +213,17 @@ class EpisodicTask(TensorEnv):
 
     def restart(self, mask: torch.Tensor) -> Obs:
         """See :meth:`TensorEnv.restart`."""
-        self._commands.draw(self.command, mask, self._generator)
+        self._tell(mask, mask)
         self._begin(mask)
         return self._observe(self.features(), self._obs)
 
     def observe(self) -> Obs:
         """See :meth:`TensorEnv.observe`."""
         return self._obs
+
+    def _tell(self, mask: torch.Tensor, begins: torch.Tensor) -> None:
+        """Tell the environments of `mask` anew, where an episode begins as at its step 0."""
+        self._commands.draw(self.command, mask, self.steps.masked_fill(begins, 0), self.control_dt, self._generator)
 
     def _begin(self, mask: torch.Tensor) -> None:
         """Start a new episode in the environments of `mask`."""
@@ -215,7 +232,23 @@ class EpisodicTask(TensorEnv):
         if not self._started and self.stagger:
             self.steps.random_(0, self.max_steps, generator=self._generator)
         self._started = True
-        self.forget(mask)
+        self._forget(mask)
+
+    def _remember(self, features: Any) -> None:
+        """Keep of this step what the features of the next need."""
+        kept = {name: memory.keep(features) for name, memory in self.MEMORY.items() if memory.keep is not None}
+        for name, value in kept.items():  # once all are computed, for they may depend on each other's last values
+            getattr(self, name).copy_(value)
+
+    def _forget(self, mask: torch.Tensor) -> None:
+        """Begin anew in the environments of `mask`, which have just been placed."""
+        features = self.features()
+        for name, memory in self.MEMORY.items():
+            kept = getattr(self, name)
+            if memory.start is None:
+                kept.masked_fill_(_like(mask, kept), 0)  # filled, not multiplied: an action may hold NaN
+            else:
+                torch.where(_like(mask, kept), memory.start(features), kept, out=kept)
 
     def _observe(self, features: Any, out: Obs, keep: Optional[torch.Tensor] = None) -> Obs:
         """Write the observations into `out`; the rows of `keep` get the last good ones."""
@@ -245,7 +278,7 @@ class EpisodicTask(TensorEnv):
         self._generator.set_state(state["generator"].cpu())
 
     def _names(self) -> Tuple[str, ...]:
-        return ("command", "steps", *self._STATE)
+        return ("command", "steps", *self.MEMORY, *self._STATE)
 
 
 def _like(mask: torch.Tensor, value: torch.Tensor) -> torch.Tensor:

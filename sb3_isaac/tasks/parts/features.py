@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 
 CONTACT_N = 1.0
 """A body counts as touching above this net force, N."""
+VELOCITY_AXES = ("forward_m_s", "left_m_s", "yaw_rad_s")
+STANDING, SETTLE_S = 0.1, 2.0
+"""Commands up to this, m/s or rad/s, mean standing, and a robot may take so long to stand still."""
+TURN_PER_RAD, MOST_TURN_RAD_S = 1.0, 1.2
+"""A robot that is told a heading is told to turn by so many rad/s for each rad that it is off, up to the second."""
 
 
 def rows_of(field_w: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
@@ -41,6 +46,7 @@ class LeggedFeatures:
     heading          (N,)       rad, of the body's forward axis about the world's vertical one
     heading_rate     (N,)       rad/s, mean over the control step
     trunk_height     (N,)       m
+    trunk_pos_w      (N, 2)     m, horizontal
     joint_pos        (N, J)     rad, minus the default pose
     joint_vel        (N, J)     rad/s
     torque           (N, J)     N·m
@@ -48,12 +54,18 @@ class LeggedFeatures:
     action           (N, J)     in [−1, 1], as applied
     last_action      (N, J)     the one before
     command          (N, C)     the task's command axes in their order
-    tracking         (N,)       in (0, 1]: how well forward velocity and yaw rate are held
+    velocity_command (N, 3)     m/s forward, m/s left, rad/s yaw: what is told of these, 0 where there is no such axis
+    velocity         (N, 3)     the same as measured: body, and the heading's rate
+    standing         (N,)       bool: told to stand, nothing in velocity_command being above 0.1
+    settled          (N,)       bool: has been told to stand for 2 s
+    standing_drift   (N,)       m from where it was after these 2 s; 0 before
+    tracking         (N,)       in (0, 1]: how well velocity_command is held
     foot_contact     (N, F)     bool
     foot_landed      (N, F)     bool: touched down in this step
     foot_air_time    (N, F)     s since the foot left the ground, its landing step included
     foot_clearance   (N, F)     m above its height in stance
     foot_vel_w       (N, F, 3)  m/s, mean over the control step
+    foot_slip        (N,)       m/s, mean horizontal speed of the feet on the ground
     swing_peak       (N, F)     m, highest clearance since the foot left the ground
     swing_ended      (N, F)     bool: it touches again after a swing above its height in stance
     knee_contact     (N,)       bool: a penalised body touches
@@ -67,7 +79,8 @@ class LeggedFeatures:
     def __init__(self, task: "LeggedTask") -> None:
         self._task, self._state = task, task.sim.state
         self.action, self.last_action = task.action, task.last_action
-        self.command, self.foot_air_time = task.command, task.foot_air_time
+        self.command, self.foot_air_time, self.control_dt = task.command, task.foot_air_time, task.control_dt
+        self.stood_s, self.stood_at_w = task.stood_s, task.stood_at_w
         self.joint_vel, self.torque = self._state.joint_vel, self._state.joint_torque
         self.friction = task.sim.friction
 
@@ -103,6 +116,11 @@ class LeggedFeatures:
         return self._state.root_pos_w[:, 2]
 
     @cached_property
+    def trunk_pos_w(self) -> torch.Tensor:
+        """(N, 2) m."""
+        return self._state.root_pos_w[:, :2]
+
+    @cached_property
     def joint_pos(self) -> torch.Tensor:
         """(N, J) rad, minus the default pose."""
         return self._state.joint_pos - self._task.default_joint_pos
@@ -112,10 +130,49 @@ class LeggedFeatures:
         """(N,) W."""
         return gait.mechanical_power(self.torque, self.joint_vel)
 
+    def told(self, axis: str) -> torch.Tensor:
+        """(N,) the command on one axis, 0 where the task has no such axis.
+
+        Told a direction, ``heading_rad``, a robot is told to turn towards it.
+        """
+        columns = self._task.command_columns
+        if axis in columns:
+            return self.command[:, columns[axis]]
+        if axis == "yaw_rad_s" and "heading_rad" in columns:
+            error = self.command[:, columns["heading_rad"]] - self.heading
+            return gait.turn_towards(error, TURN_PER_RAD, MOST_TURN_RAD_S)
+        return torch.zeros_like(self.heading)
+
+    @cached_property
+    def velocity_command(self) -> torch.Tensor:
+        """(N, 3) m/s, m/s, rad/s."""
+        return torch.stack([self.told(axis) for axis in VELOCITY_AXES]).t()
+
+    @cached_property
+    def velocity(self) -> torch.Tensor:
+        """(N, 3) m/s, m/s, rad/s."""
+        return torch.stack((self.lin_vel_b[:, 0], self.lin_vel_b[:, 1], self.heading_rate)).t()
+
+    @cached_property
+    def standing(self) -> torch.Tensor:
+        """(N,) bool."""
+        return self.velocity_command.abs().amax(dim=1) <= STANDING
+
+    @cached_property
+    def settled(self) -> torch.Tensor:
+        """(N,) bool."""
+        return self.standing & (self.stood_s > SETTLE_S)
+
+    @cached_property
+    def standing_drift(self) -> torch.Tensor:
+        """(N,) m."""
+        x, y = (self.trunk_pos_w - self.stood_at_w).unbind(dim=1)
+        return (x * x + y * y).sqrt() * self.settled
+
     @cached_property
     def tracking(self) -> torch.Tensor:
         """(N,) in (0, 1]."""
-        return gait.track_velocity(self.lin_vel_b, self.ang_vel_b[:, 2], self.command)
+        return gait.track_velocity(self.lin_vel_b, self.ang_vel_b[:, 2], self.velocity_command)
 
     @cached_property
     def foot_contact(self) -> torch.Tensor:
@@ -141,6 +198,13 @@ class LeggedFeatures:
     def foot_vel_w(self) -> torch.Tensor:
         """(N, F, 3) m/s."""
         return (self.foot_pos_w - self._task.last_foot_pos_w) / self._task.control_dt
+
+    @cached_property
+    def foot_slip(self) -> torch.Tensor:
+        """(N,) m/s."""
+        x, y, _ = self.foot_vel_w.unbind(dim=-1)
+        on_ground = self.foot_contact.sum(dim=1).clamp(min=1)
+        return ((x * x + y * y).sqrt() * self.foot_contact).sum(dim=1) / on_ground
 
     @cached_property
     def swing_peak(self) -> torch.Tensor:

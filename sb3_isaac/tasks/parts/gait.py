@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 
-def track_velocity(lin_vel_b: torch.Tensor, yaw_rate: torch.Tensor, command: torch.Tensor) -> torch.Tensor:
-    """In (0, 1]: how well the commanded forward velocity and yaw rate are held.
+def held(square_error: torch.Tensor, wide: float, narrow: float) -> torch.Tensor:
+    """0.7 exp(−e² / wide) + 0.3 exp(−e² / narrow), in (0, 1]: a wide kernel to find the way to a command and a narrow
+    one to hold it (exponential kernels as in legged_gym, Rudin et al. 2021, arXiv 2109.11978)."""
+    return 0.7 * torch.exp(-square_error / wide) + 0.3 * torch.exp(-square_error / narrow)
 
-    (0.7 exp(−e² / 0.4) + 0.3 exp(−e² / 0.05)) · (0.5 + 0.5 exp(−(ω_z − c_ω)² / 0.25)), where e² is
-    (v_x − c_x)² + v_y²: the kernels of legged_gym (Rudin et al. 2021, arXiv 2109.11978), a wide one to find the way to
-    the command and a narrow one to hold it. The yaw kernel is multiplied, not added: a robot that stands still while
-    told to walk would otherwise earn all of the yaw part.
+
+def track_velocity(lin_vel_b: torch.Tensor, yaw_rate: torch.Tensor, command: torch.Tensor) -> torch.Tensor:
+    """In (0, 1]: how well the commanded velocity (N, 3), forward m/s, left m/s and yaw rad/s, is held.
+
+    held(e², 0.4, 0.05) · (0.5 + 0.5 exp(−(ω_z − c_ω)² / 0.25)), where e² is (v_x − c_x)² + (v_y − c_y)². The yaw
+    kernel is multiplied, not added: a robot that stands still while told to walk would otherwise earn all of the yaw
+    part.
     """
-    miss = (lin_vel_b[:, 0] - command[:, 0]).square() + lin_vel_b[:, 1].square()
-    turn = (yaw_rate - command[:, 1]).square()
-    held = 0.7 * torch.exp(-miss / 0.4) + 0.3 * torch.exp(-miss / 0.05)
-    return held * (0.5 + 0.5 * torch.exp(-turn / 0.25))
+    miss = (lin_vel_b[:, 0] - command[:, 0]).square() + (lin_vel_b[:, 1] - command[:, 1]).square()
+    turn = (yaw_rate - command[:, 2]).square()
+    return held(miss, 0.4, 0.05) * (0.5 + 0.5 * torch.exp(-turn / 0.25))
 
 
 def mechanical_power(torque: torch.Tensor, joint_vel: torch.Tensor) -> torch.Tensor:
@@ -55,3 +61,15 @@ def swing_height(clearance: torch.Tensor, foot_vel_w: torch.Tensor, target: floa
     """
     x, y, _ = foot_vel_w.unbind(dim=-1)
     return ((clearance - target).square() * (x * x + y * y).sqrt()).sum(dim=1)
+
+
+def slip(contact: torch.Tensor, foot_vel_w: torch.Tensor) -> torch.Tensor:
+    """Σ over feet on the ground of their squared horizontal speed, m²/s²: contact (N, F) bool, foot_vel_w (N, F, 3)."""
+    x, y, _ = foot_vel_w.unbind(dim=-1)
+    return ((x * x + y * y) * contact).sum(dim=1)
+
+
+def turn_towards(heading_error: torch.Tensor, gain: float, most: float) -> torch.Tensor:
+    """The yaw rate, rad/s, that turns by `heading_error` rad the shorter way: `gain` · error within ± `most`."""
+    wrapped = torch.remainder(heading_error + math.pi, 2 * math.pi) - math.pi
+    return (gain * wrapped).clamp(-most, most)

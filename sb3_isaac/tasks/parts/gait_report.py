@@ -7,6 +7,7 @@ from typing import Any, Dict, Sequence
 import torch
 
 from sb3_isaac.contract.episodes import Episodes
+from sb3_isaac.tasks.parts.features import SETTLE_S, VELOCITY_AXES
 
 
 def gait_report(episodes: Episodes, weight_n: float, axes: Sequence[str]) -> Dict[str, Any]:
@@ -15,15 +16,18 @@ def gait_report(episodes: Episodes, weight_n: float, axes: Sequence[str]) -> Dic
     ``falls_fraction``; ``forward_speed_mean/std`` m/s; ``yaw_drift_rad`` (mean |turned − told to turn|, from the
     heading, which counts whole turns); ``cost_of_transport`` (Σ|τ q̇|Δt over weight × distance, median);
     ``min_trunk_height_m`` (of all robots and steps); ``knee_contact_fraction`` (of steps); ``foot_clearance_m`` (mean
-    of each swing's highest point above stance); ``duty_factor`` (share of time a foot is on the ground); ``command``
-    (of the first robot).
+    of each swing's highest point above stance); ``foot_slip_m_s`` (mean horizontal speed of feet on the ground);
+    ``duty_factor`` (share of time a foot is on the ground); ``command`` (of the first robot);
+    ``tracking_error_<axis>`` (mean |velocity − command| of all steps, m/s and rad/s). Of the robots that were told to
+    stand for whole episodes, from 2 s on: ``standing_drift_m`` (how far the furthest went) and ``standing_steps_s``
+    (steps a second, mean); missing where none was.
     """
     good, dt = episodes.good, episodes.control_dt
     speed = episodes.mean("forward_speed")
     told = {name: values for name, values in zip(axes, episodes.sum("command").unbind(dim=1))}
     told_turn = told.get("yaw_rad_s", torch.zeros_like(speed))
     drift = (episodes.sum("heading_rate") - told_turn) * dt
-    distance = (episodes.sum("forward_speed") * dt).abs().clamp(min=1e-6)
+    distance = (torch.hypot(episodes.sum("forward_speed"), episodes.sum("left_speed")) * dt).clamp(min=1e-6)
     swings = episodes.sum("swing_ended").sum().clamp(min=1.0)
     return {
         "falls_fraction": float(episodes.terminated[good].float().mean()),
@@ -34,6 +38,24 @@ def gait_report(episodes: Episodes, weight_n: float, axes: Sequence[str]) -> Dic
         "min_trunk_height_m": float(episodes.least("trunk_height_m").min()),
         "knee_contact_fraction": float(episodes.mean("knee_contact").mean()),
         "foot_clearance_m": float(episodes.sum("swing_peak_m").sum() / swings),
+        "foot_slip_m_s": float(episodes.mean("foot_slip_m_s").mean()),
         "duty_factor": float(episodes.mean("foot_contact").mean()),
+        **_tracking_errors(episodes, axes), **_standing(episodes),
         "command": [round(value, 6) for value in episodes.mean("command")[0].tolist()],
     }
+
+
+def _tracking_errors(episodes: Episodes, axes: Sequence[str]) -> Dict[str, float]:
+    told = {"yaw_rad_s" if name == "heading_rad" else name for name in axes}
+    errors = episodes.mean("tracking_error").mean(dim=0).tolist()
+    return {f"tracking_error_{name}": error for name, error in zip(VELOCITY_AXES, errors) if name in told}
+
+
+def _standing(episodes: Episodes) -> Dict[str, float]:
+    stood = (episodes.least("standing") == 1.0) & (episodes.length[episodes.good] * episodes.control_dt > SETTLE_S)
+    if not bool(stood.any()):
+        return {}
+    drift = episodes.greatest("standing_drift_m")[stood]
+    watched_s = episodes.length[episodes.good][stood] * episodes.control_dt - SETTLE_S
+    steps = episodes.sum("standing_steps")[stood] / watched_s
+    return {"standing_drift_m": float(drift.max()), "standing_steps_s": float(steps.mean())}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Mapping, Optional, Tuple, Union
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import torch
@@ -13,7 +13,8 @@ from sb3_isaac.contract.errors import UserError, truth
 from sb3_isaac.contract.rotations import from_yaw
 from sb3_isaac.robots import Robot, get_robot
 from sb3_isaac.sim import Simulator, make_simulator
-from sb3_isaac.tasks.parts.episode import EpisodicTask
+from sb3_isaac.tasks.parts.command import Axis, Commands, told_by
+from sb3_isaac.tasks.parts.episode import EpisodicTask, Memory
 from sb3_isaac.tasks.parts.features import LeggedFeatures
 from sb3_isaac.tasks.parts.gait_report import gait_report
 
@@ -39,7 +40,30 @@ class LeggedTask(EpisodicTask):
     """
 
     JOINT_NOISE_RAD, JOINT_SPEED_RAD_S, SPEED_M_S, TURN_RAD_S, DROP_M = 0.1, 0.5, 0.2, 0.2, 0.02
-    _STATE = ("action", "last_action", "foot_air_time", "last_foot_pos_w", "last_swing_peak", "last_heading")
+    MEMORY = {
+        "action": Memory(lambda task: (len(task.robot.joints),)),
+        "last_action": Memory(lambda task: (len(task.robot.joints),)),
+        "foot_air_time": Memory(lambda task: (len(task.robot.feet),),
+                                lambda f: f.foot_air_time.masked_fill(f.foot_contact, 0.0)),
+        "last_foot_pos_w": Memory(lambda task: (len(task.robot.feet), 3), lambda f: f.foot_pos_w,
+                                  lambda f: f.foot_pos_w),
+        "last_swing_peak": Memory(lambda task: (len(task.robot.feet),),
+                                  lambda f: f.swing_peak.masked_fill(f.foot_contact, 0.0)),
+        "last_heading": Memory(keep=lambda f: f.heading, start=lambda f: f.heading),
+        "stood_s": Memory(keep=lambda f: (f.stood_s + f.control_dt) * f.standing),
+        "stood_at_w": Memory(lambda task: (2,), lambda f: torch.where(f.settled[:, None], f.stood_at_w, f.trunk_pos_w),
+                             lambda f: f.trunk_pos_w),
+    }
+    action: torch.Tensor
+    last_action: torch.Tensor
+    foot_air_time: torch.Tensor
+    last_foot_pos_w: torch.Tensor
+    last_swing_peak: torch.Tensor
+    last_heading: torch.Tensor
+    stood_s: torch.Tensor
+    stood_at_w: torch.Tensor
+    EVALUATION: Sequence[Mapping[str, float]] = ()
+    """The commands of evaluations, {axis: value}; one in which an axis is missing leaves that to be drawn."""
 
     def __init__(
         self, num_envs: int = 1, *, sim: Union[str, Simulator] = "auto", device: str = "auto",
@@ -64,16 +88,12 @@ class LeggedTask(EpisodicTask):
                         groups=("policy", "critic") if privileged else ("policy",))
 
     def _allocate(self) -> None:
-        joints, feet = len(self.robot.joints), len(self.robot.feet)
+        joints = len(self.robot.joints)
         self.action_space = spaces.Box(-1.0, 1.0, (joints,), np.float32)
-        self.action, self.last_action = self.zeros(joints), self.zeros(joints)
-        self.foot_air_time, self.last_swing_peak = self.zeros(feet), self.zeros(feet)
-        self.last_foot_pos_w, self.last_heading = self.zeros(feet, 3), torch.zeros(self.num_envs, device=self.device)
         self.default_joint_pos = torch.tensor(self.robot.default_joint_pos, device=self.device)
         self._noise = self.zeros(6 + 2 * joints)
         self._start_pos_w = self.zeros(3)
-        self._start_heading = torch.zeros(self.num_envs, device=self.device)
-        self._start_quat_w = from_yaw(self._start_heading)
+        self._start_quat_w = from_yaw(torch.zeros(self.num_envs, device=self.device))
         index = {name: i for i, name in enumerate(self.sim.body_names)}
         self.feet, self.penalised, self.terminal = (
             torch.tensor([index[name] for name in names], dtype=torch.long, device=self.device)
@@ -103,6 +123,12 @@ class LeggedTask(EpisodicTask):
         return {
             "falls": terminated,
             "forward_speed": f.lin_vel_b[:, 0],
+            "left_speed": f.lin_vel_b[:, 1],
+            "tracking_error": (f.velocity - f.velocity_command).abs(),
+            "foot_slip_m_s": f.foot_slip,
+            "standing": f.standing,
+            "standing_steps": f.foot_landed.sum(dim=1) * f.settled,
+            "standing_drift_m": f.standing_drift,
             "heading_rate": f.heading_rate,
             "power_w": f.power_w,
             "trunk_height_m": f.trunk_height,
@@ -113,22 +139,6 @@ class LeggedTask(EpisodicTask):
             "swing_ended": f.swing_ended,
             "command": f.command,
         }
-
-    def remember(self, features: LeggedFeatures) -> None:
-        """See :meth:`EpisodicTask.remember`."""
-        torch.where(features.foot_contact, torch.zeros_like(self.last_swing_peak), features.swing_peak,
-                    out=self.last_swing_peak)
-        self.foot_air_time.masked_fill_(features.foot_contact, 0.0)
-        self.last_foot_pos_w.copy_(features.foot_pos_w)
-        self.last_heading.copy_(features.heading)
-
-    def forget(self, mask: torch.Tensor) -> None:
-        """See :meth:`EpisodicTask.forget`."""
-        column = mask[:, None]
-        for memory in (self.action, self.last_action, self.foot_air_time, self.last_swing_peak):
-            memory.masked_fill_(column, 0.0)  # filled, not multiplied: an action may hold NaN
-        torch.where(column[..., None], self.sim.state.foot_pos_w, self.last_foot_pos_w, out=self.last_foot_pos_w)
-        torch.where(mask, self._start_heading, self.last_heading, out=self.last_heading)
 
     def place(self, mask: torch.Tensor) -> None:
         """See :meth:`EpisodicTask.place`. All robots draw, so that no two starts are the same."""
@@ -153,6 +163,30 @@ class LeggedTask(EpisodicTask):
     def report(self, episodes: Episodes) -> Dict[str, Any]:
         """See :meth:`TensorEnv.report`: the figures of a gait."""
         return gait_report(episodes, self.sim.weight_n, list(self._commands.axes))
+
+    @classmethod
+    def command_axes(cls, options: Mapping[str, Any]) -> Mapping[str, Axis]:
+        """The task's own axes when it is made with `options`, in the order of ``--command``."""
+        return cls.COMMAND
+
+    @classmethod
+    def evaluation_options(cls, options: Mapping[str, Any], command: Optional[Sequence[Any]] = None,
+                           hold_s: Optional[float] = None) -> Dict[str, Any]:
+        """See :meth:`TensorEnv.evaluation_options`: the task's commands unless others are given, by turns."""
+        given = dict(options.get("command") or {})
+        given.pop("sequence", None)
+        axes: List[str] = [*cls.command_axes(options)]
+        axes += [name for name in given if name not in (*axes, *Commands.SETTINGS)]
+        if command is None:
+            told = [{name: value for name, value in one.items() if name in axes} for one in cls.EVALUATION]
+        else:
+            several = command if all(isinstance(one, (list, tuple)) for one in command) else [command]
+            told = [told_by(axes, one) for one in several]
+        if len(told) > 1:
+            given.update(sequence=told, random_times=False)
+        for name, value in (told[0].items() if len(told) == 1 else ()):
+            given[name] = value if name in cls.command_axes(options) else Axis(value, value)  # one's own has to be that
+        return {**super().evaluation_options(options), "command": {**given, "resample_s": hold_s or 1e6}}
 
     def warnings(self) -> Dict[str, int]:
         """See :meth:`TensorEnv.warnings`."""

@@ -1,0 +1,185 @@
+"""A legged robot goes where it is told: forward and backward, sideways, turning, and standing still."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Mapping
+
+import torch
+
+from sb3_isaac.contract.errors import UserError, truth
+from sb3_isaac.contract.tensor_env import Display, Panel, Shown, StopRule
+from sb3_isaac.tasks.parts import gait
+from sb3_isaac.tasks.parts.command import Axis
+from sb3_isaac.tasks.parts.episode import Memory
+from sb3_isaac.tasks.parts.features import LeggedFeatures
+from sb3_isaac.tasks.parts.legged import LeggedTask
+from sb3_isaac.tasks.parts.terms import Function, Term
+
+SWING_HEIGHT_M, STRIDE_HZ = 0.08, 2.0
+MAX_TILT_COS = 0.5
+"""A robot has fallen when its trunk leans further than 60° (the cosine of the angle to upright)."""
+GRID = tuple({"forward_m_s": forward, "left_m_s": left, "yaw_rad_s": turn, "heading_rad": turn}
+             for forward in (0.0, -1.5, -0.75, 0.75, 1.5) for left in (0.0, -0.8, 0.8) for turn in (0.0, -1.2, 1.2))
+"""The 45 commands of an evaluation; the first is to stand."""
+
+
+def held(f: Any) -> torch.Tensor:
+    """In (0, 1]: how well the commanded velocity is held, (N,).
+
+    held(e²; 0.4, 0.05) · (0.4 + 0.6 held((ω_z − c_ω)²; 0.8, 0.05)), where e² is (v_x − c_x)² + (v_y − c_y)²; the yaw
+    kernel is as wide as the range of its command, and multiplied for the reason told in
+    :func:`~sb3_isaac.tasks.parts.gait.track_velocity`.
+    """
+    miss = (f.lin_vel_b[:, :2] - f.velocity_command[:, :2]).square().sum(dim=1)
+    turn = (f.ang_vel_b[:, 2] - f.velocity_command[:, 2]).square()
+    return gait.held(miss, 0.4, 0.05) * (0.4 + 0.6 * gait.held(turn, 0.8, 0.05))
+
+
+class VelocityFeatures(LeggedFeatures):
+    """With ``phase`` (N,), of a stride, in [0, 1), where a clock runs; it stands while the robot is to stand."""
+
+    def __init__(self, task: QuadrupedVelocity) -> None:
+        super().__init__(task)
+        self.phase, self.first_phase = task.phase, task.first_phase
+
+
+def clock_of(f: Any) -> torch.Tensor:
+    """(N, 2): sine and cosine of the phase."""
+    angle = 2 * math.pi * f.phase
+    return torch.stack((angle.sin(), angle.cos())).t()
+
+
+def in_time(f: Any) -> torch.Tensor:
+    """1 where the robot trots, its front left foot on the ground in the first half of a stride alone, (N,)."""
+    return gait.trot(f.foot_contact, ~f.standing) * (f.foot_contact[:, 0] == (f.phase < 0.5))
+
+
+class QuadrupedVelocity(LeggedTask):
+    """``IsaacQuadrupedVelocity-v0``; the constructor's options are those of :class:`LeggedTask`, and two of its own.
+
+    Observation group ``policy`` (45 for 12 joints):
+
+    ============= ===== =========================================== ==========================
+    name          width what                                        frame, unit
+    ============= ===== =========================================== ==========================
+    joint_pos     12    joint angle minus default pose              rad
+    joint_vel     12    joint velocity                              rad/s
+    last_action   12    previous action, as applied                 –
+    imu_ang_vel_b 3     angular velocity                            body, rad/s
+    imu_gravity_b 3     gravity direction                           body, –
+    command       3     velocity forward, left, and yaw rate        body, m/s and rad/s
+    clock         2     with ``clock``: sine, cosine of the phase   –
+    ============= ===== =========================================== ==========================
+
+    With ``privileged=True`` there is a group ``critic`` of what only a simulator knows: ``lin_vel_b`` 3 m/s, body;
+    ``foot_contact`` 4, 0 or 1; ``foot_clearance`` 4 m; ``friction`` 1, of the ground.
+
+    Commands are drawn anew at random moments, 5 s apart on average; a part of them is 0 on an axis, a part on all axes:
+    then the robot is to stand still on four feet, and to trot otherwise.
+
+    An episode ends in a fall when a terminal body touches the ground or the trunk leans beyond 60°.
+
+    :param heading: command a direction, ``heading_rad`` in the world, in place of the axis ``yaw_rad_s``; the robot is
+        told the yaw rate that turns it there.
+    :param clock: observe a clock of 2 strides a second, which stops while the robot is to stand, and reward steps in
+        time with it. Without one the robot finds its own rhythm.
+    """
+
+    MEMORY = {**LeggedTask.MEMORY, "phase": Memory(
+        keep=lambda f: torch.remainder(f.phase + STRIDE_HZ * f.control_dt * ~f.standing, 1.0),
+        start=lambda f: f.first_phase)}
+    phase: torch.Tensor
+    COMMAND: Mapping[str, Axis] = {
+        "forward_m_s": Axis(-1.5, 1.5), "left_m_s": Axis(-0.8, 0.8), "yaw_rad_s": Axis(-1.2, 1.2)}
+    COMMAND_SETTINGS = {"resample_s": 5.0, "random_times": True, "zero_share": 0.2, "stand_share": 0.1}
+    EVALUATION = GRID
+    OBSERVATION: Mapping[str, Mapping[str, Function]] = {
+        "policy": {
+            "joint_pos": lambda f: f.joint_pos,
+            "joint_vel": lambda f: f.joint_vel,
+            "last_action": lambda f: f.action,
+            "imu_ang_vel_b": lambda f: f.ang_vel_b,
+            "imu_gravity_b": lambda f: f.gravity_b,
+            "command": lambda f: f.velocity_command,
+        },
+        "critic": {
+            "lin_vel_b": lambda f: f.lin_vel_b,
+            "foot_contact": lambda f: f.foot_contact.float(),
+            "foot_clearance": lambda f: f.foot_clearance,
+            "friction": lambda f: f.friction,
+        },
+    }
+    TERMINATION = {
+        "trunk_contact": lambda f: f.trunk_contact,
+        "tilt": lambda f: f.gravity_b[:, 2] > -MAX_TILT_COS,
+    }
+    REWARD: Mapping[str, Term] = {
+        "velocity": Term(0.6, held),
+        "energy": Term(-1e-4, lambda f: f.power_w),
+        "torque": Term(-2e-6, lambda f: gait.sum_square(f.torque)),
+        "action_rate": Term(-0.008, lambda f: gait.sum_square(f.action - f.last_action)),
+        "bounce": Term(-0.025, lambda f: f.lin_vel_b[:, 2].square()),
+        "roll_pitch_rate": Term(-0.002, lambda f: gait.sum_square(f.ang_vel_b[:, :2])),
+        "tilt": Term(-0.5, lambda f: gait.sum_square(f.gravity_b[:, :2])),
+        "pose": Term(-0.005, lambda f: gait.sum_square(f.joint_pos)),
+        "trot": Term(0.2, lambda f: held(f) * gait.trot(f.foot_contact, ~f.standing)),
+        "air_time": Term(1.5, lambda f: held(f) * gait.air_time(f.foot_air_time, f.foot_landed, ~f.standing)),
+        "swing_height": Term(-0.6, lambda f: gait.swing_height(f.foot_clearance, f.foot_vel_w, SWING_HEIGHT_M)),
+        "slip": Term(-0.02, lambda f: gait.slip(f.foot_contact, f.foot_vel_w)),
+        "knee_contact": Term(-0.05, lambda f: f.knee_contact.float()),
+        "stand": Term(0.2, lambda f: held(f) * f.standing * f.foot_contact.all(dim=1)),
+        "stand_pose": Term(-0.05, lambda f: gait.sum_square(f.joint_pos) * f.standing),
+    }
+    LEAST_REWARD = 0.0
+
+    logged = ("forward_speed", "falls")
+    stop_rule = StopRule({"tracking_error_forward_m_s": (0.0, 0.12), "tracking_error_left_m_s": (0.0, 0.12),
+                          "tracking_error_yaw_rad_s": (0.0, 0.15), "standing_drift_m": (0.0, 0.02),
+                          "falls_fraction": (0.0, 0.01)}, goal="it goes where it is told")
+    display = Display(
+        progress=(Shown("falls", "rollout/falls", "{:.0f}"), Shown("held", "reward/velocity", "{:.2f}")),
+        evaluation=(Shown("falls", "falls_fraction", "{:.1%}"),
+                    Shown("off forward", "tracking_error_forward_m_s", "{:.3f} m/s"),
+                    Shown("left", "tracking_error_left_m_s", "{:.3f} m/s"),
+                    Shown("turning", "tracking_error_yaw_rad_s", "{:.3f} rad/s"),
+                    Shown("standing moves", "standing_drift_m", "{:.3f} m"),
+                    Shown("clearance", "foot_clearance_m", "{:.3f} m"), Shown("duty", "duty_factor"),
+                    Shown("knees", "knee_contact_fraction", "{:.1%}")),
+        panels=(Panel("eval/tracking_error_forward_m_s", "error of the forward velocity\n(evaluation, m/s)"),
+                Panel("eval/tracking_error_left_m_s", "error of the sideways velocity\n(evaluation, m/s)"),
+                Panel("eval/tracking_error_yaw_rad_s", "error of the yaw rate\n(evaluation, rad/s)")),
+        overlay=(Shown("command", "command", "{:.2f} m/s, {:.2f} m/s left, {:.2f} rad/s"),
+                 Shown("speed", "forward_speed", "{:.2f} m/s"), Shown("left", "left_speed", "{:.2f} m/s")),
+    )
+
+    def __init__(self, num_envs: int = 1, *, heading: bool = False, clock: bool = False, **options: Any) -> None:
+        self.COMMAND = self.command_axes({"heading": truth("heading", heading)})
+        if truth("clock", clock):
+            self.OBSERVATION = {**self.OBSERVATION, "policy": {**self.OBSERVATION["policy"], "clock": clock_of}}
+            self.REWARD = {**self.REWARD, "trot": Term(self.REWARD["trot"].weight, lambda f: held(f) * in_time(f))}
+        super().__init__(num_envs, **options)
+
+    def _allocate(self) -> None:
+        super()._allocate()
+        # No two robots in step: multiples of the golden ratio are spread evenly, however many there are.
+        self.first_phase = torch.remainder(torch.arange(self.num_envs, device=self.device) * 0.6180340, 1.0)
+
+    def features(self) -> VelocityFeatures:
+        """See :meth:`EpisodicTask.features`."""
+        return VelocityFeatures(self)
+
+    @classmethod
+    def command_axes(cls, options: Mapping[str, Any]) -> Mapping[str, Axis]:
+        """See :class:`LeggedTask`."""
+        if not options.get("heading"):
+            return cls.COMMAND
+        kept = {name: axis for name, axis in cls.COMMAND.items() if name != "yaw_rad_s"}
+        return {**kept, "heading_rad": Axis(-math.pi, math.pi)}
+
+    def check_rewards(self) -> None:
+        """A trot is for four feet."""
+        feet, trot = len(self.robot.feet), self.rewards.get("trot", Term(0.0, held))
+        if feet != 4 and trot.weight != 0.0 and trot.value is self.REWARD["trot"].value:
+            raise UserError(f"robot {self.robot.name!r} has {feet} feet, and a trot is for four: pass reward="
+                            "{'trot': 0.0}.")

@@ -1,0 +1,219 @@
+"""IsaacQuadrupedVelocity-v0: how commands are drawn, told in turn and steered by, and what its report is made of."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from types import SimpleNamespace
+from typing import Any, Dict, List, Tuple
+
+import pytest
+import torch
+
+from sb3_isaac.cli import main as cli
+from sb3_isaac.contract.episodes import Episodes
+from sb3_isaac.contract.errors import UserError
+from sb3_isaac.tasks import make_task, task_options
+from sb3_isaac.tasks.parts import gait
+from sb3_isaac.tasks.parts.command import Axis, Commands
+from sb3_isaac.tasks.parts.gait_report import gait_report
+from sb3_isaac.tasks.quadruped_velocity import GRID, QuadrupedVelocity, held
+
+ENV = "IsaacQuadrupedVelocity-v0"
+AXES = {"forward_m_s": Axis(-1.5, 1.5), "left_m_s": Axis(-0.8, 0.8)}
+
+
+def make(num_envs: int = 4, **options: Any) -> QuadrupedVelocity:
+    env = make_task(ENV, num_envs, **{"seed": 0, "threads": 1, "stagger": False, **options})
+    assert isinstance(env, QuadrupedVelocity)
+    return env
+
+
+def draw(commands: Commands, count: int, steps: int = 0) -> torch.Tensor:
+    told = torch.full((count, len(commands.axes)), math.nan)
+    commands.draw(told, torch.ones(count, dtype=torch.bool), torch.full((count,), steps), 0.02,
+                  torch.Generator().manual_seed(0))
+    return told
+
+
+def test_a_share_is_zero_on_each_axis_and_a_share_on_all() -> None:
+    """Zero on an axis: 0.1 that stand, and 0.2 of the other 0.9; on both: 0.1 + 0.9 · 0.2²."""
+    told = draw(Commands(AXES, {"zero_share": 0.2, "stand_share": 0.1}), 100_000)
+    zero = told == 0.0
+    torch.testing.assert_close(zero.float().mean(dim=0), torch.tensor([0.28, 0.28]), atol=0.005, rtol=0)
+    assert float(zero.all(dim=1).float().mean()) == pytest.approx(0.136, abs=0.005)
+    assert float(told[:, 0].min()) == pytest.approx(-1.5, abs=0.01) and float(told[:, 1].max()) <= 0.8
+    fixed = draw(Commands(AXES, {"forward_m_s": 0.7, "stand_share": 1.0}), 10)
+    assert (fixed[:, 0] == 0.7).all() and (fixed[:, 1] == 0.0).all(), "a number is kept, a range is not"
+
+
+def test_random_times_are_so_far_apart_on_average() -> None:
+    commands, generator = Commands(AXES, {"resample_s": 2.0, "random_times": True}), torch.Generator().manual_seed(0)
+    due = [commands.due(torch.zeros(1000, dtype=torch.long), 0.02, generator) for _ in range(500)]
+    assert float(torch.stack(due).float().mean()) == pytest.approx(0.02 / 2.0, rel=0.05)
+    fixed = Commands(AXES, {"resample_s": 0.1})
+    assert [bool(fixed.due(torch.tensor([i]), 0.02, generator)) for i in (1, 4, 5, 6, 10)] == [
+        False, False, True, False, True]
+
+
+def test_commands_in_turn_begin_with_another_one_for_each_robot() -> None:
+    rows = [{"forward_m_s": 1.0}, {"forward_m_s": 2.0}, {"forward_m_s": 3.0}]
+    commands = Commands(AXES, {"sequence": rows, "resample_s": 0.1})
+    assert draw(commands, 5)[:, 0].tolist() == [1, 2, 3, 1, 2]
+    assert draw(commands, 5, steps=5)[:, 0].tolist() == [2, 3, 1, 2, 3]
+    assert draw(commands, 5, steps=12)[:, 0].tolist() == [3, 1, 2, 3, 1]
+    assert len(set(draw(commands, 5)[:, 1].tolist())) == 5, "what is not told is drawn"
+    again = Commands(AXES, commands.options())
+    assert torch.equal(draw(again, 5), draw(commands, 5))
+
+
+def test_a_new_episode_begins_with_the_first_command() -> None:
+    env = make(2, command={"sequence": [{"forward_m_s": 1.0}, {"forward_m_s": -1.0}], "resample_s": 0.1,
+                           "random_times": False}, episode_length_s=0.3)
+    env.reset()
+    told = []
+    for _ in range(20):
+        env.step(torch.zeros(2, 12))
+        told.append(float(env.command[0, 0]))
+    # Steps 1 to 4 are told the first, 5 to 9 the second, 10 to 14 the first; the episode ends at 15.
+    assert told == [1.0] * 4 + [-1.0] * 5 + [1.0] * 5 + [1.0] * 5 + [-1.0]
+
+
+def test_the_observation_is_the_table() -> None:
+    env = make(command={"forward_m_s": 0.7, "left_m_s": -0.3, "yaw_rad_s": 0.5})
+    obs = env.reset()["policy"]
+    assert env.obs_table == {"joint_pos": 12, "joint_vel": 12, "last_action": 12, "imu_ang_vel_b": 3,
+                             "imu_gravity_b": 3, "command": 3}
+    torch.testing.assert_close(obs[:, 42:], torch.tensor([[0.7, -0.3, 0.5]]).expand(4, 3))
+    assert {"heading", "clock", "robot", "threads", "command"} <= set(task_options(ENV))
+
+
+def test_a_heading_is_turned_to_the_shorter_way() -> None:
+    error = torch.tensor([0.5, -0.5, 3.0, math.pi + 0.1, 2 * math.pi + 0.2])
+    torch.testing.assert_close(gait.turn_towards(error, 1.0, 1.2), torch.tensor([0.5, -0.5, 1.2, -1.2, 0.2]))
+    env = make(2, heading=True, command={"forward_m_s": 0.0, "left_m_s": 0.0, "heading_rad": 0.4})
+    obs = env.reset()["policy"]
+    assert list(env.command_columns) == ["forward_m_s", "left_m_s", "heading_rad"] and (env.command[:, 2] == 0.4).all()
+    torch.testing.assert_close(obs[:, 44], torch.full((2,), 0.4))
+    half = torch.tensor([[math.cos(0.16), 0.0, 0.0, math.sin(0.16)]]).expand(2, 4)  # turned by 0.32 rad
+    zero = torch.zeros(2, 3)
+    env.sim.reset(torch.tensor([True, True]), torch.tensor([[0.0, 0.0, 0.4]] * 2), half, zero, zero,
+                  env.default_joint_pos.expand(2, 12), torch.zeros(2, 12))
+    features = env.features()
+    torch.testing.assert_close(features.velocity_command, torch.tensor([[0.0, 0.0, 0.08]] * 2), atol=1e-5, rtol=0)
+    assert features.standing.all(), "nearly there is there"
+
+
+def test_a_clock_is_observed_when_it_is_asked_for_and_stops_while_standing() -> None:
+    """2 strides a second at 50 Hz are 0.04 of a stride a step; the first robot starts at 0, the next at 0.618."""
+    env = make(2, clock=True, command={"forward_m_s": 0.5, "left_m_s": 0.0, "yaw_rad_s": 0.0})
+    obs = env.reset()["policy"]
+    assert env.obs_table["clock"] == 2 and not torch.equal(obs[0, 45:], obs[1, 45:])
+    torch.testing.assert_close(env.phase, torch.tensor([0.0, 0.618034]))
+    for _ in range(5):
+        obs = env.step(torch.zeros(2, 12)).obs["policy"]
+    torch.testing.assert_close(obs[0, 45:], torch.tensor([math.sin(0.4 * math.pi), math.cos(0.4 * math.pi)]))
+    env.command.zero_()
+    env.step(torch.zeros(2, 12))
+    torch.testing.assert_close(env.phase, torch.tensor([0.2, 0.818034]))
+    assert "clock" not in make(2).obs_table
+
+
+def test_how_well_a_command_is_held() -> None:
+    f = SimpleNamespace(lin_vel_b=torch.tensor([[1.0, 0.2, 0.0], [0.0, 0.0, 0.0]]),
+                        ang_vel_b=torch.tensor([[0.0, 0.0, 0.5], [0.0, 0.0, 0.0]]),
+                        velocity_command=torch.tensor([[1.0, 0.2, 0.5], [0.6, 0.0, 0.0]]))
+    standing = 0.7 * math.exp(-0.36 / 0.4) + 0.3 * math.exp(-0.36 / 0.05)
+    torch.testing.assert_close(held(f), torch.tensor([1.0, standing]))
+
+
+def test_feet_slip_on_the_ground_alone() -> None:
+    contact = torch.tensor([[True, False]])
+    speed = torch.tensor([[[0.3, 0.4, 9.0], [5.0, 0.0, 0.0]]])
+    torch.testing.assert_close(gait.slip(contact, speed), torch.tensor([0.25]))
+
+
+def report_of(steps: List[Dict[str, torch.Tensor]]) -> Dict[str, Any]:
+    episodes = Episodes(2, torch.device("cpu"), control_dt=1.0)
+    over = torch.zeros(2, dtype=torch.bool)
+    usual = {"forward_speed": torch.ones(2), "left_speed": torch.zeros(2), "heading_rate": torch.zeros(2),
+             "power_w": torch.ones(2), "trunk_height_m": torch.ones(2), "knee_contact": over, "foot_contact": over,
+             "swing_peak_m": torch.zeros(2), "swing_ended": over, "command": torch.zeros(2, 3)}
+    for i, step in enumerate(steps):
+        episodes.add(torch.zeros(2), over, over | (i == len(steps) - 1), {**usual, **step})
+    return gait_report(episodes, 100.0, ["forward_m_s", "left_m_s", "yaw_rad_s"])
+
+
+def test_the_report_worked_by_hand() -> None:
+    """Four steps of a second; the first robot is told to stand and is watched from 2 s on, the second walks."""
+    errors = [[[0.1, 0.0, 0.2], [0.3, 0.1, 0.0]], [[0.1, 0.2, 0.2], [0.3, 0.1, 0.0]]] * 2
+    drift, landed = [0.0, 0.0, 0.01, 0.03], [0, 0, 1, 2]
+    report = report_of([{"tracking_error": torch.tensor(error), "standing": torch.tensor([True, False]),
+                         "foot_slip_m_s": torch.tensor([0.1, 0.3]), "standing_steps": torch.tensor([steps, 0]),
+                         "standing_drift_m": torch.tensor([away, 0.0])}
+                        for error, away, steps in zip(errors, drift, landed)])
+    assert report["tracking_error_forward_m_s"] == pytest.approx(0.2)
+    assert report["tracking_error_left_m_s"] == pytest.approx(0.1)
+    assert report["tracking_error_yaw_rad_s"] == pytest.approx(0.1)
+    assert report["foot_slip_m_s"] == pytest.approx(0.2)
+    assert report["standing_drift_m"] == pytest.approx(0.03) and report["standing_steps_s"] == pytest.approx(1.5)
+
+
+def test_a_robot_that_stands_is_watched_from_two_seconds_on() -> None:
+    env = make(2, command={"forward_m_s": 0.0, "left_m_s": 0.0, "yaw_rad_s": 0.0})
+    env.reset()
+    for i in range(103):
+        step = env.step(torch.zeros(2, 12))
+        if i <= 100:
+            assert (step.log["standing_drift_m"] == 0).all()
+    assert (step.log["standing_drift_m"] < 0.005).all() and not step.log["standing_steps"].any()
+    before, at = env.sim.state.root_pos_w.clone(), env.stood_at_w.clone()
+    torch.testing.assert_close(step.log["standing_drift_m"], (before[:, :2] - at).norm(dim=1))
+
+
+def test_evaluations_tell_every_command_of_the_grid() -> None:
+    assert len({tuple(sorted(row.items())) for row in GRID}) == 45 and not any(GRID[0].values())
+    env = make(45, **{k: v for k, v in QuadrupedVelocity.evaluation_options({}).items() if k != "stagger"})
+    env.reset()
+    told = {tuple(round(value, 3) for value in row) for row in env.command.tolist()}
+    assert told == {(row["forward_m_s"], row["left_m_s"], row["yaw_rad_s"]) for row in GRID}
+    options = QuadrupedVelocity.evaluation_options({"command": {"zero_share": 0.5}}, [[1, 0, 0], [0, 0, 1]], hold_s=2.0)
+    assert options["command"] == {"zero_share": 0.5, "resample_s": 2.0, "random_times": False, "sequence": [
+        {"forward_m_s": 1.0, "left_m_s": 0.0, "yaw_rad_s": 0.0},
+        {"forward_m_s": 0.0, "left_m_s": 0.0, "yaw_rad_s": 1.0}]}
+    steered = QuadrupedVelocity.evaluation_options({"heading": True}, [0.5, 0.0, 1.0])["command"]
+    assert steered == {"forward_m_s": 0.5, "left_m_s": 0.0, "heading_rad": 1.0, "resample_s": 1e6}
+
+
+def test_commands_that_begin_with_a_minus_are_numbers() -> None:
+    parser = cli.ArgumentParser()
+    cli.add_command(parser, "")
+    for given, wanted in ((["--command", "-1,0,0.5"], [-1.0, 0.0, 0.5]), ([], None),
+                          (["--command", "-.5,0", "--command", "1,-2"], [[-0.5, 0.0], [1.0, -2.0]])):
+        args: argparse.Namespace = parser.parse_args([cli._value(text) for text in given])
+        assert cli.command_of(args) == wanted
+
+
+@pytest.mark.parametrize(("options", "words"), [
+    ({"command": {"left_m_s": [1.0, 0.0]}}, ("left_m_s", "low <= high")),
+    ({"command": {"yaw_rad_s": [-1.0, math.inf]}}, ("yaw_rad_s", "low <= high")),
+    ({"command": {"zero_share": 1.5}}, ("zero_share", "from 0 to 1")),
+    ({"command": {"stand_share": 0.9}}, ("zero_share 0.2", "more than 1")),
+    ({"command": {"random_times": 3}}, ("random_times", "true or false")),
+    ({"command": {"sequence": 3}}, ("sequence", "a list")),
+    ({"command": {"sequence": [{"speed": 1.0}]}}, ("'speed'", "forward_m_s")),
+    ({"command": {"sequence": [{"yaw_rad_s": "fast"}]}}, ("'fast'", "finite number")),
+    ({"command": {"heading_rad": 1.0}}, ("'heading_rad'", "yaw_rad_s")),
+    ({"heading": "north"}, ("heading", "true or false")),
+    ({"clok": True}, ("'clok'", "did you mean 'clock'")),
+])
+def test_mistakes_are_one_sentence(options: Dict[str, Any], words: Tuple[str, ...]) -> None:
+    with pytest.raises(UserError) as error:
+        make_task(ENV, 1, **options)
+    assert all(word in str(error.value) for word in words), str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_command_of_two_numbers_is_asked_for_the_third() -> None:
+    with pytest.raises(UserError, match="of length 2: give 3 numbers, forward_m_s, left_m_s, yaw_rad_s"):
+        QuadrupedVelocity.evaluation_options({}, [1.0, 0.0])
