@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import math
 import os
@@ -10,9 +11,12 @@ import re
 import sys
 import traceback
 from pathlib import Path
-from typing import Any, List, NoReturn, Optional, Sequence
+from signal import SIGINT
+from typing import Any, ContextManager, List, NoReturn, Optional, Sequence
 
 from sb3_isaac.contract.errors import UserError, unknown
+from sb3_isaac.contract.output import drop_output
+from sb3_isaac.contract.signals import Interrupted, leave_to_system, raising, tell
 from sb3_isaac.envs.registration import import_packages
 
 VERBS = {
@@ -35,17 +39,44 @@ class ArgumentParser(argparse.ArgumentParser):
 
 
 def main(argv: Optional[List[str]] = None) -> int:
-    """Run a command; returns the exit code."""
-    argv = sys.argv[1:] if argv is None else argv
+    """Run a command; returns the exit code. Without `argv` it is the program `sb3-isaac` itself, which then ends."""
+    given = sys.argv[1:] if argv is None else argv
+    foreign = given[:1] == ["run"]  # a program that is not ours ends as it would under Python alone
+    handled: ContextManager[None] = contextlib.nullcontext() if foreign else raising()
     try:
-        return _run(argv)
+        with handled:
+            code = _run(given)
+            sys.stdout.flush()
+            return code
     except UserError as error:
         print(f"sb3-isaac: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("sb3-isaac: interrupted; what was saved stands, and 'sb3-isaac train -i RUN' goes on from there.",
+    except KeyboardInterrupt as error:
+        signal = error if isinstance(error, Interrupted) else Interrupted(SIGINT)
+        what = "" if foreign else ", and nothing was written: give the same command again"
+        tell(f"sb3-isaac: ended by {signal}{what}.")
+        return signal.exit_code
+    except OSError as error:
+        if foreign:
+            raise
+        return _refused(error)
+    finally:
+        if argv is None:
+            leave_to_system()
+
+
+def _refused(error: OSError) -> int:
+    """Say what the operating system refused; returns the exit code."""
+    if error.filename is not None:
+        print(f"sb3-isaac: {error.filename} cannot be used ({error.strerror}): correct the name, or what is there.",
               file=sys.stderr)
-        return 130
+        return 2
+    drop_output()
+    if isinstance(error, BrokenPipeError):  # whoever read the output has seen enough
+        return 128 + 13  # as a shell reports SIGPIPE
+    print(f"sb3-isaac: the output could not be written ({error.strerror or error}): make room, or send it to another "
+          "place.", file=sys.stderr)
+    return 2
 
 
 def _run(argv: List[str]) -> int:

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import math
 import secrets
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
@@ -19,12 +20,14 @@ from sb3_isaac.cli.main import (
     positive,
 )
 from sb3_isaac.contract.errors import UserError
+from sb3_isaac.contract.output import say
+from sb3_isaac.contract.signals import Interrupted, tell
 
 if TYPE_CHECKING:
     from sb3_isaac.config import TrainConfig
     from sb3_isaac.rl.training.train import Settings
 
-DEFAULT_ENV, DEFAULT_ALGO, CLIENT_CONF = "IsaacQuadrupedFlat-v0", "ppo", "ppo-client"
+DEFAULT_ENV, DEFAULT_ALGO, CLIENT_CONF, LOGS = "IsaacQuadrupedFlat-v0", "ppo", "ppo-client", "logs"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--env-kwargs", nargs="+", default=[], metavar="KEY:VALUE", help="task options, such as robot:anymal")
     add("--seed", type=int, help="random seed (default: the YAML's, else a random one)")
     add("--device", help="torch device of the learner (default: auto)")
-    add("-f", "--log-folder", default="logs", help="where run folders are made (default: %(default)s)")
+    add("-f", "--log-folder", help=f"where run folders are made (default: {LOGS})")
     add("-tb", "--tensorboard-log", help="folder of TensorBoard's files (default: RUN/tb)")
     add("-i", "--trained-agent", metavar="RUN", help="resume this run folder or checkpoint folder")
     add("-P", "--progress", action="store_true", help="show a progress bar instead of lines")
@@ -62,26 +65,49 @@ def run(args: argparse.Namespace) -> int:
 
     folder: Optional[Path] = None
     resume_from: Optional[Path] = None
+    saved: Dict[str, Any] = {}
     if args.trained_agent:
         config, folder, resume_from = _resume(args)
+        saved = read_meta(resume_from or folder).get("settings", {})
     else:
         config = _config(args)
-    settings = _settings(args, config, read_meta(resume_from).get("settings", {}) if resume_from else {})
+    settings = _settings(args, config, saved)
     if folder is None:
-        folder = new_run_folder(Path(args.log_folder), config.algo, config.env)
+        folder = new_run_folder(Path(args.log_folder or LOGS), config.algo, config.env)
     what = "resuming" if resume_from else "training"
-    print(f"{what} {config.env}, {config.n_envs} robots, {config.n_timesteps / 1e6:g}M steps -> {folder}", flush=True)
+    say(f"{what} {config.env}, {config.n_envs} robots, {config.n_timesteps / 1e6:g}M steps -> {folder}")
     from sb3_isaac.rl.training.train import train
 
     try:
         train(config, folder, settings, resume_from)
+    except Interrupted as signal:
+        tell(f"sb3-isaac: {_where_it_stands(signal, folder, args)}")
+        return signal.exit_code
     finally:
         with contextlib.suppress(OSError):
             folder.rmdir()  # succeeds on an empty folder alone: a mistake found before anything was saved
-    more = gym_packages_flag(args)
-    print("done:", f"sb3-isaac eval {folder}{more}", f"sb3-isaac play {folder} --video play.mp4{more}",
-          f"sb3-isaac plot {folder}", sep="\n  ")
+    name, more = shlex.quote(str(folder)), gym_packages_flag(args)
+    say("\n  ".join(("done:", f"sb3-isaac eval {name}{more}", f"sb3-isaac play {name} --video play.mp4{more}",
+                     f"sb3-isaac plot {name}")))
     return 0
+
+
+def _where_it_stands(signal: Interrupted, folder: Path, args: argparse.Namespace) -> str:
+    """What a training that a signal has ended leaves, and the command that goes on."""
+    from sb3_isaac.rl.training.run_folder import find_checkpoint, has_no_checkpoint_yet, steps_of
+
+    name = shlex.quote(str(folder))
+    if (folder / "DONE").exists():
+        return f"ended by {signal} after the training: 'sb3-isaac eval {name}{gym_packages_flag(args)}' evaluates it."
+    longer = f" -n {args.n_timesteps}" if args.trained_agent and args.n_timesteps else ""
+    goes_on = f"'sb3-isaac train -i {name}{longer}{gym_packages_flag(args)}'"
+    if has_no_checkpoint_yet(folder):
+        return f"ended by {signal} before the first checkpoint in {folder}: {goes_on} begins it again."
+    try:
+        steps = steps_of(find_checkpoint(folder))
+    except UserError:
+        return f"ended by {signal}; nothing was saved in {folder}: give the same command again."
+    return f"ended by {signal}; {steps} steps are saved in {folder}: {goes_on} goes on."
 
 
 def _client(args: argparse.Namespace) -> str:
@@ -111,16 +137,27 @@ def _config(args: argparse.Namespace) -> TrainConfig:
     return replace(config, seed=secrets.randbelow(2**31)) if config.seed is None else config
 
 
-def _resume(args: argparse.Namespace) -> Tuple[TrainConfig, Path, Path]:
-    """Configuration, run folder and checkpoint folder of ``-i``; a checkpoint's run is the folder above it."""
+def _resume(args: argparse.Namespace) -> Tuple[TrainConfig, Path, Optional[Path]]:
+    """Configuration, run folder and checkpoint folder of ``-i``; no checkpoint where the run has none yet.
+
+    A checkpoint's run is the folder above it; from one that stands alone, and from one that is not its run's newest, a
+    new run goes on.
+    """
     from sb3_isaac.clients import env_options
     from sb3_isaac.config import load_config
     from sb3_isaac.rl.training.build import algorithm_options
-    from sb3_isaac.rl.training.run_folder import find_checkpoint, new_run_folder, read_meta, steps_of
+    from sb3_isaac.rl.training.run_folder import (
+        find_checkpoint,
+        has_no_checkpoint_yet,
+        new_run_folder,
+        read_meta,
+        run_of,
+        steps_of,
+    )
 
-    given = Path(args.trained_agent)
+    given = Path(args.trained_agent).resolve()  # "." and ".." have no names to go by
     given = given.parent if given.is_file() else given
-    checkpoint = find_checkpoint(given)
+    checkpoint = given if has_no_checkpoint_yet(given) else find_checkpoint(given)
     meta = read_meta(checkpoint)
     fixed = {"--env": (args.env, meta["env"]), "--algo": (args.algo, meta["algo"]), "--seed": (args.seed, meta["seed"]),
              "--num-envs": (args.num_envs, None), "-conf": (args.conf_file, None),
@@ -132,12 +169,21 @@ def _resume(args: argparse.Namespace) -> Tuple[TrainConfig, Path, Path]:
     config = load_config(meta["env"], meta["algo"], path=checkpoint / "config.yml",
                          algo_keys=algorithm_options(meta["algo"]), env_keys=env_options(meta["env"]),
                          n_timesteps=args.n_timesteps, device=args.device)
-    numbered = given.parent.name == "checkpoints"
-    run = given.parent.parent if numbered else given.parent if given.name in ("latest", ".latest.old") else given
-    if steps_of(find_checkpoint(run)) > meta["num_timesteps"]:
-        # Going on from an older state is another run: what came after it in this one stays.
-        return config, new_run_folder(run.parent.parent, meta["algo"], meta["env"]), checkpoint
-    return config, run, checkpoint
+    if has_no_checkpoint_yet(given):
+        return config, _as_typed(args, given), None
+    run = run_of(given)
+    if run is not None and steps_of(find_checkpoint(run)) <= meta["num_timesteps"]:
+        return config, _as_typed(args, run), checkpoint
+    # Going on from an older state is another run: what came after it in this one stays.
+    beside = run.parent.parent if run is not None and run.parent.name == meta["algo"] else Path(LOGS)
+    root = Path(args.log_folder) if args.log_folder else beside
+    return config, new_run_folder(root, meta["algo"], meta["env"]), checkpoint
+
+
+def _as_typed(args: argparse.Namespace, run: Path) -> Path:
+    """`run` as the user wrote it, where that is the same folder."""
+    typed = Path(args.trained_agent)
+    return typed if typed.is_dir() and typed.resolve() == run else run
 
 
 def _settings(args: argparse.Namespace, config: TrainConfig, saved: Dict[str, Any]) -> Settings:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import sys
 
 from sb3_isaac.cli.main import add_gym_packages, check_env_id, gym_packages_flag, import_gym_packages, positive
 from sb3_isaac.contract.errors import UserError
+from sb3_isaac.contract.signals import Interrupted, tell
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
     check_env_id(args.env)
     from sb3_isaac.config import parse_key_values
     from sb3_isaac.tuning import Plan, open_study, tune, write_trial
+    from sb3_isaac.tuning.storage import shown
 
     plan = Plan(
         env=args.env, algo=args.algo, conf=args.conf_file, hyperparams=parse_key_values(args.hyperparams, "-params"),
@@ -74,10 +75,10 @@ def run(args: argparse.Namespace) -> int:
         return 0
     try:
         folder = tune(plan)
-    except KeyboardInterrupt:
-        print("sb3-isaac: interrupted; finished trials are kept, the others wait, and the same line goes on.",
-              file=sys.stderr)
-        return 130
+    except Interrupted as signal:
+        tell(f"sb3-isaac: ended by {signal}; finished trials are kept in {shown(plan.storage_name)}, others wait "
+             "there, and the same line goes on.")
+        return signal.exit_code
     best = (f"   sb3-isaac train --env {plan.env} --algo {plan.algo} -conf {folder / 'best.yml'}"
             f"{gym_packages_flag(args)}")
     print(f"done: {folder / 'report.html'}{best if (folder / 'best.yml').exists() else ''}")

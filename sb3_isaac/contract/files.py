@@ -44,6 +44,10 @@ def _sync_folder(path: Path) -> None:
 
 def write_error(path: Union[str, Path], error: OSError) -> UserError:
     """The sentence for a file or folder that could not be written."""
+    folder = Path(path).parent
+    if not folder.exists():
+        return UserError(f"could not write {path}: there is no folder {folder}, or no longer; make it or choose "
+                         "another place.")
     return UserError(f"could not write {path} ({error.strerror or error}): make room or choose another place; what "
                      "was saved before is unchanged.")
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import signal
 import sys
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from sb3_isaac.contract.errors import UserError
-from sb3_isaac.tuning.interrupts import Interrupts
+from sb3_isaac.contract.signals import NUMBERS, Interrupted, Interrupts, raising
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 GPUS = "CUDA_VISIBLE_DEVICES"
+SECONDS_TO_END = 2.0
+"""How long workers have to put their trials back where a second signal ends the study at once."""
 
 
 def shares(cores: Sequence[int], workers: int) -> List[List[int]]:
@@ -40,43 +43,71 @@ def visible_gpus() -> List[str]:
 def run_in_processes(work: Callable[[int, int], None], workers: int) -> None:
     """``work(index, threads)`` in so many spawned processes; `work` can be pickled.
 
+    A signal to this process is passed on to them; a second one ends them and it.
+
     :raises UserError: when none of them came to its end.
-    :raises KeyboardInterrupt: when one of them, or this process, was interrupted; all have ended then.
+    :raises Interrupted: when a signal ended one of them, or came to this process; all have ended then.
     """
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
     gpus, context = visible_gpus(), multiprocessing.get_context("spawn")
-    processes = []
-    for index, share in enumerate(shares(cores, workers)):
-        process = context.Process(target=_in_process, args=(work, index, share), name=f"worker {index}")
-        with _environment(variables(index, len(share), gpus, os.environ)):
-            process.start()
-        processes.append(process)
-    interrupts = Interrupts()
-    with interrupts.held():
-        _wait(processes, interrupts)
+    processes: List[Any] = []
+    interrupts = Interrupts(lambda _: _end(processes))
+    try:
+        with interrupts.held():
+            for index, share in enumerate(shares(cores, workers)):
+                process = context.Process(target=_in_process, args=(work, index, share), name=f"worker {index}")
+                with _environment(variables(index, len(share), gpus, os.environ)), _blocked_signals():
+                    process.start()
+                    processes.append(process)
+            _wait(processes, interrupts)
+    except KeyboardInterrupt:
+        _end(processes)
+        for process in processes:
+            process.join(SECONDS_TO_END)
+            process.kill()
+        raise
     codes = [process.exitcode for process in processes]
     interrupts.check()
-    if 130 in codes:
-        raise KeyboardInterrupt
+    for number in NUMBERS:
+        if Interrupted(number).exit_code in codes:
+            raise Interrupted(number)
     if not any(code == 0 for code in codes):
         raise UserError(f"none of the {workers} workers could finish: what they completed is in the storage, so "
                         "correct what they report and give the same line to go on.")
 
 
-def _wait(processes: Sequence[Any], interrupts: Interrupts) -> None:
-    """Wait for all; an interrupt is passed on to them."""
-    forwarded = False
+def _end(processes: Sequence[Any]) -> None:
+    """Ask all to end, by the one signal that is not blocked in them."""
     for process in processes:
-        while process.exitcode is None:
-            process.join(0.2)
-            if interrupts.asked and not forwarded:
-                forwarded = True
-                for other in processes:
-                    # Not by SIGINT: the terminal has sent it to them already, and a second one ends them at once.
-                    other.terminate()
-        if process.exitcode < 0:
-            print(f"sb3-isaac: {process.name} was killed by signal {-process.exitcode}; its trial goes to another "
-                  "worker when it has sent no heartbeat for long enough.", file=sys.stderr, flush=True)
+        process.terminate()
+
+
+@contextlib.contextmanager
+def _blocked_signals() -> Iterator[None]:
+    """Signals wait until the block ends. A process started in it never gets them, nor does it get Ctrl-C, which a
+    terminal sends to all its processes, or a terminal's end: its parent does, and sends SIGTERM."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, NUMBERS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _wait(processes: Sequence[Any], interrupts: Interrupts) -> None:
+    """Wait for all, and say which were killed."""
+    alive = list(processes)
+    while alive:
+        for process in alive[:]:
+            process.join(0.2)  # not for ever: on Windows that would keep signals waiting
+            if process.exitcode is None:
+                continue
+            alive.remove(process)
+            if process.exitcode < 0 and not (interrupts.asked and process.exitcode == -signal.SIGTERM):
+                print(f"sb3-isaac: {process.name} was killed by signal {-process.exitcode}; its trial goes to another "
+                      "worker when it has sent no heartbeat for long enough.", file=sys.stderr, flush=True)
 
 
 def _in_process(work: Callable[[int, int], None], index: int, share: List[int]) -> None:
@@ -84,12 +115,15 @@ def _in_process(work: Callable[[int, int], None], index: int, share: List[int]) 
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, share)
     try:
-        work(index, len(share))
+        with raising():
+            if hasattr(signal, "pthread_sigmask"):
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+            work(index, len(share))
     except UserError as error:
         print(f"sb3-isaac: worker {index}: {error}", file=sys.stderr, flush=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except Interrupted as error:
+        sys.exit(error.exit_code)
 
 
 @contextlib.contextmanager

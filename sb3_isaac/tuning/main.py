@@ -15,6 +15,8 @@ from optuna.storages import BaseStorage
 from sb3_isaac.config import TrainConfig
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.contract.files import write_text
+from sb3_isaac.contract.output import say
+from sb3_isaac.contract.signals import Interrupts
 from sb3_isaac.envs.registration import import_packages
 from sb3_isaac.rl.training import build
 from sb3_isaac.tuning import results
@@ -53,7 +55,7 @@ def tune(plan: Plan) -> Path:
     base, space = plan.config(), plan.search_space()
     storage, study, call = _begin(plan, base, space)
     where, budget = shown(plan.storage_name), plan.budget(base) / 1e6
-    print(f"study {plan.name} in {where}, {budget:g}M steps a trial -> {plan.folder}", flush=True)
+    say(f"study {plan.name} in {where}, {budget:g}M steps a trial -> {plan.folder}")
     _run_workers(call, plan.n_jobs)
     comparisons = _final_stage(plan, base, space, storage, study)
     write_results(plan, base, space, study, comparisons)
@@ -68,7 +70,7 @@ def write_results(plan: Plan, base: TrainConfig, space: Space, study: optuna.Stu
     results.write_meta(plan, base)
     if comparisons:
         write_text(plan.folder / "final.json", json.dumps(as_builtins(comparisons), indent=2) + "\n")
-    print("\n".join(lines), flush=True)
+    say("\n".join(lines))
     write_report(plan, base, space, study, comparisons, lines)
 
 
@@ -98,9 +100,11 @@ def _begin(plan: Plan, base: TrainConfig, space: Space) -> Tuple[BaseStorage, op
     plan.check_space(space)
     shipped = plan.shipped(base, space)
     make_sampler(plan.sampler, plan.n_startup_trials, 0, "")
-    storage = _storage(plan)
-    study, created = join(storage, plan.name, plan.direction, plan.identity(base, space),
-                          [(shipped, {SHIPPED_TRIAL: True})], shown(plan.storage_name))
+    storage, interrupts = _storage(plan), Interrupts()
+    with interrupts.held():  # a study half made could not be joined
+        study, created = join(storage, plan.name, plan.direction, plan.identity(base, space),
+                              [(shipped, {SHIPPED_TRIAL: True})], shown(plan.storage_name))
+    interrupts.check()
     results.make_folder(plan)
     runner = uuid.uuid4().hex[:12]
     return storage, study, _Call(plan, plan.name, runner, "" if created else runner)
@@ -161,7 +165,7 @@ def _final_stage(plan: Plan, base: TrainConfig, space: Space, storage: BaseStora
                 "final_timesteps": plan.final_timesteps or plan.budget(base)}
     final, _ = join(storage, name, plan.direction, identity, queue(list(candidates), seeds), shown(plan.storage_name),
                     {CANDIDATES: candidates})
-    print(f"final stage: {', '.join(candidates)}, {plan.final_seeds} paired seeds each", flush=True)
+    say(f"final stage: {', '.join(candidates)}, {plan.final_seeds} paired seeds each")
     _run_workers(_Call(plan, name, uuid.uuid4().hex[:12], "final", final=True), plan.n_jobs)
     return compare(final.get_trials(deepcopy=False), list(candidates), plan.direction)
 

@@ -15,8 +15,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sb3_isaac.config import TrainConfig
 from sb3_isaac.contract.errors import UserError
+from sb3_isaac.contract.output import say
+from sb3_isaac.contract.signals import Interrupts
 from sb3_isaac.tuning.goal import FALLS_KEY, Goal
-from sb3_isaac.tuning.interrupts import Interrupts
 from sb3_isaac.tuning.simulations import TrialSimulations
 from sb3_isaac.tuning.storage import RUNNER, StorageLost, find_storage_lost, retry
 from sb3_isaac.tuning.study import REASON, Quota
@@ -69,8 +70,7 @@ class Worker:
     def work(self) -> None:
         """Run trials; wait for those of other workers, and run again those whose worker has died.
 
-        Ctrl-C, or SIGTERM by which clusters end jobs, puts the trial under way back into the queue; a
-        KeyboardInterrupt is raised then.
+        A signal puts the trial under way back into the queue, after its step; Interrupted is raised then.
         """
         waits = False
         with self._interrupts.held():
@@ -84,7 +84,7 @@ class Worker:
                     return
                 else:
                     if not waits:
-                        print(f"{self._mark}waiting for the trials of other workers", flush=True)
+                        say(f"{self._mark}waiting for the trials of other workers")
                     waits = True
                     time.sleep(POLL_S)
 
@@ -101,7 +101,7 @@ class Worker:
                 raise lost from error
             if not self._taken_away:
                 raise
-            print(f"{self._mark}sent no heartbeat for too long, and its trial was given to another worker", flush=True)
+            say(f"{self._mark}sent no heartbeat for too long, and its trial was given to another worker")
 
     def _objective(self, trial: optuna.Trial) -> float:
         try:
@@ -161,7 +161,7 @@ class Worker:
         trial.set_user_attr("seconds", {key: round(value, 3) for key, value in outcome.seconds.items()})
 
     def _say(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        print(f"{self._mark}{trial_line(trial)}", flush=True)
+        say(f"{self._mark}{trial_line(trial)}")
 
 
 def fail_stale(study: optuna.Study) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import Any, Dict, Optional
 
 from stable_baselines3.common.callbacks import BaseCallback
 
+from sb3_isaac.contract.output import say
 from sb3_isaac.contract.tensor_env import Display, Shown
 from sb3_isaac.envs.vec_env import unwrap
 from sb3_isaac.rl.callbacks.evaluation import Evaluation
@@ -82,7 +82,7 @@ class Progress(BaseCallback):
         if self._bar is not None:
             self._bar.write(text)
         else:
-            print(text, flush=True, file=sys.stdout)
+            say(text)
 
 
 def evaluation_line(report: Dict[str, Any], display: Display) -> str:

@@ -11,18 +11,18 @@ import time
 from pathlib import Path
 from typing import Any, Callable, Dict, Mapping, Optional, Union
 
-from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecNormalize
 
 from sb3_isaac.config import TrainConfig, dump_config
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.contract.files import atomic_file, atomic_folder, write_bytes, write_text
+from sb3_isaac.contract.signals import Interrupts
 from sb3_isaac.envs.vec_env import unwrap
 from sb3_isaac.rl.callbacks.iteration import iteration_of
 from sb3_isaac.rl.policy.export import policy_content, warn_without_policy_file
 from sb3_isaac.rl.policy.formats import save_policy, torch_bytes
-from sb3_isaac.rl.training.run_folder import installed_versions
+from sb3_isaac.rl.training.run_folder import CHECKPOINT_FILES, installed_versions
 from sb3_isaac.rl.training.task_state import task_state
 
 # What SB3 would put into the zip besides: live observations (kept in task_state.pt) and a buffer of episodes.
@@ -44,7 +44,7 @@ def write_checkpoint(model: Any, folder: Path, config: Optional[TrainConfig] = N
             normalizer.save(str(path))
     write_bytes(folder / "task_state.pt", torch_bytes(task_state(model)))
     facts = {**unwrap(model.get_env()).env.metadata(), "steps": model.num_timesteps}
-    meta = {**(about or {}), **_meta(model)}
+    meta = {**(about or {}), **_meta(model.seed, model.num_timesteps, iteration_of(model))}
     if config is not None:
         facts.update(env=config.env, env_kwargs=dict(config.env_kwargs))
         meta.update(env=config.env, algo=config.algo)
@@ -54,11 +54,27 @@ def write_checkpoint(model: Any, folder: Path, config: Optional[TrainConfig] = N
     write_text(folder / "meta.json", json.dumps(meta, indent=2) + "\n")
 
 
-def _meta(model: BaseAlgorithm) -> Dict[str, Any]:
+def write_start(run: Path, config: TrainConfig, about: Mapping[str, Any]) -> None:
+    """``config.yml`` and ``meta.json`` of a run without a checkpoint, from which ``train -i`` begins it again."""
+    write_text(run / "config.yml", dump_config(config))
+    meta = {**about, **_meta(config.seed, 0, 0), "env": config.env, "algo": config.algo}
+    write_text(run / "meta.json", json.dumps(meta, indent=2) + "\n")
+
+
+def copy_checkpoint(checkpoint: Path, run: Path, config: TrainConfig) -> None:
+    """Make `checkpoint`, of another run, the ``latest/`` of a new one, which `config` goes on with."""
+    with atomic_folder(run / "latest") as folder:
+        for name in CHECKPOINT_FILES:
+            if (checkpoint / name).is_file():
+                shutil.copyfile(checkpoint / name, folder / name)
+        write_text(folder / "config.yml", dump_config(config))
+
+
+def _meta(seed: Optional[int], num_timesteps: int, iteration: int) -> Dict[str, Any]:
     versions = installed_versions("sb3_isaac", "stable-baselines3", "gymnasium", "torch", "numpy", "mujoco")
     return {
-        "seed": model.seed, "num_timesteps": model.num_timesteps,
-        "iteration": iteration_of(model), "command_line": sys.argv, "python": platform.python_version(),
+        "seed": seed, "num_timesteps": num_timesteps, "iteration": iteration,
+        "command_line": sys.argv, "python": platform.python_version(),
         "platform": platform.platform(), "versions": versions, "saved_at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
 
@@ -99,7 +115,11 @@ class RunCheckpoints(BaseCallback):
             if iteration % self.every == 0:
                 self._save(self.run_folder / "checkpoints" / str(self.model.num_timesteps))
             if iteration % self.latest_every == 0:
-                self._save(self.run_folder / "latest")
+                self.save_latest()
+
+    def save_latest(self) -> None:
+        """Save the model as it is now, to be called between an update and the next rollout."""
+        self._save(self.run_folder / "latest")
 
     def _save(self, folder: Path) -> None:
         start = time.perf_counter()
@@ -120,7 +140,7 @@ class RunCheckpoints(BaseCallback):
         """Save the model as it is now as the last state of the run, once."""
         final = self.run_folder / "checkpoints" / str(self.model.num_timesteps)
         self._save(final)
-        self._save(self.run_folder / "latest")
+        self.save_latest()
         # meta.json last: until then it says, truly, that the files here may be older than those in latest/.
         for file in sorted(final.iterdir(), key=lambda file: (file.name == "meta.json", file.name)):
             with atomic_file(self.run_folder / file.name) as path:
@@ -143,6 +163,29 @@ class SaveOnStop(BaseCallback):
     def _on_rollout_start(self) -> None:
         if self._stops() and self._checkpoints.final_steps is None:
             self._checkpoints.finish()
+
+    def _on_step(self) -> bool:
+        return True
+
+
+class SaveOnSignal(BaseCallback):
+    """Where a signal has come, save ``latest/`` after this iteration's update and raise Interrupted.
+
+    To be placed after the evaluation, so that a run that is over anyway ends as such.
+    """
+
+    def __init__(self, checkpoints: RunCheckpoints, interrupts: Interrupts) -> None:
+        super().__init__()
+        self._checkpoints, self._interrupts = checkpoints, interrupts
+
+    def _on_training_start(self) -> None:
+        self._first_steps = self.model.num_timesteps
+
+    def _on_rollout_start(self) -> None:
+        if self._interrupts.asked and self._checkpoints.final_steps is None:
+            if self.model.num_timesteps > self._first_steps:
+                self._checkpoints.save_latest()
+            self._interrupts.check()
 
     def _on_step(self) -> bool:
         return True

@@ -6,7 +6,7 @@ import contextlib
 import json
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.contract.files import current_folder
@@ -36,8 +36,30 @@ def find_checkpoint(path: Path) -> Path:
         raise UserError(f"there is no run folder {str(path)!r}: give one that 'sb3-isaac train' made.")
     found = _complete_checkpoints(path)
     if not found:
-        raise UserError(f"{str(path)!r} holds no checkpoint yet: start the training anew.")
+        raise UserError(f"{str(path)!r} holds no checkpoint: give a run folder that 'sb3-isaac train' made.")
     return max(found, key=steps_of)
+
+
+def has_no_checkpoint_yet(run: Path) -> bool:
+    """Whether a training was begun in `run` and ended before its first checkpoint: `train -i` begins it again."""
+    return _has_configuration_alone(run) and (run / "meta.json").is_file() and not _complete_checkpoints(run)
+
+
+def _has_configuration_alone(folder: Path) -> bool:
+    return (folder / "config.yml").is_file() and not any(
+        (folder / name).exists() for name in ("model.zip", "task_state.pt", "policy.pth"))
+
+
+def run_of(folder: Path) -> Optional[Path]:
+    """The run folder that `folder` is or that it is a checkpoint of; None for a checkpoint that stands alone.
+
+    A run folder has a ``metrics.csv``, or no more than its configuration yet, beside ``latest/`` and others.
+    """
+    if folder.parent.name == "checkpoints":
+        run = folder.parent.parent
+    else:
+        run = folder.parent if folder.name in ("latest", ".latest.old") else folder
+    return run if (run / "metrics.csv").exists() or _has_configuration_alone(run) else None
 
 
 def _complete_checkpoints(path: Path) -> List[Path]:

@@ -25,6 +25,7 @@ def task_state(model: Any) -> Dict[str, Any]:
     | episodes | SB3's buffer of the last episodes |
     | env | ``state_dict()`` of the IsaacVecEnv |
     | random | states of the global random generators |
+    | log | values that wait for the next row of the log: the last update's, and an evaluation's |
     | discounted_returns | (N,) of VecNormalize, if there is one |
     """
     env: VecEnv = model.get_env()
@@ -40,6 +41,7 @@ def task_state(model: Any) -> Dict[str, Any]:
                    "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
                    "numpy": [str(kind), torch.as_tensor(np.asarray(keys, dtype=np.int64)), int(position),
                              int(has_gauss), float(gauss)]},
+        "log": _numbers(model.logger.name_to_value) if hasattr(model, "_logger") else {},
     }
     if normalizer is not None:
         state["discounted_returns"] = torch.as_tensor(normalizer.returns)
@@ -93,6 +95,11 @@ def to_cpu(value: Any) -> Any:
 def _lists(value: Any) -> Any:
     """`value` with its tuples as lists."""
     return [_lists(v) for v in value] if isinstance(value, tuple) else value
+
+
+def _numbers(values: Mapping[str, Any]) -> Dict[str, Any]:
+    return {key: value if isinstance(value, int) else float(value) for key, value in values.items()
+            if isinstance(value, (int, float, np.number))}
 
 
 def _tensors(obs: Any) -> Any:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import pickle
+import signal
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, List, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
@@ -16,7 +18,9 @@ from stable_baselines3.common.vec_env import VecEnv
 from sb3_isaac.clients import env_options, is_client
 from sb3_isaac.config import TrainConfig
 from sb3_isaac.contract.errors import UserError
-from sb3_isaac.contract.files import write_text
+from sb3_isaac.contract.files import write_error, write_text
+from sb3_isaac.contract.output import say
+from sb3_isaac.contract.signals import Interrupts, tell
 from sb3_isaac.contract.tensor_env import plot_facts
 from sb3_isaac.envs.vec_env import IsaacVecEnv, unwrap
 from sb3_isaac.gymcompat.install import is_emulated
@@ -27,7 +31,14 @@ from sb3_isaac.rl.callbacks.progress import Progress
 from sb3_isaac.rl.callbacks.training_log import TrainingLog
 from sb3_isaac.rl.policy.evaluate import eval_options
 from sb3_isaac.rl.training import build
-from sb3_isaac.rl.training.checkpoint import RunCheckpoints, SaveOnStop, write_done
+from sb3_isaac.rl.training.checkpoint import (
+    RunCheckpoints,
+    SaveOnSignal,
+    SaveOnStop,
+    copy_checkpoint,
+    write_done,
+    write_start,
+)
 from sb3_isaac.rl.training.metrics import MetricsCsv
 from sb3_isaac.rl.training.run_folder import check_newest
 from sb3_isaac.rl.training.run_lock import lock_run
@@ -57,52 +68,88 @@ def train(config: TrainConfig, run: Path, settings: Settings, resume_from: Optio
 
     At the end the last state is saved, then evaluated, then ``metrics.csv`` is completed and ``DONE`` written.
 
-    :raises UserError: when the configuration does not fit the environment or the checkpoint, or when another process
-        trains in `run`.
+    :raises UserError: when the configuration does not fit the environment or the checkpoint, when another process
+        trains in `run`, or when its files cannot be written.
+    :raises Interrupted: after SIGINT, SIGTERM or SIGHUP, once this iteration is finished and saved in ``latest/``.
     """
     build.check_supported(config)
     configured = configured_callbacks(config)
-    with lock_run(run):
-        if resume_from is not None:
-            check_newest(run, resume_from)
+    with lock_run(run), _write_errors(run), _started(run, config, settings, resume_from):
         env = build.make_env(config)
         try:
-            model, done = _model(config, env, resume_from)
+            model, done, log = _model(config, env, resume_from)
             (run / "DONE").unlink(missing_ok=True)
             metrics = MetricsCsv(run / "metrics.csv", from_step=done)
             tensorboard = TensorBoardOutputFormat(settings.tensorboard_log or str(run / "tb"))
             model.set_logger(Logger(str(run), [metrics, tensorboard]))
+            for key, value in log.items():
+                model.logger.record(key, value)
             _learn(model, config, run, settings, configured, done, resume_from is not None)
         finally:
             env.close()
     return model
 
 
-def _model(config: TrainConfig, env: IsaacVecEnv, resume_from: Optional[Path]) -> Tuple[Any, int]:
-    """A new model, or that of a checkpoint; and the transitions that it has behind it."""
+@contextlib.contextmanager
+def _write_errors(run: Path) -> Iterator[None]:
+    """What goes wrong with files of the run, TensorBoard's too, in one sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise write_error(error.filename or run, error) from error
+
+
+@contextlib.contextmanager
+def _started(run: Path, config: TrainConfig, settings: Settings, resume_from: Optional[Path]) -> Iterator[None]:
+    """From here on ``train -i RUN`` goes on, however the process ends; a mistake found before that leaves nothing."""
+    about = {"settings": asdict(settings)}
+    if resume_from is not None and run.resolve() in (resume_from.resolve(), *resume_from.resolve().parents):
+        check_newest(run, resume_from)
+        yield
+        return
+    again = (run / "config.yml").exists()
+    write_start(run, config, about)
+    if resume_from is not None:
+        copy_checkpoint(resume_from, run, config)
+    try:
+        yield
+    except Exception:
+        if not again and resume_from is None and not (run / "metrics.csv").exists():
+            for name in ("config.yml", "meta.json"):
+                (run / name).unlink(missing_ok=True)
+        raise
+
+
+def _model(config: TrainConfig, env: IsaacVecEnv, resume_from: Optional[Path]) -> Tuple[Any, int, Dict[str, Any]]:
+    """A new model, or that of a checkpoint; the transitions behind it; what waits for the next row of its log."""
     model: Any
-    model, done = (_resumed(config, env, resume_from) if resume_from is not None
-                   else (build.make_model(config, build.wrap_env(config, env)), 0))
+    model, state = (_resumed(config, env, resume_from) if resume_from is not None
+                    else (build.make_model(config, build.wrap_env(config, env)), {}))
+    done = int(state.get("num_timesteps", 0))
     if done >= config.n_timesteps:
         raise UserError(f"{resume_from} has {done} steps of the {config.n_timesteps} asked for: give a larger -n.")
-    return model, done
+    return model, done, state.get("log", {})
 
 
 def _learn(model: Any, config: TrainConfig, run: Path, settings: Settings, configured: List[BaseCallback], done: int,
            resumed: bool) -> None:
     """Train, and complete the run folder."""
     evaluation = _evaluation(config, settings)
-    checkpoints = RunCheckpoints(run, config, settings.save_every, settings.latest_every,
-                                 done=False,
-                                 about={"settings": asdict(settings), **plot_facts(unwrap(model.get_env()).env)})
+    about = {"settings": asdict(settings), **plot_facts(unwrap(model.get_env()).env)}
+    if done == 0:
+        write_start(run, config, about)  # with what only the environment knows
+    checkpoints = RunCheckpoints(run, config, settings.save_every, settings.latest_every, done=False, about=about)
+    interrupts = Interrupts(_tell_of_signal)
     log = TrainingLog(timed_callbacks=(evaluation, checkpoints))
     # The configured ones read the last update and may change the learning rate, which a checkpoint holds. Saving comes
     # before evaluating: what goes wrong in an evaluation costs no checkpoint.
     callbacks = [log, *configured, checkpoints, evaluation, SaveOnStop(checkpoints, lambda: evaluation.stopped),
+                 SaveOnSignal(checkpoints, interrupts),
                  Progress(_last_step(config), log, evaluation, bar=settings.progress_bar, every=settings.log_interval)]
     try:
-        model.learn(config.n_timesteps - done, callback=CallbackList(callbacks), log_interval=1,
-                    reset_num_timesteps=not resumed)
+        with interrupts.held():
+            model.learn(config.n_timesteps - done, callback=CallbackList(callbacks), log_interval=1,
+                        reset_num_timesteps=not resumed)
     finally:
         if checkpoints.final_steps is not None:
             # SB3 writes its log before an update: what the last update and evaluation recorded is written here.
@@ -110,11 +157,16 @@ def _learn(model: Any, config: TrainConfig, run: Path, settings: Settings, confi
             write_text(run / "timing.txt", log.timing_table() + "\n")
             write_done(run, checkpoints.final_steps)
         model.logger.close()
-    print(log.timing_table())
+    say(log.timing_table())
     if evaluation.stopped and evaluation.report is not None:
         rule = unwrap(model.get_env()).env.stop_rule
-        print(f"{rule.goal if rule else 'stopped'}: stopped at {evaluation.report['steps']} steps "
-              "(--no-early-stop goes on).")
+        say(f"{rule.goal if rule else 'stopped'}: stopped at {evaluation.report['steps']} steps "
+            "(--no-early-stop goes on).")
+
+
+def _tell_of_signal(number: int) -> None:
+    tell(f"sb3-isaac: {signal.Signals(number).name}: this iteration is finished and saved, then training ends; "
+         "a second signal ends it at once.")
 
 
 def _last_step(config: TrainConfig) -> int:
@@ -130,8 +182,8 @@ def _evaluation(config: TrainConfig, settings: Settings) -> Evaluation:
         every = 0  # it has no stop rule, and its simulation may not be made twice
     elif uses_nvidias_isaacgym(config):
         every = 0
-        print("no evaluation while training: NVIDIA's Isaac Gym allows one simulation in a process, so evaluate the "
-              "run afterwards with sb3-isaac eval.", flush=True)
+        say("no evaluation while training: NVIDIA's Isaac Gym allows one simulation in a process, so evaluate the "
+            "run afterwards with sb3-isaac eval.")
     options = eval_options(config.env, dict(config.env_kwargs), None)
     return Evaluation(lambda: IsaacVecEnv(config.env, num_envs=settings.eval_episodes, **options),
                       every=every, stop=settings.early_stop)
@@ -154,8 +206,8 @@ def configured_callbacks(config: TrainConfig) -> List[BaseCallback]:
     return callbacks if config.desired_kl is None else [AdaptiveLearningRate(config.desired_kl), *callbacks]
 
 
-def _resumed(config: TrainConfig, env: IsaacVecEnv, folder: Path) -> Tuple[Any, int]:
-    """The model of a checkpoint, its normaliser and environment where they stood."""
+def _resumed(config: TrainConfig, env: IsaacVecEnv, folder: Path) -> Tuple[Any, Dict[str, Any]]:
+    """The model of a checkpoint, its normaliser and environment where they stood; and its task state."""
     try:
         wrapped: VecEnv = env
         if config.normalize is not None:
@@ -166,4 +218,4 @@ def _resumed(config: TrainConfig, env: IsaacVecEnv, folder: Path) -> Tuple[Any, 
     except (OSError, ValueError, RuntimeError, EOFError, KeyError, AttributeError, pickle.UnpicklingError) as error:
         raise UserError(f"the checkpoint {folder} cannot be continued ({error}): "
                         "choose another one below checkpoints/.") from error
-    return model, int(state["num_timesteps"])
+    return model, state
