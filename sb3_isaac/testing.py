@@ -267,9 +267,23 @@ def _check_restart(env: TensorEnv, seed: int) -> Violations:
         yield "restart(mask) starts no new episode."
 
 
+def _check_mirror(env: TensorEnv, seed: int) -> Violations:
+    """Widths alone: that mirrored actions lead to mirrored states is for the environment to try out."""
+    try:
+        mirrors = env.mirror()
+    except UserError:
+        return  # it does not say
+    flat = {name: space for name, space in env.observation_space.spaces.items() if len(space.shape or ()) == 1}
+    for name, space in {**flat, "action": env.action_space}.items():
+        mirror = mirrors.action if name == "action" else mirrors.observation.get(name)
+        if mirror is None or len(mirror.source) != spaces.flatdim(space):
+            yield f"mirror() gives {name} {0 if mirror is None else len(mirror.source)} numbers and its space has " \
+                  f"{spaces.flatdim(space)}."
+
+
 TENSOR_CHECKS: Tuple[Callable[[TensorEnv, int], Violations], ...] = (
     _check_members, _check_spaces, _check_aliasing, _check_episodes, _check_seeds, _check_continuation,
-    _check_nan_actions, _check_restart)
+    _check_nan_actions, _check_restart, _check_mirror)
 
 
 def check_vec_env(env: Any, seed: int = 0) -> None:

@@ -167,7 +167,7 @@ def test_an_instance_without_the_group_policy_is_one_sentence() -> None:
 def test_an_evaluation_tells_every_axis_and_those_of_ones_own() -> None:
     task, own = task_class(FLAT), {"command": {"height_m": Axis(0.2, 0.3), "resample_s": 1.0}}
     told = task.evaluation_options(own, (0.5, 0.1, 0.25))["command"]
-    assert told == {"height_m": (0.25, 0.25), "resample_s": 1e6, "forward_m_s": 0.5, "yaw_rad_s": 0.1}
+    assert told == {"height_m": Axis(0.25, 0.25), "resample_s": 1e6, "forward_m_s": 0.5, "yaw_rad_s": 0.1}
     env = make_task(FLAT, 2, threads=1, **task.evaluation_options(own, (0.5, 0.1, 0.25)))
     env.reset()
     torch.testing.assert_close(env.command, torch.tensor([[0.5, 0.1, 0.25]]).expand(2, 3))

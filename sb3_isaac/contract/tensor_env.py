@@ -12,6 +12,7 @@ from gymnasium import spaces
 
 from sb3_isaac.contract.episodes import Episodes
 from sb3_isaac.contract.errors import UserError
+from sb3_isaac.contract.mirror import Mirrors
 
 Obs = Dict[str, torch.Tensor]
 
@@ -200,6 +201,10 @@ class TensorEnv:
     def metadata(self) -> Dict[str, Any]:
         """Plain facts that an exported policy carries, such as ``obs_table`` and ``joint_names``."""
         return {}
+
+    def mirror(self) -> Mirrors:
+        """How observations and actions look in a mirror, for policies that are symmetric: see :class:`Mirrors`."""
+        raise UserError(f"{type(self).__name__} has no mirror(): write it, or train without symmetry.")
 
     def render(self) -> Any:
         """An image (h, w, 3) uint8 of the first environments, or None without a render mode.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from typing import Any, Dict, List, Optional, Tuple, Union
+from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_isaac.contract.errors import UserError
+from sb3_isaac.contract.mirror import Mirror
 from sb3_isaac.contract.tensor_env import Obs, Step
 from sb3_isaac.envs.vec_env import IsaacVecEnv
 
@@ -31,6 +32,8 @@ class TensorMeanStd(RunningMeanStd):
     def __init__(self, epsilon: float = 1e-4, shape: Any = (), device: Union[str, torch.device] = "cpu") -> None:
         self._moments = torch.zeros(2, *shape, dtype=torch.float64, device=device)
         self._count = torch.zeros((), dtype=torch.float64, device=device)
+        self.mirror: Optional[Mirror] = None
+        """Where set, the moments are those of what is taken in and of its mirror image."""
         super().__init__(epsilon=epsilon, shape=shape)
 
     @property
@@ -81,10 +84,16 @@ class TensorMeanStd(RunningMeanStd):
     def update(self, arr: Array) -> None:
         """Take in a batch (N, ...), a numpy array or a tensor on the device."""
         if not isinstance(arr, torch.Tensor):
-            super().update(arr)
-            return
+            if self.mirror is None:
+                super().update(arr)
+                return
+            arr = torch.as_tensor(arr, dtype=torch.float32, device=self.device)
         mean = arr.mean(dim=0)
         var = (arr - mean).square_().mean(dim=0)
+        if self.mirror is not None:  # half of the batch and half of its mirror image
+            image = self.mirror.of(mean)
+            var = 0.5 * (var + var[list(self.mirror.source)]) + (0.5 * (mean - image)).square()
+            mean = 0.5 * (mean + image)
         own_mean, own_var = self._moments
         total = self._count + len(arr)
         share = len(arr) / total
@@ -136,6 +145,16 @@ class VecNormalize(sb3.VecNormalize):
     @returns.setter
     def returns(self, value: Array) -> None:
         self._returns.copy_(torch.as_tensor(value))
+
+    def mirror_obs(self, mirrors: Mapping[str, Mirror]) -> None:
+        """From now on take in observations together with their mirror images, so that the statistics are symmetric.
+
+        :param mirrors: of each group, see :meth:`TensorEnv.mirror`.
+        """
+        for group, mirror in mirrors.items():
+            rms = self._rms(group)
+            if rms is not None:
+                rms.mirror = mirror
 
     # ---- by tensors
 

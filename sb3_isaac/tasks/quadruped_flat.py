@@ -45,7 +45,7 @@ class QuadrupedFlat(LeggedTask):
     An episode ends in a fall when a terminal body touches the ground or the trunk leans beyond 60°.
     """
 
-    COMMAND = {"forward_m_s": Axis(0.0, 1.2), "yaw_rad_s": Axis(-0.5, 0.5)}
+    COMMAND = {"forward_m_s": Axis(0.0, 1.2, mirror=1), "yaw_rad_s": Axis(-0.5, 0.5, mirror=-1)}
     EVALUATION = ({"forward_m_s": 1.0, "yaw_rad_s": 0.0},)
     OBSERVATION = {
         "policy": {
@@ -62,6 +62,9 @@ class QuadrupedFlat(LeggedTask):
             "friction": lambda f: f.friction,
         },
     }
+    MIRROR = {"joint_pos": "joints", "joint_vel": "joints", "last_action": "joints", "imu_ang_vel_b": "axial",
+              "imu_gravity_b": "vector", "command": "command", "lin_vel_b": "vector", "foot_contact": "feet",
+              "friction": "same"}
     TERMINATION = {
         "trunk_contact": lambda f: f.trunk_contact,
         "tilt": lambda f: f.gravity_b[:, 2] > -MAX_TILT_COS,

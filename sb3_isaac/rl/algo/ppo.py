@@ -13,7 +13,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv
 from torch.nn import functional as F
 
-from sb3_isaac.contract.errors import UserError
+from sb3_isaac.contract.errors import UserError, unknown
 from sb3_isaac.contract.tensor_env import Obs, Step
 from sb3_isaac.envs.vec_env import IsaacVecEnv, unwrap
 from sb3_isaac.envs.vec_normalize import VecNormalize
@@ -21,6 +21,7 @@ from sb3_isaac.rl.algo.gaussian import act, evaluate
 from sb3_isaac.rl.algo.host_view import HostView
 from sb3_isaac.rl.algo.optimizer import fused_by_default
 from sb3_isaac.rl.algo.rollout_buffer import Minibatch, Observations, TensorRolloutBuffer
+from sb3_isaac.rl.algo.symmetry import Symmetry
 from sb3_isaac.rl.callbacks.iteration import share_episodes
 from sb3_isaac.rl.callbacks.learning_rate import adapted_rate
 from sb3_isaac.rl.policy.asymmetric import AsymmetricPolicy, saved_with_its_policy
@@ -49,6 +50,10 @@ class PPO(stable_baselines3.PPO):
 
     :param desired_kl: steer the learning rate so that an update moves the policy by about this KL divergence, as
         :class:`~sb3_isaac.rl.callbacks.learning_rate.AdaptiveLearningRate` does; None leaves ``learning_rate`` alone.
+    :param symmetry: "equivariant" keeps the policy mirror-symmetric, by what the environment says of how its
+        observations and actions look in a mirror (``TensorEnv.mirror``): each transition then teaches both sides, see
+        :class:`~sb3_isaac.rl.algo.symmetry.Symmetry`. "auto" does so where it can be done, and else warns that it
+        cannot, and why. None leaves the policy alone.
     :param compile_loss: run the loss through ``torch.compile``.
     """
 
@@ -56,10 +61,12 @@ class PPO(stable_baselines3.PPO):
                                                 "AsymmetricPolicy": AsymmetricPolicy}
 
     def __init__(self, policy: Any, env: Any, *args: Any, desired_kl: Optional[float] = None,
-                 compile_loss: bool = False, **kwargs: Any) -> None:
+                 symmetry: Optional[str] = None, compile_loss: bool = False, **kwargs: Any) -> None:
         if desired_kl is not None and not desired_kl > 0:
             raise UserError(f"desired_kl is {desired_kl}: give a number above 0, such as 0.01, or None.")
-        self.desired_kl, self.compile_loss = desired_kl, compile_loss
+        if symmetry not in (None, "equivariant", "auto"):
+            raise unknown("symmetry", symmetry, ("equivariant", "auto", "None"))
+        self.desired_kl, self.symmetry, self.compile_loss = desired_kl, symmetry, compile_loss
         super().__init__(policy, env, *args, **kwargs)
 
     def _setup_model(self) -> None:
@@ -73,11 +80,35 @@ class PPO(stable_baselines3.PPO):
             self._bounds = tuple(torch.as_tensor(bound, device=self.device)
                                  for bound in (self.action_space.low, self.action_space.high))
         self._warned = False
+        self._symmetry: Optional[Symmetry] = None
+        if self.symmetry is not None and self.env is not None:
+            self._make_symmetric()
+
+    def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
+        if self.symmetry is not None:  # again, for a saved model got its weights and its environment later
+            self._make_symmetric()
+        return super()._setup_learn(*args, **kwargs)
+
+    def _make_symmetric(self) -> None:
+        env = tensor_env_of(self.env) if self.env is not None else None
+        try:
+            if env is None:
+                raise UserError("symmetry needs an IsaacVecEnv, alone or in sb3_isaac.VecNormalize: leave symmetry "
+                                "out.")
+            mirrors = unwrap(env).env.mirror()
+            self._symmetry = Symmetry(self.policy, mirrors)
+        except UserError as error:
+            if self.symmetry != "auto":
+                raise
+            warnings.warn(f"the policy is not kept symmetric: {error}", stacklevel=1)
+            return
+        if isinstance(env, VecNormalize):
+            env.mirror_obs(mirrors.observation)
 
     def _excluded_save_params(self) -> List[str]:
         """A zip names nothing of ours, so that stock SB3 loads it where sb3_isaac is not installed."""
         return [*super()._excluded_save_params(), "rollout_buffer_class", "_loss_function", "_bounds", "_warned",
-                "_last_obs", "_last_episode_starts", "_last_original_obs"]
+                "_symmetry", "_last_obs", "_last_episode_starts", "_last_original_obs"]
 
     def save(self, path: Any, exclude: Optional[Iterable[str]] = None, include: Optional[Iterable[str]] = None) -> None:
         """See SB3. A policy class of ours is written so that it loads without sb3_isaac as well."""
@@ -200,6 +231,8 @@ class PPO(stable_baselines3.PPO):
                          else self.clip_range_vf(self._current_progress_remaining))  # type: ignore[operator]
         with fused_by_default(self.policy.optimizer):
             losses, last_epoch = self._epochs(clip_range, clip_range_vf)
+        if self._symmetry is not None:
+            self._symmetry.symmetrise_weights()
         approx_kl = self._log_update(torch.stack(losses), last_epoch, clip_range, clip_range_vf)
         if self.desired_kl is not None:
             self.learning_rate = adapted_rate(float(self.learning_rate), approx_kl,  # type: ignore[arg-type]
@@ -232,6 +265,8 @@ class PPO(stable_baselines3.PPO):
         optimizer = self.policy.optimizer
         optimizer.zero_grad()
         loss.backward()
+        if self._symmetry is not None:
+            self._symmetry.symmetrise_gradients()
         torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
         optimizer.step()
         return parts, True

@@ -11,10 +11,14 @@ from sb3_isaac.contract.names import find_object
 
 
 class Axis(NamedTuple):
-    """One number of a command: the range it is drawn from, uniformly; its name says the unit."""
+    """One number of a command: the range it is drawn from, uniformly; its name says the unit.
+
+    ``mirror`` says what a mirror makes of it: 1 the same (forward), −1 its negative (sideways, yaw), None unknown.
+    """
 
     low: float
     high: float
+    mirror: Optional[int] = None
 
 
 class Commands:
@@ -56,7 +60,8 @@ class Commands:
             found = find_object(value, f"command axis {name!r}") if named else value
             if name not in axes and not isinstance(found, Axis):
                 raise unknown("command option", name, (*axes, *self.SETTINGS))
-            self.axes[name] = _range(name, found)
+            mirror = found.mirror if isinstance(found, Axis) and name not in axes else axes[name].mirror
+            self.axes[name] = _range(name, found)._replace(mirror=mirror)
         if self.settings["zero_share"] + self.settings["stand_share"] > 1.0:
             raise UserError(f"command zero_share {self.settings['zero_share']} and stand_share "
                             f"{self.settings['stand_share']} are more than 1 together: give smaller ones.")
@@ -139,7 +144,7 @@ def _setting(name: str, value: Any) -> Any:
 
 
 def _range(name: str, value: Any) -> Axis:
-    pair: Tuple[Any, ...] = (value, value) if is_number(value) else value
+    pair: Tuple[Any, ...] = (value, value) if is_number(value) else value[:2] if isinstance(value, Axis) else value
     if not isinstance(pair, (list, tuple)) or len(pair) != 2 or not all(map(is_number, pair)) or pair[0] > pair[1]:
         raise UserError(f"command {name} is {value!r}: give a number, or [low, high] with low <= high.")
     return Axis(float(pair[0]), float(pair[1]))

@@ -9,8 +9,10 @@ import torch
 from gymnasium import spaces
 
 from sb3_isaac.contract.errors import UserError, mapping, number_above_zero, truth, unknown, whole_number
+from sb3_isaac.contract.mirror import Mirror, Mirrors
 from sb3_isaac.contract.tensor_env import Obs, Step, TensorEnv
 from sb3_isaac.tasks.parts.command import Axis, Commands
+from sb3_isaac.tasks.parts.mirror import EVERYWHERE, Kind, command_mirror, term_mirror
 from sb3_isaac.tasks.parts.terms import Function, Term, checked, reward_terms, total_reward, with_functions
 
 
@@ -53,6 +55,8 @@ class EpisodicTask(TensorEnv):
     COMMAND_SETTINGS: Mapping[str, Any] = {}
     """How commands are drawn, see :class:`~sb3_isaac.tasks.parts.command.Commands`."""
     MEMORY: Mapping[str, Memory] = {}
+    MIRROR: Mapping[str, Kind] = {}
+    """Observation -> its kind of mirror image, see :mod:`~sb3_isaac.tasks.parts.mirror`."""
     LEAST_REWARD: Optional[float] = None
     """A step's reward is not below this."""
     SOFT_OPTIONS: Tuple[str, ...] = ("reward", "command")
@@ -129,6 +133,7 @@ class EpisodicTask(TensorEnv):
             checked(ends, features, self.num_envs, f"termination {name!r}", boolean=True)
         widths = {group: {name: self._width(of, features, name) for name, of in table.items()}
                   for group, table in self._observed.items()}
+        self._widths = widths
         self.obs_table: Dict[str, int] = widths["policy"]
         """Name -> width of what the group ``policy`` is joined from, in order."""
         self.observation_space = spaces.Dict({group: spaces.Box(-np.inf, np.inf, (sum(table.values()),), np.float32)
@@ -177,6 +182,25 @@ class EpisodicTask(TensorEnv):
         in_effect = {"reward": {name: term.weight for name, term in self.rewards.items()},
                      "command": self._commands.options()}
         return {name: in_effect[name] for name in self.SOFT_OPTIONS}
+
+    def mirror(self) -> Mirrors:
+        """See :meth:`TensorEnv.mirror`. Observations of the user's own say it by their function's attribute."""
+        kinds = {**EVERYWHERE, "command": command_mirror(self._commands.axes), **self.mirror_kinds()}
+        observation = {}
+        for group in self._observed:
+            parts = [term_mirror(self._kind(group, name), width, f"observation {name!r}", kinds)
+                     for name, width in self._widths[group].items()]
+            observation[group] = Mirror.joined(parts)
+        return Mirrors(observation, term_mirror("action", sum(self.action_space.shape or ()), "the action", kinds))
+
+    def mirror_kinds(self) -> Dict[str, Mirror]:
+        """What the task adds to the kinds of mirror images; ``action`` is that of the actions."""
+        raise UserError(f"{type(self).__name__} has no mirror_kinds(): write it, or train without symmetry.")
+
+    def _kind(self, group: str, name: str) -> Optional[Kind]:
+        function = self._observed[group][name]
+        own = self.OBSERVATION[group].get(name) is function
+        return self.MIRROR.get(name) if own else getattr(function, "mirror", None)
 
     # ---- the loop
 

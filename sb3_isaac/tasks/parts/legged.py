@@ -10,6 +10,7 @@ from gymnasium import spaces
 
 from sb3_isaac.contract.episodes import Episodes
 from sb3_isaac.contract.errors import UserError, truth
+from sb3_isaac.contract.mirror import Mirror
 from sb3_isaac.contract.rotations import from_yaw
 from sb3_isaac.robots import Robot, get_robot
 from sb3_isaac.sim import Simulator, make_simulator
@@ -17,6 +18,7 @@ from sb3_isaac.tasks.parts.command import Axis, Commands, told_by
 from sb3_isaac.tasks.parts.episode import EpisodicTask, Memory
 from sb3_isaac.tasks.parts.features import LeggedFeatures
 from sb3_isaac.tasks.parts.gait_report import gait_report
+from sb3_isaac.tasks.parts.mirror_check import check_robot_mirror
 
 
 class LeggedTask(EpisodicTask):
@@ -152,6 +154,14 @@ class LeggedTask(EpisodicTask):
                        self.TURN_RAD_S * drawn[:, 3:6],
                        self.default_joint_pos + self.JOINT_NOISE_RAD * drawn[:, 6:6 + joints],
                        self.JOINT_SPEED_RAD_S * drawn[:, 6 + joints:])
+
+    def mirror_kinds(self) -> Dict[str, Mirror]:
+        """See :meth:`EpisodicTask.mirror_kinds`: ``joints`` and ``feet``, by the robot's model, and tried out."""
+        from sb3_isaac.robots.mirror import robot_mirror  # needs MuJoCo, whatever the simulator is
+
+        joints, feet = robot_mirror(self.robot)
+        check_robot_mirror(self.robot, joints)
+        return {"joints": joints, "feet": feet, "action": joints}
 
     # ---- the rest of TensorEnv
 

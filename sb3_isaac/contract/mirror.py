@@ -1,0 +1,68 @@
+"""How vectors of numbers look in a mirror: each number is another one of them, or its negative."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Dict, NamedTuple, Sequence, Tuple
+
+import torch
+
+from sb3_isaac.contract.errors import UserError
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """The mirror image of a vector x of k numbers: ``mirrored[i] = sign[i] * x[source[i]]``.
+
+    :param source: k indices; mirroring twice changes nothing.
+    :param sign: k numbers, 1 or −1.
+    :raises UserError: where mirroring twice would change something.
+    """
+
+    source: Tuple[int, ...]
+    sign: Tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "source", tuple(self.source))
+        object.__setattr__(self, "sign", tuple(self.sign))
+        k = len(self.source)
+        fits = len(self.sign) == k and all(i in range(k) for i in self.source) and set(self.sign) <= {1, -1}
+        if not fits or any(self.source[self.source[i]] != i or self.sign[i] != self.sign[self.source[i]]
+                           for i in range(k)):
+            raise UserError(f"a mirror has the sources {self.source} and the signs {self.sign}: give as many signs, 1 "
+                            "or -1, as sources, such that mirroring twice changes nothing.")
+
+    def of(self, x: torch.Tensor) -> torch.Tensor:
+        """The mirror image of x (..., k), a new tensor."""
+        return x[..., list(self.source)] * x.new_tensor(self.sign)
+
+    @classmethod
+    def same(cls, width: int) -> "Mirror":
+        """Of numbers that look the same in a mirror, such as a height."""
+        return cls(tuple(range(width)), (1,) * width)
+
+    @classmethod
+    def joined(cls, parts: Sequence["Mirror"]) -> "Mirror":
+        """Of vectors one after another."""
+        source, sign = [], []
+        for part in parts:
+            source += [len(sign) + i for i in part.source]
+            sign += part.sign
+        return cls(tuple(source), tuple(sign))
+
+
+class Mirrors(NamedTuple):
+    """How an environment's observations and actions look in a mirror.
+
+    ============ ==================== =====================================================================
+    field        type                 what
+    ============ ==================== =====================================================================
+    observation  {group: Mirror}      of width k of each flat group
+    action       Mirror               of width A
+    ============ ==================== =====================================================================
+
+    The promise: from mirrored states, mirrored actions lead to mirrored states, observations and the same rewards.
+    """
+
+    observation: Dict[str, Mirror]
+    action: Mirror

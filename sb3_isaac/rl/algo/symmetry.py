@@ -1,0 +1,95 @@
+"""A policy that does in the mirror what it does: a network whose weights are their own mirror image."""
+
+from __future__ import annotations
+
+from typing import Any, List, Sequence, Tuple
+
+import torch
+from torch import nn
+
+from sb3_isaac.contract.errors import UserError
+from sb3_isaac.contract.mirror import Mirror, Mirrors
+from sb3_isaac.rl.algo.gaussian import is_plain
+from sb3_isaac.rl.policy.asymmetric import GroupExtractor
+from sb3_isaac.rl.policy.layers import ACTIVATIONS
+
+
+class Symmetry:
+    """Keeps a Gaussian actor-critic of MLPs mirror-symmetric: π(M s) = M π(s), V(M s) = V(s).
+
+    Every hidden layer consists of pairs of units, i and i + n/2, that are each other's mirror image. A weight matrix
+    W then has to be P W Q, with the signed permutations P of its outputs and Q of its inputs. Weights that begin so
+    and whose gradients G are replaced by ½ (G + P G Q) stay so under Adam, which treats each of them alike. That is
+    the gradient of a minibatch together with its mirror image, at no further cost, and the network stays a plain MLP.
+
+    :param policy: of SB3's or ours, with Linear layers of even width and activations between them.
+    :param mirrors: what the environment says of its observations and actions.
+    :raises UserError: for another network.
+    """
+
+    def __init__(self, policy: Any, mirrors: Mirrors) -> None:
+        if not is_plain(policy):
+            raise UserError(f"symmetry needs a Gaussian actor-critic of MLPs and was given {type(policy).__name__}: "
+                            "take MlpPolicy or AsymmetricPolicy, or leave symmetry out.")
+        self._tied: List[Tuple[nn.Parameter, torch.Tensor, torch.Tensor]] = []
+        actor_in, critic_in = (_seen_by(policy, which, mirrors) for which in ("pi", "vf"))
+        latent = self._tie_chain(policy.mlp_extractor.policy_net, actor_in)
+        self._tie(policy.action_net, latent, mirrors.action)
+        self._tie_vector(policy.log_std, Mirror(mirrors.action.source, (1,) * len(mirrors.action.sign)))
+        latent = self._tie_chain(policy.mlp_extractor.value_net, critic_in)
+        self._tie(policy.value_net, latent, Mirror.same(1))
+        with torch.no_grad():
+            for parameter, index, sign in self._tied:
+                image = _mean_image(parameter, index, sign)
+                size = image.norm()  # kept, so that half of a random start is not lost
+                parameter.copy_(image * (parameter.norm() / size) if size > 0 else image)
+
+    def symmetrise_gradients(self) -> None:
+        """Replace each gradient by its mean with its mirror image."""
+        for parameter, index, sign in self._tied:
+            if parameter.grad is not None:
+                parameter.grad.copy_(_mean_image(parameter.grad, index, sign))
+
+    def symmetrise_weights(self) -> None:
+        """Undo what rounding did."""
+        with torch.no_grad():
+            for parameter, index, sign in self._tied:
+                parameter.copy_(_mean_image(parameter, index, sign))
+
+    def _tie_chain(self, layers: nn.Sequential, mirror: Mirror) -> Mirror:
+        for layer in layers:
+            if isinstance(layer, nn.Linear):
+                if layer.out_features % 2:
+                    raise UserError(f"symmetry needs hidden layers of pairs of units and net_arch has one of "
+                                    f"{layer.out_features}: give even numbers.")
+                half = layer.out_features // 2
+                hidden = Mirror((*range(half, 2 * half), *range(half)), (1,) * (2 * half))
+                self._tie(layer, mirror, hidden)
+                mirror = hidden
+            elif type(layer) not in ACTIVATIONS.values():
+                raise UserError(f"symmetry needs linear layers and activations and the network has a "
+                                f"{type(layer).__name__}: leave symmetry out.")
+        return mirror
+
+    def _tie(self, layer: nn.Linear, inputs: Mirror, outputs: Mirror) -> None:
+        rows, columns = (torch.tensor(mirror.source, device=layer.weight.device) for mirror in (outputs, inputs))
+        sign = torch.tensor(outputs.sign)[:, None] * torch.tensor(inputs.sign)
+        self._tied.append((layer.weight, rows[:, None] * len(columns) + columns, sign.to(layer.weight)))
+        if layer.bias is not None:
+            self._tie_vector(layer.bias, outputs)
+
+    def _tie_vector(self, vector: nn.Parameter, mirror: Mirror) -> None:
+        self._tied.append((vector, torch.tensor(mirror.source, device=vector.device),
+                           torch.tensor(mirror.sign).to(vector)))
+
+
+def _mean_image(value: torch.Tensor, index: torch.Tensor, sign: torch.Tensor) -> torch.Tensor:
+    return 0.5 * (value + value.take(index) * sign)
+
+
+def _seen_by(policy: Any, which: str, mirrors: Mirrors) -> Mirror:
+    """The mirror of what the actor (``pi``) or the critic (``vf``) sees."""
+    extractor = policy.features_extractor if policy.share_features_extractor else getattr(
+        policy, f"{which}_features_extractor")
+    groups: Sequence[str] = extractor.groups if isinstance(extractor, GroupExtractor) else ("policy",)
+    return Mirror.joined([mirrors.observation[group] for group in groups])
