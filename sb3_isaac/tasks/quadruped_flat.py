@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import Dict
+
+import torch
 
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.contract.tensor_env import Display, Panel, Shown, StopRule
 from sb3_isaac.tasks.parts import gait
 from sb3_isaac.tasks.parts.command import Axis
+from sb3_isaac.tasks.parts.features import LeggedFeatures
 from sb3_isaac.tasks.parts.legged import LeggedTask
 from sb3_isaac.tasks.parts.terms import Term
 
@@ -85,18 +89,23 @@ class QuadrupedFlat(LeggedTask):
     }
     LEAST_REWARD = 0.0
 
-    logged = ("forward_speed", "falls")
+    logged = ("forward_speed", "tracking", "falls")
     stop_rule = StopRule({"reward_mean": (300.0, math.inf), "forward_speed_mean": (0.95, 1.05),
-                          "falls_fraction": (0.0, 0.01)}, goal="it walks")
+                          "yaw_drift_rad": (0.0, 0.2), "falls_fraction": (0.0, 0.01)}, goal="it walks")
     display = Display(
         progress=(Shown("speed", "rollout/forward_speed", "{:.2f}"), Shown("falls", "rollout/falls", "{:.0f}")),
         evaluation=(Shown("falls", "falls_fraction", "{:.1%}"), Shown("speed", "forward_speed_mean", "{:.3f} m/s"),
+                    Shown("off course", "yaw_drift_rad", "{:.2f} rad"),
                     Shown("clearance", "foot_clearance_m", "{:.3f} m"), Shown("duty", "duty_factor"),
                     Shown("knees", "knee_contact_fraction", "{:.1%}")),
         panels=(Panel("eval/forward_speed_mean", "speed at a command of 1 m/s\n(evaluation, m/s)"),),
         overlay=(Shown("command", "command", "{:.2f} m/s, {:.2f} rad/s"),
                  Shown("speed", "forward_speed", "{:.2f} m/s")),
     )
+
+    def measures(self, features: LeggedFeatures, terminated: torch.Tensor) -> Dict[str, torch.Tensor]:
+        """See :meth:`EpisodicTask.measures`."""
+        return {**super().measures(features, terminated), "tracking": features.tracking}
 
     def check_rewards(self) -> None:
         """A trot is for four feet."""

@@ -8,12 +8,14 @@ from typing import Any, Mapping
 import torch
 
 from sb3_isaac.contract.errors import UserError, truth
+from sb3_isaac.contract.mirror import Mirror
 from sb3_isaac.contract.tensor_env import Display, Panel, Shown, StopRule
 from sb3_isaac.tasks.parts import gait
 from sb3_isaac.tasks.parts.command import Axis
 from sb3_isaac.tasks.parts.episode import Memory
 from sb3_isaac.tasks.parts.features import LeggedFeatures
 from sb3_isaac.tasks.parts.legged import LeggedTask
+from sb3_isaac.tasks.parts.mirror import Kind
 from sb3_isaac.tasks.parts.terms import Function, Term
 
 SWING_HEIGHT_M, STRIDE_HZ = 0.08, 2.0
@@ -91,7 +93,8 @@ class QuadrupedVelocity(LeggedTask):
         start=lambda f: f.first_phase)}
     phase: torch.Tensor
     COMMAND: Mapping[str, Axis] = {
-        "forward_m_s": Axis(-1.5, 1.5), "left_m_s": Axis(-0.8, 0.8), "yaw_rad_s": Axis(-1.2, 1.2)}
+        "forward_m_s": Axis(-1.5, 1.5, mirror=1), "left_m_s": Axis(-0.8, 0.8, mirror=-1),
+        "yaw_rad_s": Axis(-1.2, 1.2, mirror=-1)}
     COMMAND_SETTINGS = {"resample_s": 5.0, "random_times": True, "zero_share": 0.2, "stand_share": 0.1}
     EVALUATION = GRID
     OBSERVATION: Mapping[str, Mapping[str, Function]] = {
@@ -110,6 +113,11 @@ class QuadrupedVelocity(LeggedTask):
             "friction": lambda f: f.friction,
         },
     }
+    MIRROR: Mapping[str, Kind] = {
+        "joint_pos": "joints", "joint_vel": "joints", "last_action": "joints", "imu_ang_vel_b": "axial",
+        "imu_gravity_b": "vector", "command": Mirror((0, 1, 2), (1, -1, -1)),
+        "clock": "opposite",  # in a mirror the other diagonal steps: half a stride later
+        "lin_vel_b": "vector", "foot_contact": "feet", "foot_clearance": "feet", "friction": "same"}
     TERMINATION = {
         "trunk_contact": lambda f: f.trunk_contact,
         "tilt": lambda f: f.gravity_b[:, 2] > -MAX_TILT_COS,
@@ -175,7 +183,7 @@ class QuadrupedVelocity(LeggedTask):
         if not options.get("heading"):
             return cls.COMMAND
         kept = {name: axis for name, axis in cls.COMMAND.items() if name != "yaw_rad_s"}
-        return {**kept, "heading_rad": Axis(-math.pi, math.pi)}
+        return {**kept, "heading_rad": Axis(-math.pi, math.pi, mirror=-1)}
 
     def check_rewards(self) -> None:
         """A trot is for four feet."""
