@@ -60,8 +60,9 @@ def test_sentences_for_what_cannot_be() -> None:
     with pytest.raises(UserError, match="until 0 values of rollout/tracking"):
         FadingExploration(begin=0, until=0, measure="rollout/tracking")
     env = IsaacVecEnv("IsaacDoublePendulum-v0", num_envs=8, seed=0)
+    unknown = FadingExploration(measure="rollout/tracking")
     with pytest.raises(UserError, match="measure 'rollout/tracking'"):
-        PPO("MlpPolicy", env, n_steps=8, batch_size=64).learn(64, callback=FadingExploration(measure="rollout/tracking"))
+        PPO("MlpPolicy", env, n_steps=8, batch_size=64).learn(64, callback=unknown)
     model = stable_baselines3.PPO("MlpPolicy", make_vec_env("CartPole-v1"), n_steps=8, batch_size=8)
     with pytest.raises(UserError, match="needs a policy with log_std"):
         model.learn(8, callback=FadingExploration())
