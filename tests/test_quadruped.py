@@ -157,8 +157,8 @@ def test_configured_values_are_the_effective_ones() -> None:
     env.step(torch.zeros(512, 12))
     assert not torch.equal(env.command, command), "resampled after 0.04 s"
     model, robot = env.sim.model, env.robot  # type: ignore[attr-defined]
-    assert model.actuator_gainprm[:, 0].tolist() == [robot.kp] * 12
-    assert model.actuator_biasprm[:, 2].tolist() == [-robot.kd] * 12
+    assert model.actuator_gainprm[:, 0].tolist() == list(robot.kp)
+    assert model.actuator_biasprm[:, 2].tolist() == [-kd for kd in robot.kd]
     assert model.actuator_forcerange[:, 1].tolist() == pytest.approx(list(robot.torque_limit_nm))
 
 

@@ -36,9 +36,9 @@ def scene(robot: Robot) -> mujoco.MjModel:
     spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
     spec.option.cone = mujoco.mjtCone.mjCONE_PYRAMIDAL
     spec.option.jacobian = mujoco.mjtJacobian.mjJAC_DENSE
-    for joint, limit in zip(robot.joints, robot.torque_limit_nm):
+    for joint, kp, kd, limit in zip(robot.joints, robot.kp, robot.kd, robot.torque_limit_nm):
         actuator = spec.add_actuator(name=joint, target=joint, trntype=mujoco.mjtTrn.mjTRN_JOINT)
-        actuator.set_to_position(robot.kp, kv=robot.kd)
+        actuator.set_to_position(kp, kv=kd)
         actuator.forcelimited, actuator.forcerange = True, [-limit, limit]
     return spec.compile()
 
@@ -186,14 +186,17 @@ def test_lists_become_tuples(robot: Robot) -> None:
         ("joints", (), "distinct names"),
         ("joints", ("a", "a"), "distinct names"),
         ("feet", "FL_foot", "distinct names"),
-        ("terminal_bodies", (), "distinct names"),
+        ("terminal_bodies", ("a", "a"), "distinct names"),
         ("default_joint_pos", (0.0,) * 11, "12 finite numbers"),
         ("default_joint_pos", (float("nan"),) * 12, "12 finite numbers"),
         ("torque_limit_nm", (1.0,) * 13, "12 finite numbers"),
         ("torque_limit_nm", (1.0,) * 11 + (0.0,), "above 0"),
         ("base_height_m", -0.3, "above 0"),
         ("kp", 0.0, "above 0"),
-        ("kd", float("inf"), "above 0"),
+        ("kp", (25.0,) * 11, "12 finite numbers"),
+        ("kd", float("inf"), "12 finite numbers"),
+        ("kd", -0.1, "at least 0"),
+        ("armature_kgm2", -0.1, "at least 0"),
         ("action_scale_rad", "big", "above 0"),
     ],
 )

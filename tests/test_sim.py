@@ -243,12 +243,12 @@ def test_feet_and_forces_stand_in_their_orders(any_robot: Robot) -> None:
 def test_torque_is_the_declared_pd_law_within_its_limit(any_robot: Robot) -> None:
     limit = torch.tensor(any_robot.torque_limit_nm)
     offset = torch.tensor([[0.1], [-0.1]])
-    for kp in (any_robot.kp, 1e4):  # 1e4 N·m/rad asks for 1000 N·m
+    for kp in (any_robot.kp, (1e4,) * 12):  # 1e4 N·m/rad asks for 1000 N·m
         sim = make(replace(any_robot, kp=kp), 2, physics_dt=0.001, substeps=1)
         place(sim, AIR_M, joint_vel=torch.full((2, len(limit)), 0.5))
         sim.step(default_pose(sim) + offset)
-        expected = (kp * offset - any_robot.kd * 0.5).expand(2, len(limit)).clamp(-limit, limit)
-        assert torch.equal(expected.abs(), limit.expand_as(expected)) == (kp == 1e4)
+        expected = (torch.tensor(kp) * offset - torch.tensor(any_robot.kd) * 0.5).clamp(-limit, limit)
+        assert torch.equal(expected.abs(), limit.expand_as(expected)) == (kp[0] == 1e4)
         torch.testing.assert_close(sim.state.joint_torque, expected, atol=1e-3, rtol=1e-4)
 
 

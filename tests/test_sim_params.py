@@ -71,7 +71,7 @@ def test_a_robot_slides_by_its_friction(sim: Simulator) -> None:
     assert slid[0] == pytest.approx(float(slid[2])) and float(slid[1]) > float(slid[0]) + 0.02
 
 
-@pytest.mark.parametrize(("name", "value", "factor"), [("kp", 0.5 * ROBOT.kp, 0.5), ("motor_strength", 0.5, 0.5),
+@pytest.mark.parametrize(("name", "value", "factor"), [("kp", 0.5 * ROBOT.kp[0], 0.5), ("motor_strength", 0.5, 0.5),
                                                       ("motor_strength", 2.0, 2.0)])
 def test_drives_pull_as_they_are_told(sim: Simulator, name: str, value: float, factor: float) -> None:
     """At rest and with a small error the torque is kp times the error."""
@@ -98,7 +98,7 @@ def test_armature_and_damping_slow_the_joints(sim: Simulator) -> None:
         sim.step(DEFAULT.repeat(3, 1) + 0.2)
         moved = (sim.state.joint_pos - DEFAULT).abs().sum(dim=1)
         assert moved[0] == moved[2] and float(moved[1]) < 0.7 * float(moved[0])
-        sim.set_param(name, torch.full((3,), {"armature": 0.0045, "kd": ROBOT.kd}[name]))
+        sim.set_param(name, torch.full((3,), {"armature": 0.0045, "kd": ROBOT.kd[0]}[name]))
 
 
 def test_a_pushed_robot_has_that_velocity(sim: Simulator) -> None:

@@ -7,6 +7,11 @@ from typing import Optional
 import mujoco
 
 
+def plain() -> mujoco.MjsDefault:
+    """MuJoCo's own defaults, for what is added to a robot's file: else it would take those of the file's root class."""
+    return mujoco.MjSpec().default
+
+
 def set_options(spec: mujoco.MjSpec, timestep_s: float, iterations: int,
                 noslip_iterations: Optional[int] = None) -> None:
     """Solver options that hold up at steps of 5 to 10 ms and that every engine has.
@@ -18,7 +23,7 @@ def set_options(spec: mujoco.MjSpec, timestep_s: float, iterations: int,
     option = spec.option
     option.timestep = timestep_s
     option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
-    option.cone = mujoco.mjtCone.mjCONE_PYRAMIDAL
+    option.cone, option.impratio = mujoco.mjtCone.mjCONE_PYRAMIDAL, 1.0  # a large ratio is for elliptic cones
     # Sparse Jacobians have a wrong Newton Hessian in MuJoCo 4.0.0; for one robot dense ones are faster anyway.
     option.jacobian = mujoco.mjtJacobian.mjJAC_DENSE
     option.iterations, option.ls_iterations = iterations, 20
@@ -32,7 +37,7 @@ def add_drive(spec: mujoco.MjSpec, joint: str, gain: float = 1.0, kp: float = 0.
 
     With gain = kp it is a position drive, kp (ctrl − q) − kd q̇.
     """
-    drive = spec.add_actuator(name=joint, target=joint, trntype=mujoco.mjtTrn.mjTRN_JOINT,
+    drive = spec.add_actuator(plain(), name=joint, target=joint, trntype=mujoco.mjtTrn.mjTRN_JOINT,
                               gaintype=mujoco.mjtGain.mjGAIN_FIXED, biastype=mujoco.mjtBias.mjBIAS_AFFINE,
                               forcelimited=mujoco.mjtLimited.mjLIMITED_TRUE, forcerange=[-limit, limit])
     drive.gainprm[0], drive.biasprm[1], drive.biasprm[2] = gain, -kp, -kd

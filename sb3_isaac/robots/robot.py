@@ -1,17 +1,11 @@
-"""What a task and a simulator must know of a robot that its model file does not say, and the shipped robots."""
+"""What a task and a simulator must know of a robot besides its model file."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
-from sb3_isaac.contract.errors import UserError, unknown
-
-_HERE = Path(__file__).resolve().parent
+from sb3_isaac.contract.errors import UserError, is_number
 
 
 @dataclass(frozen=True)
@@ -19,26 +13,30 @@ class Robot:
     """A legged robot: its model file, joint order, gains and the roles of its bodies.
 
     J is the number of actuated joints. A joint's target is `default_joint_pos + action_scale_rad * action` for an
-    action in [-1, 1], and its torque `kp * (target - q) - kd * dq`, clipped to `torque_limit_nm`.
+    action in [-1, 1], and its torque `kp * (target - q) - kd * dq`, clipped to `torque_limit_nm`; the joint's own
+    damping and friction are the file's, and come on top.
 
     | field              | shape | unit      | what                                                                   |
     |--------------------|-------|-----------|------------------------------------------------------------------------|
     | name               |       |           | what the registry and error messages call it                           |
-    | mjcf               |       |           | path of an MJCF file with the robot alone: no floor, no actuators      |
+    | mjcf               |       |           | path of an MJCF or URDF file; of it the robot alone is used            |
     | joints             | (J,)  |           | joint names, in the order of actions and observations                  |
     | default_joint_pos  | (J,)  | rad       | the standing pose                                                      |
     | base_height_m      |       | m         | trunk frame above the ground, default pose, level, feet just touching  |
-    | kp                 |       | N·m/rad   | proportional gain, all joints                                          |
-    | kd                 |       | N·m·s/rad | derivative gain, all joints                                            |
+    | kp                 | (J,)  | N·m/rad   | proportional gains                                                     |
+    | kd                 | (J,)  | N·m·s/rad | derivative gains, 0 where the joint's own damping is enough            |
     | torque_limit_nm    | (J,)  | N·m       | largest torque either way                                              |
     | trunk              |       |           | body with the free joint                                               |
-    | feet               | (F,)  |           | bodies meant to touch the ground: front left, front right, rear left, … |
+    | feet               | (F,)  |           | bodies or geoms meant to touch the ground: front left, front right,    |
+    |                    |       |           | rear left, …; a geom becomes a body of its own                         |
     | penalised_bodies   | (P,)  |           | bodies whose contact is a "knee contact": costly, not fatal            |
     | terminal_bodies    | (T,)  |           | bodies whose contact is a fall                                         |
     | action_scale_rad   |       | rad       | joint displacement of an action of 1                                   |
+    | armature_kgm2      | (J,)  | kg·m²     | rotor inertia as the joint feels it; None is the file's                |
 
-    Lists become tuples. Raises UserError when a field is empty, not positive, not finite,
-    repeated, or of the wrong length. That the names exist in the MJCF is checked by whoever loads it.
+    Lists become tuples, and one number for a field with a value for each joint counts for all of them. Raises UserError
+    when a field is empty, not positive, not finite, repeated, or of the wrong length. That the names exist in the file
+    is checked by whoever loads it. :meth:`from_file` finds all of this in the file.
     """
 
     name: str
@@ -46,116 +44,75 @@ class Robot:
     joints: tuple[str, ...]
     default_joint_pos: tuple[float, ...]
     base_height_m: float
-    kp: float
-    kd: float
+    kp: tuple[float, ...]
+    kd: tuple[float, ...]
     torque_limit_nm: tuple[float, ...]
     trunk: str
     feet: tuple[str, ...]
     penalised_bodies: tuple[str, ...]
     terminal_bodies: tuple[str, ...]
     action_scale_rad: float = 1.0
+    armature_kgm2: tuple[float, ...] | None = None
+
+    @classmethod
+    def from_file(cls, path: str, **overrides: Any) -> Robot:
+        """The robot of an MJCF or URDF file: joints, pose, height, gains, limits and feet as the file has them.
+
+        `docs/robots.md` says what is derived from what; ``sb3-isaac robot FILE`` prints it.
+
+        :param path: of a ``.xml``, ``.mjcf`` or ``.urdf`` file.
+        :param overrides: fields of a Robot, which are used as given.
+        :raises UserError: for a file that cannot be read or is no legged robot, and where it does not say something
+            that must be known, such as a joint's torque limit.
+        """
+        from sb3_isaac.robots.derive import derive  # it needs MuJoCo, and a robot on NVIDIA's Isaac Gym does not
+
+        return derive(path, overrides).robot
 
     def __post_init__(self) -> None:
         for field in ("name", "mjcf", "trunk"):
             self._check_name(field)
-        for field in ("joints", "feet", "penalised_bodies", "terminal_bodies"):
-            self._check_names(field)
-        for field in ("default_joint_pos", "torque_limit_nm"):
+        self._check_names("joints", least=1)
+        self._check_names("feet", least=1)
+        self._check_names("penalised_bodies", least=0)
+        self._check_names("terminal_bodies", least=0)
+        given = ("default_joint_pos", "kp", "kd", "torque_limit_nm")
+        for field in given if self.armature_kgm2 is None else (*given, "armature_kgm2"):
             self._check_per_joint(field)
-        for field in ("base_height_m", "kp", "kd", "action_scale_rad"):
-            self._check_positive(field, (getattr(self, field),))
-        self._check_positive("torque_limit_nm", self.torque_limit_nm)
+        for field in ("kp", "torque_limit_nm"):
+            self._check_each(field, all(v > 0 for v in getattr(self, field)), "finite numbers above 0")
+        for field in ("kd", "armature_kgm2"):
+            self._check_each(field, all(v >= 0 for v in getattr(self, field) or ()), "finite numbers of at least 0")
+        for field in ("base_height_m", "action_scale_rad"):
+            value = getattr(self, field)
+            self._check_each(field, is_number(value) and value > 0, "a finite number above 0")
 
-    def _error(self, field: str, given: object, allowed: str) -> UserError:
-        return UserError(f"robot {str(self.name)!r} has {field}={given!r}: give {allowed}.")
+    def _check_each(self, field: str, holds: bool, allowed: str) -> None:
+        if not holds:
+            raise UserError(f"robot {str(self.name)!r} has {field}={getattr(self, field)!r}: give {allowed}.")
 
     def _check_name(self, field: str) -> None:
         value = getattr(self, field)
-        if not isinstance(value, str) or not value:
-            raise self._error(field, value, "a non-empty string")
+        self._check_each(field, isinstance(value, str) and bool(value), "a non-empty string")
 
-    def _check_names(self, field: str) -> None:
+    def _check_names(self, field: str, least: int) -> None:
         given = getattr(self, field)
-        names = _as_tuple(given)
-        if not names or not all(isinstance(n, str) and n for n in names) or len(set(names)) < len(names):
-            raise self._error(field, given, "a non-empty tuple of distinct names")
+        names = tuple(given) if isinstance(given, (list, tuple)) else ("",)  # a lone string is refused
+        valid = all(isinstance(n, str) and n for n in names) and len(set(names)) == len(names) >= least
+        self._check_each(field, valid, "a non-empty tuple of distinct names" if least else "a tuple of distinct names")
         object.__setattr__(self, field, names)
 
     def _check_per_joint(self, field: str) -> None:
         given = getattr(self, field)
-        values = _as_tuple(given)
-        if len(values) != len(self.joints) or not all(_is_finite(v) for v in values):
-            raise self._error(field, given, f"{len(self.joints)} finite numbers, one for each joint")
-        object.__setattr__(self, field, tuple(float(v) for v in values))
-
-    def _check_positive(self, field: str, values: Iterable[Any]) -> None:
-        if not all(_is_finite(v) and v > 0 for v in values):
-            raise self._error(field, getattr(self, field), "a finite number above 0")
+        values = per_joint(given, len(self.joints))
+        self._check_each(field, values is not None, f"{len(self.joints)} finite numbers, one for each joint")
+        object.__setattr__(self, field, values)
 
 
-def _as_tuple(value: object) -> tuple[Any, ...]:
-    """A list or tuple as a tuple; anything else, a lone string above all, as the empty one that checks refuse."""
-    return tuple(value) if isinstance(value, (list, tuple)) else ()
-
-
-def _is_finite(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _leg_names(legs: Iterable[str], parts: Iterable[str], suffix: str = "") -> tuple[str, ...]:
-    """Names such as FL_hip_joint, leg by leg: all parts of the first leg, then of the second, and so on."""
-    parts = tuple(parts)
-    return tuple(f"{leg}_{part}{suffix}" for leg in legs for part in parts)
-
-
-_GO2_LEGS = ("FL", "FR", "RL", "RR")
-
-QUADRUPED = Robot(
-    name="quadruped",
-    mjcf=str(_HERE / "quadruped.xml"),
-    joints=_leg_names(_GO2_LEGS, ("hip", "thigh", "calf"), "_joint"),
-    # Positive hip angles move a leg to the left, so outward is + on the left and - on the right. Rear feet stand
-    # further back than front feet: at this stiffness a narrower stance tips over its own sagging knees.
-    default_joint_pos=(0.05, 0.7, -1.54, -0.05, 0.7, -1.54, 0.05, 0.95, -1.5, -0.05, 0.95, -1.5),
-    # A foot is 0.213 (cos(thigh) + cos(thigh + calf)) = 0.3055 m (rear; front 0.3051 m) below its hip axis. Splayed by
-    # 0.05 rad about an axis 0.0955 m inside, 0.3055 cos(0.05) - 0.0955 sin(0.05) = 0.3003 m; its radius adds 0.022 m.
-    base_height_m=0.3223,
-    kp=25.0,
-    kd=0.6,
-    torque_limit_nm=(23.7, 23.7, 45.43) * 4,  # efforts of Unitree's Go2 URDF; one revision has 35.55 at the calf
-    trunk="trunk",
-    feet=_leg_names(_GO2_LEGS, ("foot",)),
-    penalised_bodies=_leg_names(_GO2_LEGS, ("thigh", "calf")),
-    terminal_bodies=("trunk",),
-)
-
-_ANYMAL_LEGS = ("LF", "RF", "LH", "RH")
-
-ANYMAL = Robot(
-    name="anymal",
-    mjcf=str(_HERE / "anymal.xml"),
-    joints=_leg_names(_ANYMAL_LEGS, ("HAA", "HFE", "KFE")),
-    default_joint_pos=(0.0, 0.5, -0.9) * 2 + (0.0, -0.5, 0.9) * 2,  # knees "><": fore and hind legs mirror each other
-    # The knee is 0.285 cos(0.5) = 0.2501 m below the hip; the foot's centre, (0.088, -0.3155) in the shank's (x, z), is
-    # 0.3155 cos(0.4) - 0.088 sin(0.4) = 0.2563 m below the knee; its radius adds 0.03 m.
-    base_height_m=0.5364,
-    kp=100.0,
-    kd=2.0,
-    torque_limit_nm=(80.0,) * 12,  # effort limit of ANYbotics' ANYmal C URDF
-    trunk="trunk",
-    feet=_leg_names(_ANYMAL_LEGS, ("FOOT",)),
-    penalised_bodies=_leg_names(_ANYMAL_LEGS, ("THIGH", "SHANK")),
-    terminal_bodies=("trunk",),
-    action_scale_rad=0.5,
-)
-
-ROBOTS: Mapping[str, Robot] = MappingProxyType({robot.name: robot for robot in (QUADRUPED, ANYMAL)})
-
-
-def get_robot(robot: str | Robot) -> Robot:
-    """The registered robot of that name, or `robot` itself if it is one. UserError for an unknown name."""
-    if isinstance(robot, Robot):
-        return robot
-    if not isinstance(robot, str) or robot not in ROBOTS:
-        raise unknown("robot", robot, ROBOTS)
-    return ROBOTS[robot]
+def per_joint(value: object, joints: int) -> tuple[float, ...] | None:
+    """The values of all joints: a number stands for each of them. None for what is neither."""
+    if is_number(value):
+        value = (value,) * joints
+    if not isinstance(value, (list, tuple)) or len(value) != joints or not all(map(is_number, value)):
+        return None
+    return tuple(float(v) for v in value)

@@ -135,13 +135,16 @@ class IsaacGymSimulator:
     def _dof_properties(self, asset: Any) -> Any:
         """Position drives: Isaac Gym's take the place of a joint's own damping, which is therefore added to theirs."""
         props = self._gym.get_asset_dof_properties(asset)
-        limits = dict(zip(self.robot.joints, self.robot.torque_limit_nm))
+        robot = self.robot
         for i, name in enumerate(self._dof_names):
+            joint = robot.joints.index(name)
             props["driveMode"][i] = int(gymapi.DOF_MODE_POS)
-            props["stiffness"][i] = self.robot.kp
-            props["damping"][i] += self.robot.kd
-            props["effort"][i] = limits[name]
-        in_order = [self._dof_names.index(name) for name in self.robot.joints]
+            props["stiffness"][i] = robot.kp[joint]
+            props["damping"][i] += robot.kd[joint]
+            props["effort"][i] = robot.torque_limit_nm[joint]
+            if robot.armature_kgm2 is not None:
+                props["armature"][i] = robot.armature_kgm2[joint]
+        in_order = [self._dof_names.index(name) for name in robot.joints]
         low, high = ([float(v) for v in props[side][in_order]] for side in ("lower", "upper"))
         self._low, self._high = torch.tensor(low, device=self.device), torch.tensor(high, device=self.device)
         return props

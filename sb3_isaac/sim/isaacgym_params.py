@@ -30,13 +30,13 @@ class IsaacGymParams:
         self._order = [robot.joints.index(name) for name in names]  # Isaac Gym's joint i is the robot's joint order[i]
         bodies = gym.get_actor_rigid_body_names(*handles[0])
         self._trunk = bodies.index(robot.trunk)
-        own_damping = torch.tensor(gym.get_actor_dof_properties(*handles[0])["damping"].tolist()) - robot.kd
-        self._own_damping = own_damping.tolist()
+        damping = gym.get_actor_dof_properties(*handles[0])["damping"].tolist()
+        self._own_damping = [total - robot.kd[joint] for total, joint in zip(damping, self._order)]
         self._torque_limit_nm = torch.tensor(robot.torque_limit_nm, device=device)
         self.friction = torch.full((n,), friction, device=device)
         self._now = {"trunk_mass": self._measured_trunk_mass(), "friction": self.friction,
-                     "kp": torch.full((n, joints), float(robot.kp), device=device),
-                     "kd": torch.full((n, joints), float(robot.kd), device=device),
+                     "kp": torch.tensor(robot.kp, device=device).repeat(n, 1),
+                     "kd": torch.tensor(robot.kd, device=device).repeat(n, 1),
                      "motor_strength": torch.ones(n, joints, device=device),
                      "armature": self._measured_armature()}
 

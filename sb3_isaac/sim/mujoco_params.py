@@ -23,8 +23,8 @@ class MujocoParams:
         self._trunk_inertia = torch.tensor(model.body_inertia[self._trunk], dtype=torch.float32, **kw)
         self._torque_limit_nm = torch.tensor(robot.torque_limit_nm, **kw)
         self.friction = torch.full((n,), float(model.geom("floor").friction[0]), **kw)
-        self._drives = {"kp": torch.full((n, joints), float(robot.kp), **kw),
-                        "kd": torch.full((n, joints), float(robot.kd), **kw),
+        self._drives = {"kp": torch.tensor(robot.kp, **kw).repeat(n, 1),
+                        "kd": torch.tensor(robot.kd, **kw).repeat(n, 1),
                         "motor_strength": torch.ones(n, joints, **kw)}
         self._setters: Dict[str, Callable[[torch.Tensor, torch.Tensor], None]] = {
             "trunk_mass": self._set_trunk_mass, "friction": self._set_friction, "armature": self._set_armature,

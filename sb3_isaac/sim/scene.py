@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Dict
+
 import mujoco
 
 from sb3_isaac.contract.errors import UserError
-from sb3_isaac.engine.scene import add_contact_sensor, add_drive, add_position_sensor, limit_targets, set_options
+from sb3_isaac.engine.scene import add_contact_sensor, add_drive, add_position_sensor, limit_targets, plain, set_options
 from sb3_isaac.robots import Robot
+from sb3_isaac.robots.model import read_model, unreadable
+
+POSE_TOLERANCE_RAD = 0.01
+"""A default pose may be this far outside a joint's range: keyframes are rounded."""
 
 
 def compose_scene(robot: Robot, physics_dt: float, visuals: bool = False) -> mujoco.MjModel:
@@ -19,14 +25,9 @@ def compose_scene(robot: Robot, physics_dt: float, visuals: bool = False) -> muj
     :param visuals: keep what is only to look at. Without it a step is a fifth faster, and its results are the same to
         the bit.
     """
-    try:
-        spec = mujoco.MjSpec.from_file(robot.mjcf)
-    except ValueError as error:
-        raise _unreadable(robot, error) from error
+    spec = read_model(robot.mjcf, robot.feet)
     set_options(spec, physics_dt, iterations=10)
     spec.compiler.discardvisual = not visuals
-    for actuator in list(spec.actuators):
-        spec.delete(actuator)
     _add_drives(spec, robot)
     for body in [body.name for body in spec.bodies if body.name != "world"]:
         add_contact_sensor(spec, body)
@@ -37,40 +38,41 @@ def compose_scene(robot: Robot, physics_dt: float, visuals: bool = False) -> muj
     try:
         model = spec.compile()
     except ValueError as error:
-        raise _unreadable(robot, error) from error
+        raise unreadable(robot.mjcf, error) from error
     _check(model, robot)
+    _check_pose(model, robot)
     limit_targets(model)
     return model
 
 
-def _unreadable(robot: Robot, error: ValueError) -> UserError:
-    return UserError(f"robot {robot.name!r} has mjcf={robot.mjcf!r}: give a file that MuJoCo can load, which says "
-                     f"{' '.join(str(error).split())!r}.")
-
-
 def _add_drives(spec: mujoco.MjSpec, robot: Robot) -> None:
     """PD drives τ = kp (target − q) − kd q̇, limited to the joint's torque; targets are limited to its range."""
-    for name, limit in zip(robot.joints, robot.torque_limit_nm):
+    armature = robot.armature_kgm2 or (None,) * len(robot.joints)
+    for name, kp, kd, limit, own in zip(robot.joints, robot.kp, robot.kd, robot.torque_limit_nm, armature):
         joint = spec.joint(name)
         if joint is None:
             raise UserError(f"robot {robot.name!r} names joint {name!r}, which {robot.mjcf} does not have: "
                             f"it has {', '.join(j.name for j in spec.joints if j.name)}.")
-        add_drive(spec, name, gain=robot.kp, kp=robot.kp, kd=robot.kd, limit=limit)
+        if own is not None:
+            joint.armature = own
+        add_drive(spec, name, gain=kp, kp=kp, kd=kd, limit=limit)
 
 
 def _add_surroundings(spec: mujoco.MjSpec) -> None:
     """Floor, light and sky. The floor meets the robot's geoms, which do not meet each other."""
-    spec.add_texture(name="sky", type=mujoco.mjtTexture.mjTEXTURE_SKYBOX, builtin=mujoco.mjtBuiltin.mjBUILTIN_GRADIENT,
+    kinds, patterns, own = mujoco.mjtTexture, mujoco.mjtBuiltin, plain()
+    spec.add_texture(name="scene sky", type=kinds.mjTEXTURE_SKYBOX, builtin=patterns.mjBUILTIN_GRADIENT,
                      rgb1=[0.36, 0.55, 0.78], rgb2=[0.90, 0.93, 0.96], width=256, height=1536)
-    spec.add_texture(name="floor", type=mujoco.mjtTexture.mjTEXTURE_2D, builtin=mujoco.mjtBuiltin.mjBUILTIN_CHECKER,
+    spec.add_texture(name="scene floor", type=kinds.mjTEXTURE_2D, builtin=patterns.mjBUILTIN_CHECKER,
                      rgb1=[0.36, 0.40, 0.45], rgb2=[0.41, 0.45, 0.50], width=512, height=512,
                      mark=mujoco.mjtMark.mjMARK_EDGE, markrgb=[0.58, 0.62, 0.67])
-    material = spec.add_material(name="floor", texrepeat=[1, 1], texuniform=True, specular=0.1)
-    material.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = "floor"
-    spec.worldbody.add_geom(name="floor", type=mujoco.mjtGeom.mjGEOM_PLANE, size=[0, 0, 1], material="floor",
-                            friction=[0.8, 0.005, 0.0001], contype=1, conaffinity=0)
+    material = spec.add_material(own, name="scene floor", texrepeat=[1, 1], texuniform=True, specular=0.1)
+    material.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = "scene floor"
+    spec.worldbody.add_geom(own, name="floor", type=mujoco.mjtGeom.mjGEOM_PLANE, size=[0, 0, 1],
+                            material="scene floor", friction=[0.8, 0.005, 0.0001], contype=1, conaffinity=0)
     # Its shadows reach only so far from its position, which therefore goes along with the robot.
-    spec.worldbody.add_light(pos=[0.6, -1.2, 4], dir=[-0.15, 0.3, -1], mode=mujoco.mjtCamLight.mjCAMLIGHT_TRACKCOM,
+    spec.worldbody.add_light(own, pos=[0.6, -1.2, 4], dir=[-0.15, 0.3, -1],
+                             mode=mujoco.mjtCamLight.mjCAMLIGHT_TRACKCOM,
                              type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL, castshadow=True,
                              diffuse=[0.75, 0.73, 0.7], specular=[0.4, 0.4, 0.4])
     spec.visual.headlight.ambient[:] = [0.35, 0.36, 0.38]
@@ -87,7 +89,27 @@ def _check(model: mujoco.MjModel, robot: Robot) -> None:
         if body not in names:
             raise UserError(f"robot {robot.name!r} names body {body!r}, which {robot.mjcf} does not have: "
                             f"it has {', '.join(sorted(names - {'world'}))}.")
+    for foot in robot.feet:
+        if not (model.geom_conaffinity[model.geom_bodyid == model.body(foot).id] != 0).any():
+            raise UserError(f"robot {robot.name!r} names foot {foot!r}, a body without a geom that can touch: name the "
+                            f" body or geom that does, one of {', '.join(_touching(model))}.")
     on_trunk = model.jnt_bodyid[0] == model.body(robot.trunk).id
     if model.jnt_type[0] != mujoco.mjtJoint.mjJNT_FREE or not on_trunk or model.nq != 7 + len(robot.joints):
         raise UserError(f"{robot.mjcf} must hold one free joint on the trunk and the {len(robot.joints)} joints that "
                         f"robot {robot.name!r} names: it has {model.njnt} joints.")
+
+
+def _touching(model: mujoco.MjModel) -> Dict[str, None]:
+    """Names of the bodies that can touch the ground, in order."""
+    geoms = [g for g in range(model.ngeom) if model.geom_conaffinity[g] and model.geom_bodyid[g]]
+    return {model.body(model.geom_bodyid[g]).name: None for g in geoms}
+
+
+def _check_pose(model: mujoco.MjModel, robot: Robot) -> None:
+    for name, angle in zip(robot.joints, robot.default_joint_pos):
+        joint = model.joint(name).id
+        low, high = model.jnt_range[joint]
+        if model.jnt_limited[joint] and not low - POSE_TOLERANCE_RAD <= angle <= high + POSE_TOLERANCE_RAD:
+            raise UserError(f"robot {robot.name!r} has joint {name!r} at {angle:g} rad in its default pose, and "
+                            f"{robot.mjcf} lets it turn from {low:.3g} to {high:.3g}: give another default_joint_pos, "
+                            "or correct the range, such as its unit (<compiler angle=\"radian\"/>).")
