@@ -243,7 +243,7 @@ def test_feet_and_forces_stand_in_their_orders(any_robot: Robot) -> None:
 def test_torque_is_the_declared_pd_law_within_its_limit(any_robot: Robot) -> None:
     limit = torch.tensor(any_robot.torque_limit_nm)
     offset = torch.tensor([[0.1], [-0.1]])
-    for kp in (any_robot.kp, (1e4,) * 12):  # 1e4 N·m/rad asks for 1000 N·m
+    for kp in (any_robot.kp, (1e4,) * len(limit)):  # 1e4 N·m/rad asks for 1000 N·m
         sim = make(replace(any_robot, kp=kp), 2, physics_dt=0.001, substeps=1)
         place(sim, AIR_M, joint_vel=torch.full((2, len(limit)), 0.5))
         sim.step(default_pose(sim) + offset)
@@ -356,7 +356,7 @@ def test_names_that_the_file_does_not_have_are_refused(any_robot: Robot) -> None
 
 
 def test_joints_that_the_robot_does_not_name_are_refused(any_robot: Robot) -> None:
-    fewer = {f: getattr(any_robot, f)[1:] for f in ("joints", "default_joint_pos", "torque_limit_nm")}
+    fewer = {f: getattr(any_robot, f)[1:] for f in ("joints", "default_joint_pos", "torque_limit_nm", "kp", "kd")}
     assert f"the {len(any_robot.joints) - 1} joints that" in refusal("mujoco", replace(any_robot, **fewer), 1)
 
 

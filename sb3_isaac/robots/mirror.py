@@ -9,6 +9,7 @@ import numpy as np
 
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.contract.mirror import Mirror
+from sb3_isaac.robots.model import read_model
 from sb3_isaac.robots.robot import Robot
 
 TOLERANCE = 0.02
@@ -32,7 +33,7 @@ def robot_mirror(robot: Robot) -> RobotMirror:
 
     :raises UserError: where a joint or foot has no image, or the standing pose is not its own.
     """
-    model = mujoco.MjSpec.from_file(robot.mjcf).compile()
+    model = read_model(robot.mjcf, robot.feet).compile()
     data = mujoco.MjData(model)
     mujoco.mj_forward(model, data)
     trunk = model.body(robot.trunk).id

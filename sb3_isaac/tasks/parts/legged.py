@@ -206,8 +206,9 @@ class LeggedTask(EpisodicTask):
         """See :meth:`TensorEnv.metadata`."""
         return {
             "obs_table": dict(self.obs_table), "action_scale": self.robot.action_scale_rad,
-            "default_joint_pos": list(self.robot.default_joint_pos), "kp": self.robot.kp, "kd": self.robot.kd,
-            "joint_names": list(self.robot.joints), "control_dt": self.control_dt, "weight_n": self.sim.weight_n,
+            "default_joint_pos": list(self.robot.default_joint_pos), "kp": list(self.robot.kp),
+            "kd": list(self.robot.kd), "joint_names": list(self.robot.joints), "control_dt": self.control_dt,
+            "weight_n": self.sim.weight_n,
         }
 
     def render(self, width: int = 640, height: int = 480, robots: int = 1,
