@@ -12,6 +12,10 @@ class UserError(ValueError):
     """A mistake of the caller's. The command line prints its sentence and exits with code 2."""
 
 
+class NotFinite(UserError):
+    """Training has met a number that is NaN or infinite, and has stopped: where it came from, and what to try."""
+
+
 def unknown(what: str, given: object, allowed: Iterable[object], where: str = "") -> UserError:
     """An error that names an unknown `given` and its nearest valid neighbours.
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 import torch
 
 from sb3_isaac.contract.episodes import same_names
-from sb3_isaac.contract.tensor_env import Step
+from sb3_isaac.contract.tensor_env import Obs, Step
+from sb3_isaac.envs.finite import FiniteWatch, not_finite
 
 
 class RolloutStatistics:
@@ -25,8 +25,7 @@ class RolloutStatistics:
         """Sum of rewards (N,) of the episode that the last step belonged to."""
         self.episode_length = torch.zeros(num_envs, dtype=torch.long, device=device)
         """Steps (N,) of that episode."""
-        self.reward_is_finite = True
-        """Whether every reward before the last ``read`` was a finite number."""
+        self._finite = FiniteWatch()
         self._over = torch.ones(num_envs, dtype=torch.bool, device=device)
         self._device, self._num_envs = device, num_envs
         self._logged = tuple(logged)
@@ -36,17 +35,20 @@ class RolloutStatistics:
         self._sums = torch.zeros(0, dtype=torch.float64, device=device)
         self.clear()
 
-    def begin(self) -> None:
-        """All episodes begin anew."""
+    def begin(self, obs: Obs) -> None:
+        """All episodes begin anew, with these observations."""
         self._over.fill_(True)
+        self._finite.begin(obs)
 
     def clear(self) -> None:
         """Forget the sums; running episodes go on."""
         self._steps = 0
         self._sums.zero_()
+        self._finite.clear()
 
-    def add(self, step: Step) -> None:
-        """Count a step in."""
+    def add(self, step: Step, actions: torch.Tensor) -> None:
+        """Count a step in, and the actions (N, ...) that led to it."""
+        self._finite.add(actions, step)
         # Filled, not multiplied: a return may be NaN.
         self.episode_return.masked_fill_(self._over, 0.0).add_(step.reward)
         self.episode_length.masked_fill_(self._over, 0).add_(1)
@@ -56,8 +58,8 @@ class RolloutStatistics:
         if self._names is None:
             self._choose(step.log)
         same_names(self._log, step.log)
-        columns = [step.reward, finished, step.truncated,
-                   self.episode_return * finished, self.episode_length * finished,
+        columns = [finished, step.truncated, torch.where(finished, self.episode_return, 0.0),
+                   self.episode_length * finished,
                    *(step.log[name] for name in self._names or ())]
         self._sums += torch.stack([column.to(torch.float32) for column in columns]).sum(dim=1)
         self._steps += 1
@@ -69,14 +71,13 @@ class RolloutStatistics:
         self._names = [name for name, value in log.items() if name in keys and value.dim() == 1]
         self._keys = [(keys[name], log[name].dtype is torch.bool) for name in self._names]
         self._log = dict(log)
-        self._sums = torch.zeros(5 + len(self._names), dtype=torch.float64, device=self._device)
+        self._sums = torch.zeros(4 + len(self._names), dtype=torch.float64, device=self._device)
 
     def read(self) -> Dict[str, float]:
         """The means and counts under their log keys; episode means are absent while none has finished."""
         if self._names is None or self._steps == 0:
             return {}
-        rewards, episodes, timeouts, total_return, total_length, *sums = self._sums.tolist()
-        self.reward_is_finite = math.isfinite(rewards)
+        episodes, timeouts, total_return, total_length, *sums = self._sums.tolist()
         of = dict(zip(self._names, sums))
         steps = max(1.0, self._steps * self._num_envs - of.get("bad_world", 0.0))
         values = {key: of[name] if counted else of[name] / steps
@@ -87,9 +88,20 @@ class RolloutStatistics:
             values["rollout/ep_len_mean"] = total_length / episodes
         return values
 
+    def check_finite(self, obs_table: Mapping[str, int]) -> None:
+        """Raise NotFinite where an action, observation or reward since ``clear()`` was NaN or infinite.
+
+        :param obs_table: name -> width of what the observation group ``policy`` is joined from.
+        """
+        step, found = self._finite.first()
+        if found:
+            terms = {key: value for key, value in self.read().items() if key.startswith("reward/")}
+            raise not_finite(step, found, obs_table, terms)
+
     def state_dict(self) -> Dict[str, torch.Tensor]:
         """The running episodes."""
-        return {"returns": self.episode_return * ~self._over, "lengths": self.episode_length * ~self._over}
+        return {"returns": self.episode_return.masked_fill(self._over, 0.0),
+                "lengths": self.episode_length.masked_fill(self._over, 0)}
 
     def load_state_dict(self, state: Dict[str, torch.Tensor]) -> None:
         """Go on with the episodes of ``state_dict()``."""

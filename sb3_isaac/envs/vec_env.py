@@ -77,16 +77,21 @@ class IsaacVecEnv(VecEnv):
         seed = self._seeds[0]
         self._reset_seeds()
         self._reset_options()
-        self.statistics.begin()
-        return self.env.reset(seed=seed)
+        obs = self.env.reset(seed=seed)
+        self.statistics.begin(obs)
+        return obs
 
     def step_tensor(self, actions: torch.Tensor) -> Step:
         """One control step with actions (N, ...) on ``device``; live tensors."""
         start = time.perf_counter()
         self.last_step = self.env.step(actions)
         self.step_s += time.perf_counter() - start
-        self.statistics.add(self.last_step)
+        self.statistics.add(self.last_step, actions)
         return self.last_step
+
+    def check_finite(self) -> None:
+        """Raise NotFinite where an action, observation or reward of this rollout was NaN or infinite, and say which."""
+        self.statistics.check_finite(self.env.metadata().get("obs_table", {}))
 
     # ---- by numpy arrays
 

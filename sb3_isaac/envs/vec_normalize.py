@@ -82,7 +82,10 @@ class TensorMeanStd(RunningMeanStd):
         self._count.fill_(float(value))
 
     def update(self, arr: Array) -> None:
-        """Take in a batch (N, ...), a numpy array or a tensor on the device."""
+        """Take in a batch (N, ...), a numpy array or a tensor on the device.
+
+        The moments of a component in which a row is not finite stay as they are.
+        """
         if not isinstance(arr, torch.Tensor):
             if self.mirror is None:
                 super().update(arr)
@@ -95,12 +98,20 @@ class TensorMeanStd(RunningMeanStd):
             var = 0.5 * (var + var[list(self.mirror.source)]) + (0.5 * (mean - image)).square()
             mean = 0.5 * (mean + image)
         own_mean, own_var = self._moments
+        finite = torch.isfinite(var)
+        mean, var = torch.where(finite, mean, own_mean), torch.where(finite, var, own_var)
         total = self._count + len(arr)
         share = len(arr) / total
         delta = mean - own_mean
         own_var.add_((var - own_var + delta.square() * (self._count / total)) * share)
         own_mean.add_(delta * share)
         self._count.copy_(total)
+
+    def update_from_moments(self, batch_mean: np.ndarray, batch_var: np.ndarray, batch_count: float) -> None:
+        """See SB3; as for :meth:`update`."""
+        finite = np.isfinite(batch_var)
+        super().update_from_moments(np.where(finite, batch_mean, self.mean), np.where(finite, batch_var, self.var),
+                                    batch_count)
 
     def center_and_scale(self, epsilon: float) -> torch.Tensor:
         """Mean and 1 / √(var + ε), stacked (2, ...) float32."""
@@ -182,7 +193,7 @@ class VecNormalize(sb3.VecNormalize):
         if self.norm_reward:
             scale = (self.ret_rms.center_and_scale(self.epsilon))[1]
             reward = (reward * scale).clamp_(-self.clip_reward, self.clip_reward)
-        self._returns.mul_(~(step.terminated | step.truncated))
+        self._returns.masked_fill_(step.terminated | step.truncated, 0.0)  # filled, not multiplied: it may be NaN
         return step._replace(obs=obs, reward=reward, final_obs=final_obs)
 
     def _isaac_env(self) -> IsaacVecEnv:

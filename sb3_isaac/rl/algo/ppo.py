@@ -17,6 +17,7 @@ from sb3_isaac.contract.errors import UserError, unknown
 from sb3_isaac.contract.tensor_env import Obs, Step
 from sb3_isaac.envs.vec_env import IsaacVecEnv, unwrap
 from sb3_isaac.envs.vec_normalize import VecNormalize
+from sb3_isaac.rl.algo.finite import check_rollout, check_update
 from sb3_isaac.rl.algo.gaussian import act, evaluate
 from sb3_isaac.rl.algo.host_view import HostView
 from sb3_isaac.rl.algo.optimizer import fused_by_default
@@ -220,10 +221,14 @@ class PPO(stable_baselines3.PPO):
     # ---- update
 
     def train(self) -> None:
-        """See SB3; losses are read once, after the last minibatch."""
+        """See SB3; losses are read once, after the last minibatch.
+
+        :raises NotFinite: where the rollout, the losses or the networks hold NaN or infinite numbers.
+        """
         if not isinstance(self.rollout_buffer, TensorRolloutBuffer):
             super().train()
             return
+        check_rollout(self)
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
         clip_range = self.clip_range(self._current_progress_remaining)  # type: ignore[operator]
@@ -233,7 +238,9 @@ class PPO(stable_baselines3.PPO):
             losses, last_epoch = self._epochs(clip_range, clip_range_vf)
         if self._symmetry is not None:
             self._symmetry.symmetrise_weights()
-        approx_kl = self._log_update(torch.stack(losses), last_epoch, clip_range, clip_range_vf)
+        table = torch.stack(losses)
+        approx_kl = self._log_update(table, last_epoch, clip_range, clip_range_vf)
+        check_update(self, table[:, LOGGED.index("loss")])
         if self.desired_kl is not None:
             self.learning_rate = adapted_rate(float(self.learning_rate), approx_kl,  # type: ignore[arg-type]
                                               self.desired_kl)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import sys
 import time
 from typing import Any, Dict, Sequence
 
 from stable_baselines3.common.callbacks import BaseCallback
 
-from sb3_isaac.contract.errors import UserError
 from sb3_isaac.envs.vec_env import IsaacVecEnv, unwrap
 from sb3_isaac.rl.callbacks.iteration import share_episodes
 
@@ -69,7 +67,7 @@ class TrainingLog(BaseCallback):
 
     def _on_rollout_end(self) -> None:
         self.values = self._env.statistics.read()
-        self._check_rewards()
+        self._env.check_finite()  # before an update by them would leave a policy of NaN
         self.values.update({f"rollout/{name}": float(count) for name, count in self._env.env.warnings().items()})
         for key, value in self.values.items():
             self.logger.record(key, value)
@@ -82,13 +80,6 @@ class TrainingLog(BaseCallback):
         callbacks_s = self._callbacks_s() - self._callbacks_start
         self._record_time("evaluation_and_saving", callbacks_s)
         self._record_time("inference", self._rollout_end - self._rollout_start - step_s - callbacks_s)
-
-    def _check_rewards(self) -> None:
-        """Stop before an update by rewards that are not finite: it would leave a policy of NaN."""
-        if not self._env.statistics.reward_is_finite:
-            bad = [key for key, value in self.values.items() if key.startswith("reward/") and not math.isfinite(value)]
-            raise UserError(f"{' and '.join(bad) or 'the reward'} of this rollout has values that are NaN or infinite: "
-                            "correct the function; what was saved is from before.")
 
     def _record_time(self, phase: str, seconds: float) -> None:
         self.totals[phase] += seconds

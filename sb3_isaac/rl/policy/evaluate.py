@@ -8,7 +8,7 @@ import torch
 
 from sb3_isaac.clients import env_options, make_tensor_env, registered_id
 from sb3_isaac.contract.episodes import Episodes
-from sb3_isaac.contract.errors import UserError
+from sb3_isaac.contract.errors import NotFinite, UserError
 from sb3_isaac.contract.tensor_env import TensorEnv
 from sb3_isaac.rl.policy.export import Actor, acts_on_groups
 from sb3_isaac.rl.policy.module import PolicyModule
@@ -96,6 +96,9 @@ def evaluate(env: TensorEnv, policy: Policy, seed: Optional[int] = None,
             break
     good = episodes.good
     if not bool(good.any()):
+        if not bool(torch.isfinite(act(obs)).all()):
+            raise NotFinite("the policy's actions are NaN or infinite: its training has diverged, so evaluate an "
+                            "earlier checkpoint, or train anew with a smaller learning_rate.")
         raise UserError(f"all {n} simulated worlds of the evaluation diverged: the policy's actions or the physics "
                         "step make them, so try a smaller physics_dt.")
     return {

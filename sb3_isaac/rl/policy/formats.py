@@ -14,8 +14,9 @@ from typing import Any, Mapping, Union
 
 import torch
 
-from sb3_isaac.contract.errors import UserError
+from sb3_isaac.contract.errors import NotFinite, UserError
 from sb3_isaac.contract.files import current_folder, write_bytes
+from sb3_isaac.rl.policy.finite import is_finite
 from sb3_isaac.rl.policy.module import PolicyModule
 
 FORMAT_VERSIONS = (1, 2)
@@ -36,17 +37,22 @@ def save_policy(path: Path, content: Mapping[str, Any]) -> None:
 def load_policy(path: Union[str, Path]) -> PolicyModule:
     """The policy of a run folder, a checkpoint folder or a ``policy.pth``, on the CPU.
 
-    :raises UserError: when there is none, or when the file is not one of ours or of a newer format.
+    :raises UserError: when there is none, when the file is not one of ours or of a newer format, or holds NaN.
     """
     file = find_policy(path)
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
         version = content["format_version"]
         if version in FORMAT_VERSIONS:
-            return PolicyModule(content)
+            policy = PolicyModule(content)
+            if is_finite(policy):
+                return policy
     except (RuntimeError, ValueError, EOFError, KeyError, IndexError, TypeError, AttributeError, pickle.UnpicklingError,
             zipfile.BadZipFile) as error:
         raise UserError(f"{file} is not a policy file of sb3_isaac: give a run folder or its policy.pth.") from error
+    if version in FORMAT_VERSIONS:
+        raise NotFinite(f"{file} holds a network of NaN or infinite numbers: its training has diverged, so give an "
+                        "earlier checkpoint, or train anew with a smaller learning_rate.")
     raise UserError(f"{file} has policy format {version} and this version reads up to {FORMAT_VERSIONS[-1]}: "
                     "upgrade sb3_isaac.")
 

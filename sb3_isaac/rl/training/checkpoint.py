@@ -21,6 +21,7 @@ from sb3_isaac.contract.signals import Interrupts
 from sb3_isaac.envs.vec_env import unwrap
 from sb3_isaac.rl.callbacks.iteration import iteration_of
 from sb3_isaac.rl.policy.export import policy_content, warn_without_policy_file
+from sb3_isaac.rl.policy.finite import why_not_finite
 from sb3_isaac.rl.policy.formats import save_policy, torch_bytes
 from sb3_isaac.rl.training.run_folder import CHECKPOINT_FILES, installed_versions
 from sb3_isaac.rl.training.task_state import task_state
@@ -88,7 +89,8 @@ class RunCheckpoints(BaseCallback):
     """``checkpoints/<steps>/`` every `every` iterations and at the end; ``latest/``, replaced, every `latest_every`.
 
     At the end the run folder itself gets the files too, and ``DONE``. A checkpoint is taken after an update and before
-    the next rollout, when no episode step or update is half done.
+    the next rollout, when no episode step or update is half done. A model that is not finite is never saved: NotFinite
+    ends the training, and what was saved before stays.
 
     :param config: written as config.yml, so that ``sb3-isaac train -i`` can resume; None where there is none.
     :param about: added to meta.json.
@@ -123,6 +125,9 @@ class RunCheckpoints(BaseCallback):
 
     def _save(self, folder: Path) -> None:
         start = time.perf_counter()
+        error = why_not_finite(self.model)
+        if error is not None:
+            raise error
         with atomic_folder(folder) as temporary:
             write_checkpoint(self.model, temporary, self.config, self._about)
         self.spent_s += time.perf_counter() - start

@@ -30,6 +30,7 @@ from sb3_isaac.rl.callbacks.learning_rate import AdaptiveLearningRate
 from sb3_isaac.rl.callbacks.progress import Progress
 from sb3_isaac.rl.callbacks.training_log import TrainingLog
 from sb3_isaac.rl.policy.evaluate import eval_options
+from sb3_isaac.rl.policy.finite import why_not_finite
 from sb3_isaac.rl.training import build
 from sb3_isaac.rl.training.checkpoint import (
     RunCheckpoints,
@@ -40,6 +41,7 @@ from sb3_isaac.rl.training.checkpoint import (
     write_start,
 )
 from sb3_isaac.rl.training.metrics import MetricsCsv
+from sb3_isaac.rl.training.post_mortem import reason, write_post_mortem
 from sb3_isaac.rl.training.run_folder import check_newest
 from sb3_isaac.rl.training.run_lock import lock_run
 from sb3_isaac.rl.training.task_state import load_task_state, restore_task_state
@@ -150,6 +152,11 @@ def _learn(model: Any, config: TrainConfig, run: Path, settings: Settings, confi
         with interrupts.held():
             model.learn(config.n_timesteps - done, callback=CallbackList(callbacks), log_interval=1,
                         reset_num_timesteps=not resumed)
+    except (ValueError, ArithmeticError) as error:
+        diverged = reason(model, error)
+        if diverged is None:
+            raise
+        raise write_post_mortem(model, run, config, diverged) from error
     finally:
         if checkpoints.final_steps is not None:
             # SB3 writes its log before an update: what the last update and evaluation recorded is written here.
@@ -215,6 +222,9 @@ def _resumed(config: TrainConfig, env: IsaacVecEnv, folder: Path) -> Tuple[Any, 
         model = build.algorithm(config.algo).load(folder / "model.zip", env=wrapped, device=config.device)
         state = load_task_state(folder / "task_state.pt")
         restore_task_state(model, state)
+        diverged = why_not_finite(model)
+        if diverged is not None:
+            raise diverged
     except (OSError, ValueError, RuntimeError, EOFError, KeyError, AttributeError, pickle.UnpicklingError) as error:
         raise UserError(f"the checkpoint {folder} cannot be continued ({error}): "
                         "choose another one below checkpoints/.") from error

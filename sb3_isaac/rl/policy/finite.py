@@ -1,0 +1,41 @@
+"""Whether a model is still made of finite numbers."""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+import numpy as np
+import torch
+from torch import nn
+
+from sb3_isaac.contract.errors import NotFinite
+
+
+def is_finite(module: nn.Module) -> bool:
+    """Whether all parameters are: their sum is finite only if each of them is. Waits for the device once."""
+    with torch.no_grad():
+        sums = [parameter.sum().float() for parameter in module.parameters()]
+    return not sums or bool(torch.isfinite(torch.stack(sums)).all())
+
+
+def why_not_finite(model: Any) -> Optional[NotFinite]:
+    """What of an SB3 model is NaN or infinite, its networks or its normaliser; None where nothing is."""
+    if not is_finite(model.policy):
+        rate = model.policy.optimizer.param_groups[0]["lr"]
+        return NotFinite(f"the networks' parameters are not finite after {model.num_timesteps} steps: training has "
+                         f"diverged, so try a smaller learning_rate (it was {rate:g}).")
+    normalizer = model.get_vec_normalize_env()
+    if normalizer is not None and not all(map(_has_finite_moments, _statistics(normalizer))):
+        return NotFinite(f"the normaliser's statistics are not finite after {model.num_timesteps} steps: an "
+                         "observation or reward was not, so correct the environment.")
+    return None
+
+
+def _statistics(normalizer: Any) -> list:
+    observed = getattr(normalizer, "obs_rms", None)
+    of_groups = list(observed.values()) if isinstance(observed, dict) else [observed]
+    return [rms for rms in (*of_groups, normalizer.ret_rms) if rms is not None]
+
+
+def _has_finite_moments(rms: Any) -> bool:
+    return bool(np.isfinite(rms.mean).all() and np.isfinite(rms.var).all())
