@@ -18,7 +18,7 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecCheckNan
 from stable_baselines3.common.vec_env import VecNormalize as StockNormalize
 
-from sb3_isaac import PPO, IsaacVecEnv, UserError, VecNormalize
+from sb3_isaac import PPO, AdaptiveLearningRate, IsaacVecEnv, UserError, VecNormalize
 from sb3_isaac.rl.algo.gaussian import act, evaluate
 from sb3_isaac.rl.algo.ppo import tensor_env_of
 from sb3_isaac.rl.algo.rollout_buffer import Minibatch, TensorRolloutBuffer, generalized_advantage
@@ -322,3 +322,17 @@ np.testing.assert_allclose(action, case["action"], atol=1e-6)
                                loaded.predict(env.normalize_obs(obs), deterministic=True)[0], atol=1e-6)
     loaded.learn(512)
     assert all(bool(p.isfinite().all()) for p in loaded.policy.parameters())
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_an_update_at_the_highest_rate_does_not_take_a_precise_policy_apart(ours: bool) -> None:
+    """Of 20 minibatches those after a KL of ten times the desired one are left out, and the rate falls."""
+    options: Any = {"n_steps": 8, "batch_size": 32, "learning_rate": 1e-2, "seed": 0, "n_epochs": 5, "device": "cpu",
+                    "policy_kwargs": {"log_std_init": -5.0}}
+    env = IsaacVecEnv(PENDULUM, num_envs=16, seed=0)
+    model: Any = (PPO("MlpPolicy", env, desired_kl=0.03, **options) if ours
+                  else stable_baselines3.PPO("MlpPolicy", env, **options))
+    model.learn(128, callback=None if ours else AdaptiveLearningRate(0.03))
+    assert model.target_kl == pytest.approx(0.2)
+    assert model.policy.optimizer.state[model.policy.log_std]["step"] < 20
+    assert model.learning_rate < 1e-2

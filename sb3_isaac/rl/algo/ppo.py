@@ -24,7 +24,7 @@ from sb3_isaac.rl.algo.optimizer import fused_by_default
 from sb3_isaac.rl.algo.rollout_buffer import Minibatch, Observations, TensorRolloutBuffer
 from sb3_isaac.rl.algo.symmetry import Symmetry
 from sb3_isaac.rl.callbacks.iteration import share_episodes
-from sb3_isaac.rl.callbacks.learning_rate import adapted_rate
+from sb3_isaac.rl.callbacks.learning_rate import adapted_rate, target_kl
 from sb3_isaac.rl.policy.asymmetric import AsymmetricPolicy, saved_with_its_policy
 
 TensorVecEnv = Union[IsaacVecEnv, VecNormalize]
@@ -51,6 +51,7 @@ class PPO(stable_baselines3.PPO):
 
     :param desired_kl: steer the learning rate so that an update moves the policy by about this KL divergence, as
         :class:`~sb3_isaac.rl.callbacks.learning_rate.AdaptiveLearningRate` does; None leaves ``learning_rate`` alone.
+        Without a ``target_kl`` it sets one as well.
     :param symmetry: "equivariant" keeps the policy mirror-symmetric, by what the environment says of how its
         observations and actions look in a mirror (``TensorEnv.mirror``): each transition then teaches both sides, see
         :class:`~sb3_isaac.rl.algo.symmetry.Symmetry`. "auto" does so where it can be done, and else warns that it
@@ -69,6 +70,8 @@ class PPO(stable_baselines3.PPO):
             raise unknown("symmetry", symmetry, ("equivariant", "auto", "None"))
         self.desired_kl, self.symmetry, self.compile_loss = desired_kl, symmetry, compile_loss
         super().__init__(policy, env, *args, **kwargs)
+        if desired_kl is not None and self.target_kl is None:
+            self.target_kl = target_kl(desired_kl)
 
     def _setup_model(self) -> None:
         if self.rollout_buffer_class in (None, RolloutBuffer, DictRolloutBuffer):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import List, Optional
+from typing import Any, List, Optional
 
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 
@@ -20,10 +20,21 @@ def adapted_rate(rate: float, kl: float, desired_kl: float, low: float = 1e-5, h
     return min(high, rate * 1.5) if kl < 0.5 * desired_kl else rate
 
 
+def target_kl(desired_kl: float) -> float:
+    """The ``target_kl`` beside a `desired_kl`: SB3 ends an update where a minibatch finds 1.5 of it.
+
+    The rate is adapted after an update. A policy that has learnt its task moves little, so that the rate rises to its
+    bound, until one update of all its minibatches takes the policy apart (KL 300 and more); ended at ten times
+    `desired_kl`, it costs a part of one update, and the rate falls.
+    """
+    return 10.0 * desired_kl / 1.5
+
+
 class AdaptiveLearningRate(BaseCallback):
     """Steer the learning rate so that an update moves the policy by about `desired_kl` nat: :func:`adapted_rate`.
 
-    The rate is the model's ``learning_rate``, so a saved model carries it.
+    The rate is the model's ``learning_rate``, so a saved model carries it. A model without a ``target_kl`` gets one,
+    :func:`target_kl`, which ends an update that goes too far.
 
     :param desired_kl: above 0; locomotion commonly uses 0.01.
     :param low, high: bounds of the rate.
@@ -44,6 +55,9 @@ class AdaptiveLearningRate(BaseCallback):
                 raise UserError("AdaptiveLearningRate needs a number as learning_rate to start from: drop the "
                                 "schedule.")
             self.model.learning_rate = rate(1.0)  # rl-zoo makes a constant schedule of a number
+        model: Any = self.model
+        if getattr(model, "target_kl", 0.0) is None:
+            model.target_kl = target_kl(self.desired_kl)
 
     def _check_alone(self) -> None:
         """Refuse another one that steers the same rate."""
