@@ -116,6 +116,7 @@ def test_bare_networks_leave_the_model_alone() -> None:
     before = [p.clone() for p in ours.model.policy.parameters()]
     floor = NetworkFloor(ours.model)
     assert floor.rollout_s() > 0 and floor.update_s() > 0
+    assert floor.product_times() == {}, "its products are too small for the choice to matter"
     assert all(torch.equal(a, b) for a, b in zip(before, ours.model.policy.parameters()))
     assert all(p.grad is None for p in ours.model.policy.parameters())
 

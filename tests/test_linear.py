@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from sb3_isaac.rl.algo import linear
-from sb3_isaac.rl.algo.linear import run_layers
+from sb3_isaac.rl.algo.linear import ByOneDnn, MatrixLibraries, ProductTimes, run_layers
 
 
 def networks() -> List[nn.Module]:
@@ -25,11 +25,15 @@ def networks() -> List[nn.Module]:
 
 @pytest.mark.parametrize("net", networks(), ids=lambda net: type(net).__name__)
 @pytest.mark.parametrize("rows", [1, 257])
-def test_outputs_and_gradients_are_torchs(net: nn.Module, rows: int) -> None:
+@pytest.mark.parametrize("by", [ByOneDnn(), ByOneDnn(False, False, True)], ids=["usual", "others"])
+def test_outputs_and_gradients_are_torchs(net: nn.Module, rows: int, by: ByOneDnn) -> None:
+    choices = MatrixLibraries()
+    choices.load_state_dict({f"{layer.in_features}x{layer.out_features}": list(by) for layer in net.modules()
+                             if isinstance(layer, nn.Linear)})
     x = torch.randn(rows, 44, generator=torch.Generator().manual_seed(1))
     weight = torch.randn(rows, 64)
     results: List[Any] = []
-    for run in (lambda x: net(x), lambda x: run_layers(net, x)):
+    for run in (lambda x: net(x), lambda x: run_layers(net, x, choices)):
         given = x.clone().requires_grad_()
         net.zero_grad()
         out = run(given)
@@ -43,20 +47,48 @@ def test_outputs_and_gradients_are_torchs(net: nn.Module, rows: int) -> None:
 def test_the_fast_way_is_taken_and_hooks_and_other_types_leave_it(monkeypatch: pytest.MonkeyPatch) -> None:
     if linear._ONEDNN is None:
         pytest.skip("this torch has no oneDNN")
-    calls: List[int] = []
+    calls, usual = [], MatrixLibraries()
     product = linear._product
     monkeypatch.setattr(linear, "_product", lambda *args: calls.append(1) or product(*args))
     layer, x = nn.Linear(4, 4), torch.randn(8, 4)
-    run_layers(layer, x)
+    run_layers(layer, x, usual)
     assert len(calls) == 1
     hooked = nn.Linear(4, 4)
     hooked.register_forward_hook(lambda module, args, out: out + 1.0)
-    assert torch.equal(run_layers(hooked, x), hooked(x))
+    assert torch.equal(run_layers(hooked, x, usual), hooked(x))
     doubled = layer.double()
-    assert torch.equal(run_layers(doubled, x.double()), doubled(x.double()))
+    assert torch.equal(run_layers(doubled, x.double(), usual), doubled(x.double()))
     with monkeypatch.context() as patch:
         patch.setattr(torch.compiler, "is_compiling", lambda: True)
         plain = nn.Linear(4, 4)
-        assert torch.equal(run_layers(plain, x), plain(x))
-    assert run_layers(nn.Linear(4, 4), x[:0]).shape == (0, 4) and run_layers(nn.Linear(4, 4), x[0]).shape == (4,)
+        assert torch.equal(run_layers(plain, x, usual), plain(x))
+    assert run_layers(nn.Linear(4, 4), x[:0], usual).shape == (0, 4)
+    assert run_layers(nn.Linear(4, 4), x[0], usual).shape == (4,)
     assert len(calls) == 1
+
+
+def test_the_faster_library_is_measured_and_noise_does_not_decide(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: List[Any] = []
+    # One product where the other library is twice as fast, one within the margin, one where the usual one is faster.
+    times = [ProductTimes(2.0, 1.0), ProductTimes(1.05, 1.0), ProductTimes(2.0, 1.0)]
+    monkeypatch.setattr(linear, "_product_times", lambda *shape: asked.append(shape) or times)
+    libraries = MatrixLibraries()
+    libraries.measure(nn.Sequential(nn.Linear(400, 200), nn.ELU(), nn.Linear(200, 3), nn.Linear(400, 200)), 1000)
+    without = linear._ONEDNN is None
+    assert asked == ([] if without else [(1000, 400, 200)]), "each shape once, and only where it is worth it"
+    if not without:
+        assert libraries.of(400, 200) == ByOneDnn(False, True, False)
+        assert libraries.of(200, 3) == ByOneDnn()
+    other = MatrixLibraries()
+    other.load_state_dict(libraries.state_dict())
+    assert other.of(400, 200) == libraries.of(400, 200)
+
+
+def test_times_are_of_this_machine() -> None:
+    if linear._ONEDNN is None:
+        pytest.skip("this torch has no oneDNN")
+    libraries, layer = MatrixLibraries(), nn.Linear(300, 200)
+    random_state = torch.get_rng_state()
+    libraries.measure(layer, 1000)
+    assert all(seconds > 0 for product in libraries.times[300, 200] for seconds in product)
+    assert torch.equal(torch.get_rng_state(), random_state), "a run's random numbers do not depend on it"

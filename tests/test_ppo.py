@@ -20,6 +20,7 @@ from stable_baselines3.common.vec_env import VecNormalize as StockNormalize
 
 from sb3_isaac import PPO, AdaptiveLearningRate, IsaacVecEnv, UserError, VecNormalize
 from sb3_isaac.rl.algo.gaussian import act, evaluate
+from sb3_isaac.rl.algo.linear import MatrixLibraries
 from sb3_isaac.rl.algo.ppo import tensor_env_of
 from sb3_isaac.rl.algo.rollout_buffer import Minibatch, TensorRolloutBuffer, generalized_advantage
 
@@ -174,10 +175,10 @@ def test_gaussian_shortcut_equals_the_policy() -> None:
     torch.manual_seed(1)
     expected = policy(obs)
     torch.manual_seed(1)
-    for a, b in zip(expected, act(policy, obs)):
+    for a, b in zip(expected, act(policy, obs, MatrixLibraries())):
         torch.testing.assert_close(a.reshape(b.shape), b)
     values, log_prob, entropy = policy.evaluate_actions(obs, expected[0])
-    ours = evaluate(policy, obs, expected[0])
+    ours = evaluate(policy, obs, expected[0], MatrixLibraries())
     torch.testing.assert_close(values.flatten(), ours[0])
     torch.testing.assert_close(log_prob, ours[1])
     torch.testing.assert_close(entropy.mean(), ours[2])

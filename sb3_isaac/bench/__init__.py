@@ -100,7 +100,10 @@ def bench(plan: Plan, say: Say) -> Dict[str, Any]:
     system = _system()
     contenders = {NAMES[algo]: make_contender(algo, config) for algo in algos}
     physics = PhysicsFloor()
-    seconds, notes = _rounds(contenders, physics, plan.rounds, say)
+    networks = NetworkFloor(contenders["ours"].model)  # type: ignore[attr-defined]  # an Sb3Contender
+    for line in networks.in_words():
+        say(line)
+    seconds, notes = _rounds(contenders, physics, networks, plan.rounds, say)
     facts = physics.facts()
     for contender in contenders.values():
         contender.env.close()
@@ -109,16 +112,14 @@ def bench(plan: Plan, say: Say) -> Dict[str, Any]:
     speed = measure_speed(configs, plan.rounds, say) if len(configs) > 1 else []
     system["physics_threads"] = facts.pop("physics_threads")
     return {"system": system, "config": {**_settings(contenders["ours"], config, plan), **facts},
-            "rows": rows(seconds), "peak_memory_mb": memory, "speed": speed,
+            "rows": rows(seconds), "matrix_products": networks.product_times(),
+            "peak_memory_mb": memory, "speed": speed,
             "notes": [*([missing] if missing else []), *notes]}
 
 
-def _rounds(contenders: Dict[str, Contender], physics: PhysicsFloor, rounds: int,
+def _rounds(contenders: Dict[str, Contender], physics: PhysicsFloor, networks: NetworkFloor, rounds: int,
             say: Say) -> Tuple[Seconds, List[str]]:
     """Each contender and the floors once a round, the contenders' order rotating; a round before is not measured."""
-    ours = contenders["ours"]
-    assert isinstance(ours, Sb3Contender)
-    networks = NetworkFloor(ours.model)
     names = list(contenders)
     seconds: Seconds = {f"{name} {phase}": [] for name in names for phase in PHASES}
     for i in range(rounds + 1):

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 import numpy as np
 import torch
 from torch import nn
 
 from sb3_isaac.bench.timing import now
+from sb3_isaac.rl.algo.linear import ByOneDnn, MatrixLibraries, run_layers
 
 if TYPE_CHECKING:
     from sb3_isaac.engine.cpu import CpuEngine
 
+Forward = Callable[[nn.Module, torch.Tensor], torch.Tensor]
 NO_ENGINE = "bare physics is left out: this task has no MuJoCo engine below it that could be stepped alone."
 
 
@@ -108,34 +110,65 @@ class NetworkFloor:
 
     def __init__(self, model: Any) -> None:
         policy = copy.deepcopy(model.policy)
-        self._actor = nn.Sequential(policy.mlp_extractor.policy_net, policy.action_net)
-        self._critic = nn.Sequential(policy.mlp_extractor.value_net, policy.value_net)
+        self._actor = nn.Sequential(*policy.mlp_extractor.policy_net, policy.action_net)
+        self._critic = nn.Sequential(*policy.mlp_extractor.value_net, policy.value_net)
         self._n_steps, self._n_epochs, self._batch_size = model.n_steps, model.n_epochs, model.batch_size
         self._actor_rows, self._critic_rows = (
             torch.randn(model.n_steps * model.n_envs, _width(net), device=model.device)
             for net in (self._actor, self._critic))
         self._n_envs = model.n_envs
+        self._libraries = MatrixLibraries()
+        self._libraries.measure(policy, model.batch_size)
 
     def rollout_s(self) -> float:
-        """Seconds of the forward passes of a rollout: both networks a step, and the last value."""
+        """Seconds of the forward passes of a rollout: both networks a step, and the last value.
+
+        The lesser of two: torch's own layers, and layers by the faster library for each product.
+        """
+        return min(self._rollout_s(net) for net in (self._by_torch, self._by_faster))
+
+    def update_s(self) -> float:
+        """Seconds of the forward and backward passes of an update; the lesser of the same two."""
+        return min(self._update_s(net) for net in (self._by_torch, self._by_faster))
+
+    def in_words(self) -> List[str]:
+        """:meth:`product_times`, a line a layer shape."""
+        return [f"products of a {shape} layer, ms by oneDNN / BLAS: " + ", ".join(
+            f"{name} {product['onednn_ms']:.2f} / {product['blas_ms']:.2f}" for name, product in products.items())
+            for shape, products in self.product_times().items()]
+
+    def product_times(self) -> Dict[str, Dict[str, Dict[str, Any]]]:
+        """The times of each product of a minibatch by each library, in ms, and the library chosen, by layer shape."""
+        return {f"{k}x{m}": {name: {"onednn_ms": 1e3 * onednn, "blas_ms": 1e3 * blas,
+                                    "chosen": "oneDNN" if by else "BLAS"}
+                             for name, (onednn, blas), by in zip(ByOneDnn._fields, times, self._libraries.of(k, m))}
+                for (k, m), times in self._libraries.times.items()}
+
+    def _by_torch(self, net: nn.Module, rows: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = net(rows)
+        return out
+
+    def _by_faster(self, net: nn.Module, rows: torch.Tensor) -> torch.Tensor:
+        return run_layers(net, rows, self._libraries)
+
+    def _rollout_s(self, forward: Forward) -> float:
         actor_obs, critic_obs = self._actor_rows[:self._n_envs], self._critic_rows[:self._n_envs]
         start = now()
         with torch.no_grad():
             for _ in range(self._n_steps):
-                self._actor(actor_obs)
-                self._critic(critic_obs)
-            self._critic(critic_obs)
+                forward(self._actor, actor_obs)
+                forward(self._critic, critic_obs)
+            forward(self._critic, critic_obs)
         return now() - start
 
-    def update_s(self) -> float:
-        """Seconds of the forward and backward passes of an update."""
+    def _update_s(self, forward: Forward) -> float:
         start = now()
         for _ in range(self._n_epochs):
             batches = zip(self._actor_rows.split(self._batch_size), self._critic_rows.split(self._batch_size))
             for actor_rows, critic_rows in batches:
                 self._actor.zero_grad()
                 self._critic.zero_grad()
-                (self._actor(actor_rows).sum() + self._critic(critic_rows).sum()).backward()
+                (forward(self._actor, actor_rows).sum() + forward(self._critic, critic_rows).sum()).backward()
         return now() - start
 
 

@@ -14,7 +14,7 @@ from stable_baselines3.common.distributions import DiagGaussianDistribution
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import MlpExtractor
 
-from sb3_isaac.rl.algo.linear import run_layers
+from sb3_isaac.rl.algo.linear import MatrixLibraries, run_layers
 from sb3_isaac.rl.policy.asymmetric import TwoMlps
 from sb3_isaac.rl.policy.layers import has_hooks
 
@@ -34,34 +34,36 @@ def is_plain(policy: Any) -> bool:
             and not has_hooks(policy) and not has_hooks(policy.mlp_extractor))
 
 
-def act(policy: Any, obs: Any) -> Tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def act(policy: Any, obs: Any, libraries: MatrixLibraries) -> Tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Sampled actions (N, A), values (N,) and log-probabilities (N,); ``policy.forward`` of a plain policy."""
     if not is_plain(policy):
         actions, values, log_prob = policy(obs)
         return actions, values.flatten(), log_prob
-    mean, values = _mean_and_value(policy, obs)
+    mean, values = _mean_and_value(policy, obs, libraries)
     noise = torch.randn_like(mean)
     actions = torch.addcmul(mean, noise, policy.log_std.exp())
     return actions, values, _log_prob(noise, policy.log_std)
 
 
-def evaluate(policy: Any, obs: Any, actions: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor, Any]:
+def evaluate(policy: Any, obs: Any, actions: torch.Tensor,
+             libraries: MatrixLibraries) -> Tuple[torch.Tensor, torch.Tensor, Any]:
     """Values (B,), log-probabilities (B,) of `actions` and the entropy (a scalar where it is the same for all)."""
     if not is_plain(policy):
         values, log_prob, entropy = policy.evaluate_actions(obs, actions)
         return values.flatten(), log_prob, entropy
-    mean, values = _mean_and_value(policy, obs)
+    mean, values = _mean_and_value(policy, obs, libraries)
     log_std = policy.log_std
     entropy = (log_std + 0.5 * (1.0 + math.log(2.0 * math.pi))).sum()
     return values, _log_prob((actions - mean) * (-log_std).exp(), log_std), entropy
 
 
-def _mean_and_value(policy: Any, obs: Any) -> Tuple[torch.Tensor, torch.Tensor]:
+def _mean_and_value(policy: Any, obs: Any, libraries: MatrixLibraries) -> Tuple[torch.Tensor, torch.Tensor]:
     features = policy.extract_features(obs)
     pi_features, vf_features = (features, features) if policy.share_features_extractor else features
-    pi_latent = run_layers(policy.mlp_extractor.policy_net, pi_features)
-    vf_latent = run_layers(policy.mlp_extractor.value_net, vf_features)
-    return run_layers(policy.action_net, pi_latent), run_layers(policy.value_net, vf_latent).flatten()
+    pi_latent = run_layers(policy.mlp_extractor.policy_net, pi_features, libraries)
+    vf_latent = run_layers(policy.mlp_extractor.value_net, vf_features, libraries)
+    return (run_layers(policy.action_net, pi_latent, libraries),
+            run_layers(policy.value_net, vf_latent, libraries).flatten())
 
 
 def _log_prob(standardized: torch.Tensor, log_std: torch.Tensor) -> torch.Tensor:

@@ -1,12 +1,15 @@
-"""The layers of a policy's networks, with matrix products by oneDNN on a CPU.
+"""The layers of a policy's networks, each matrix product by the faster of torch's two libraries on a CPU.
 
-``nn.Linear`` multiplies float32 matrices by the BLAS library that torch was built with, MKL in torch's wheels, which is
-slower than oneDNN (in the same wheels) on processors of other makers than Intel. Results differ by rounding alone.
+``nn.Linear`` multiplies float32 matrices by the BLAS library that torch was built with, MKL in torch's wheels; the same
+wheels have oneDNN. Which one is faster depends on the processor, on the shape and on which of a layer's three products
+it is: the output, the gradient of the input, or the gradient of the weights. Results differ by rounding alone.
 """
 
 from __future__ import annotations
 
-from typing import Any, Optional, Tuple
+import statistics
+import time
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 import torch
 from torch import nn
@@ -17,31 +20,118 @@ from sb3_isaac.rl.policy.layers import has_hooks
 # oneDNN's y = x Wᵀ + b; None where this torch was built without it, and then nn.Linear is used.
 _ONEDNN: Any = (getattr(torch.ops.mkldnn, "_linear_pointwise", None)
                 if torch.backends.mkldnn.is_available() else None)
+WORTH_MEASURING = 5e7
+"""Floating-point operations of a product below which the choice of a library saves nothing."""
+MARGIN = 1.1
+"""A library other than the usual one has to be faster by this factor, so that noise seldom decides."""
+
+
+class ByOneDnn(NamedTuple):
+    """For one shape of layer: which of its products oneDNN computes; BLAS computes the others.
+
+    Before a measurement it is as it was on most processors that were looked at.
+    """
+
+    output: bool = True
+    input_grad: bool = True
+    weight_grad: bool = False
+
+
+class ProductTimes(NamedTuple):
+    """Seconds of one product, by each library."""
+
+    onednn_s: float
+    blas_s: float
+
+
+class MatrixLibraries:
+    """Which library computes which product of a linear layer, by the layer's (inputs, outputs).
+
+    Unmeasured shapes have the default of :class:`ByOneDnn`. What was chosen decides how sums round, so a resumed run
+    takes over the choice of the run that it goes on with: :meth:`state_dict`.
+    """
+
+    def __init__(self) -> None:
+        self._chosen: Dict[Tuple[int, int], ByOneDnn] = {}
+        self.measured = False
+        self.times: Dict[Tuple[int, int], List[ProductTimes]] = {}
+
+    def of(self, inputs: int, outputs: int) -> ByOneDnn:
+        """The choice for a layer of this shape."""
+        return self._chosen.get((inputs, outputs), ByOneDnn())
+
+    def measure(self, module: nn.Module, rows: int) -> None:
+        """Time the products of each linear layer inside `module` on `rows` rows, about a third of a second in all."""
+        self.measured = True
+        layers = [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
+        for shape in dict.fromkeys((layer.in_features, layer.out_features) for layer in layers
+                                   if _is_fast(layer, layer.weight)):
+            if 2.0 * rows * shape[0] * shape[1] >= WORTH_MEASURING:
+                self.times[shape] = _product_times(rows, *shape)
+                self._chosen[shape] = ByOneDnn(*(
+                    (blas > onednn / MARGIN if usual else blas > onednn * MARGIN)
+                    for (onednn, blas), usual in zip(self.times[shape], ByOneDnn())))
+
+    def state_dict(self) -> Dict[str, List[bool]]:
+        """The measured choices as plain data: ``"44x256"`` to :class:`ByOneDnn`'s three; empty if not measured."""
+        return {f"{k}x{m}": list(by) for (k, m), by in self._chosen.items()} if self.measured else {}
+
+    def load_state_dict(self, state: Dict[str, List[bool]]) -> None:
+        """Take over what :meth:`state_dict` gave."""
+        self._chosen = {(int(k), int(m)): ByOneDnn(*map(bool, by))
+                        for (k, m), by in ((shape.split("x"), by) for shape, by in state.items())}
+        self.measured = bool(state)
+
+
+def _product_times(rows: int, inputs: int, outputs: int, repeats: int = 3) -> List[ProductTimes]:
+    """Median seconds of the output, the input's gradient and the weights' gradient of a layer, libraries in turn."""
+    x, weight, grad = (torch.full(shape, 0.5) for shape in ((rows, inputs), (outputs, inputs), (rows, outputs)))
+    bias = torch.zeros(outputs)
+    pairs: Tuple[Tuple[Callable[[], Any], Callable[[], Any]], ...] = (
+        (lambda: _product(x, weight, bias), lambda: F.linear(x, weight, bias)),
+        (lambda: _product(grad, weight.t()), lambda: grad @ weight),
+        (lambda: _product(grad.t(), x.t()), lambda: grad.t() @ x))
+    times: List[ProductTimes] = []
+    with torch.no_grad():
+        for pair in pairs:
+            rounds = [[_seconds(run) for run in pair] for _ in range(repeats + 1)][1:]
+            times.append(ProductTimes(*(statistics.median(column) for column in zip(*rounds))))
+    return times
+
+
+def _seconds(run: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
 
 
 def _product(x: torch.Tensor, weight: torch.Tensor, bias: Optional[torch.Tensor] = None) -> torch.Tensor:
-    """x @ weight.T + bias."""
+    """x @ weight.T + bias by oneDNN."""
     out: torch.Tensor = _ONEDNN(x, weight, bias, "none", [], "")
     return out
 
 
 class _Linear(torch.autograd.Function):
-    """y = x Wᵀ + b of x (B, k), W (m, k), b (m,), and its gradients, by oneDNN."""
+    """y = x Wᵀ + b of x (B, k), W (m, k), b (m,), and its gradients, each by the library chosen for it."""
 
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, by: ByOneDnn) -> torch.Tensor:
         ctx.save_for_backward(x, weight)
-        return _product(x, weight, bias)
+        ctx.by = by
+        return _product(x, weight, bias) if by.output else F.linear(x, weight, bias)
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> Tuple[Optional[torch.Tensor], ...]:
         x, weight = ctx.saved_tensors
-        grad_x = _product(grad, weight.t()) if ctx.needs_input_grad[0] else None
-        return grad_x, _product(grad.t(), x.t()), grad.sum(dim=0)
+        grad_x = None
+        if ctx.needs_input_grad[0]:
+            grad_x = _product(grad, weight.t()) if ctx.by.input_grad else grad @ weight
+        grad_weight = _product(grad.t(), x.t()) if ctx.by.weight_grad else grad.t() @ x
+        return grad_x, grad_weight, grad.sum(dim=0), None
 
 
-def run_layers(layers: nn.Module, x: torch.Tensor) -> torch.Tensor:
-    """``layers(x)`` of x (B, k), where a linear layer, alone or in a Sequential, is multiplied by oneDNN on a CPU.
+def run_layers(layers: nn.Module, x: torch.Tensor, libraries: MatrixLibraries) -> torch.Tensor:
+    """``layers(x)`` of x (B, k), where a linear layer, alone or in a Sequential, is multiplied as `libraries` says.
 
     A module of another type, a subclass or one with hooks is called as it is.
     """
@@ -49,13 +139,19 @@ def run_layers(layers: nn.Module, x: torch.Tensor) -> torch.Tensor:
     fresh = False  # whether x was made here and is held by nothing else
     for layer in parts:
         if _is_fast(layer, x):
-            x, fresh = _Linear.apply(x, layer.weight, layer.bias), True
+            x, fresh = _multiply(layer, x, libraries), True
         elif fresh and type(layer) is nn.ELU and not has_hooks(layer):
             # In place: saves the memory of x, and an exponential in the backward pass.
             x, fresh = F.elu(x, layer.alpha, inplace=True), False
         else:
             x, fresh = layer(x), False
     return x
+
+
+def _multiply(layer: Any, x: torch.Tensor, libraries: MatrixLibraries) -> torch.Tensor:
+    by = libraries.of(layer.in_features, layer.out_features)
+    out: torch.Tensor = _Linear.apply(x, layer.weight, layer.bias, by)
+    return out
 
 
 def _is_fast(layer: nn.Module, x: torch.Tensor) -> bool:

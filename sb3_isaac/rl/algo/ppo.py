@@ -20,6 +20,7 @@ from sb3_isaac.envs.vec_normalize import VecNormalize
 from sb3_isaac.rl.algo.finite import check_rollout, check_update
 from sb3_isaac.rl.algo.gaussian import act, evaluate
 from sb3_isaac.rl.algo.host_view import HostView
+from sb3_isaac.rl.algo.linear import MatrixLibraries
 from sb3_isaac.rl.algo.optimizer import fused_by_default
 from sb3_isaac.rl.algo.rollout_buffer import Minibatch, Observations, TensorRolloutBuffer
 from sb3_isaac.rl.algo.symmetry import Symmetry
@@ -83,6 +84,7 @@ class PPO(stable_baselines3.PPO):
         if isinstance(self.action_space, spaces.Box):
             self._bounds = tuple(torch.as_tensor(bound, device=self.device)
                                  for bound in (self.action_space.low, self.action_space.high))
+        self.matrix_libraries = MatrixLibraries()
         self._warned = False
         self._symmetry: Optional[Symmetry] = None
         if self.symmetry is not None and self.env is not None:
@@ -112,7 +114,7 @@ class PPO(stable_baselines3.PPO):
     def _excluded_save_params(self) -> List[str]:
         """A zip names nothing of ours, so that stock SB3 loads it where sb3_isaac is not installed."""
         return [*super()._excluded_save_params(), "rollout_buffer_class", "_loss_function", "_bounds", "_warned",
-                "_symmetry", "_last_obs", "_last_episode_starts", "_last_original_obs"]
+                "matrix_libraries", "_symmetry", "_last_obs", "_last_episode_starts", "_last_original_obs"]
 
     def save(self, path: Any, exclude: Optional[Iterable[str]] = None, include: Optional[Iterable[str]] = None) -> None:
         """See SB3. A policy class of ours is written so that it loads without sb3_isaac as well."""
@@ -160,7 +162,7 @@ class PPO(stable_baselines3.PPO):
             if self.use_sde and self.sde_sample_freq > 0 and n_steps % self.sde_sample_freq == 0:
                 self.policy.reset_noise(env.num_envs)
             with torch.no_grad():
-                actions, values, log_probs = act(self.policy, obs)
+                actions, values, log_probs = act(self.policy, obs, self.matrix_libraries)
             clipped_actions = self._applied(actions)
             step = env.step_tensor(clipped_actions.to(env.device))
             self.num_timesteps += env.num_envs
@@ -237,6 +239,8 @@ class PPO(stable_baselines3.PPO):
         clip_range = self.clip_range(self._current_progress_remaining)  # type: ignore[operator]
         clip_range_vf = (None if self.clip_range_vf is None
                          else self.clip_range_vf(self._current_progress_remaining))  # type: ignore[operator]
+        if not self.matrix_libraries.measured:
+            self.matrix_libraries.measure(self.policy, self.batch_size)
         with fused_by_default(self.policy.optimizer):
             losses, last_epoch = self._epochs(clip_range, clip_range_vf)
         if self._symmetry is not None:
@@ -287,7 +291,7 @@ class PPO(stable_baselines3.PPO):
         actions = batch.actions
         if isinstance(self.action_space, spaces.Discrete):
             actions = actions.long().flatten()
-        values, log_prob, entropy = evaluate(self.policy, batch.observations, actions)
+        values, log_prob, entropy = evaluate(self.policy, batch.observations, actions, self.matrix_libraries)
         advantages = batch.advantages
         if self.normalize_advantage and len(advantages) > 1:
             advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)

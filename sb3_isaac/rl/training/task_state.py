@@ -27,6 +27,7 @@ def task_state(model: Any) -> Dict[str, Any]:
     | random | states of the global random generators |
     | log | values that wait for the next row of the log: the last update's, and an evaluation's |
     | discounted_returns | (N,) of VecNormalize, if there is one |
+    | matrix_libraries | which library computes which product, if it was measured |
     """
     env: VecEnv = model.get_env()
     normalizer = unwrap_vec_normalize(env)
@@ -45,6 +46,8 @@ def task_state(model: Any) -> Dict[str, Any]:
     }
     if normalizer is not None:
         state["discounted_returns"] = torch.as_tensor(normalizer.returns)
+    if hasattr(model, "matrix_libraries"):
+        state["matrix_libraries"] = model.matrix_libraries.state_dict()
     on_cpu: Dict[str, Any] = to_cpu(state)
     return on_cpu
 
@@ -69,6 +72,8 @@ def restore_task_state(model: Any, state: Mapping[str, Any]) -> None:
     normalizer = unwrap_vec_normalize(env)
     if normalizer is not None and "discounted_returns" in state:
         normalizer.returns = state["discounted_returns"].numpy().copy()
+    if hasattr(model, "matrix_libraries"):
+        model.matrix_libraries.load_state_dict(state.get("matrix_libraries", {}))
     model.ep_info_buffer = deque(state["episodes"], maxlen=model._stats_window_size)
     model.ep_success_buffer = deque(maxlen=model._stats_window_size)
     # As numpy arrays, which stock SB3 expects and sb3_isaac.PPO moves to its device; SB3 resets where there is None.
