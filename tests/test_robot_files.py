@@ -197,7 +197,7 @@ def test_overrides_are_used_as_given_and_change_what_follows(tmp_path: Path) -> 
     with pytest.raises(UserError, match=r"no torque limit for FR_hip_joint, .* and 8 more: give torque_limit_nm"):
         Robot.from_file(path)
     found = derive(path, {"torque_limit_nm": 10, "kp": (40.0,) * 12, "default_joint_pos": (0.0, 0.0, -0.5) * 4})
-    robot = found.robot
+    robot = Robot(**found.fields)
     assert robot.torque_limit_nm == (10.0,) * 12 and robot.action_scale_rad == 0.25
     assert robot.base_height_m == pytest.approx(0.2 + 0.2 * np.cos(0.5) + 0.02, abs=1e-6)
     assert found.origin["torque_limit_nm"] == found.origin["kp"] == "given" and "kp" in found.origin["kd"]

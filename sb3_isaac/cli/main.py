@@ -23,6 +23,7 @@ VERBS = {
     "train": "train a policy",
     "eval": "score a trained policy",
     "play": "watch a trained policy: viewer, video or picture",
+    "robot": "see what a robot's MJCF or URDF file tells, and whether it stands",
     "plot": "draw the curves of one or more runs",
     "tune": "search for better settings with Optuna, on one machine or many",
     "run": "run a program written for Isaac Gym, or audit what it needs",

@@ -86,10 +86,9 @@ def _seconds(text: str) -> float:
 
 def _record(playing: Playing, args: argparse.Namespace) -> None:
     """Write the video, the picture or both."""
-    from matplotlib.image import imsave
     from tqdm import tqdm
 
-    from sb3_isaac.contract.files import atomic_file
+    from sb3_isaac.view.picture import write_picture
     from sb3_isaac.view.video import write_video
 
     frames = playing.frames(args.seconds, args.size[0], args.size[1], args.robots)
@@ -102,10 +101,7 @@ def _record(playing: Playing, args: argparse.Namespace) -> None:
         for _ in shown:
             continue
     if args.picture:
-        path = Path(args.picture)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_file(path) as unfinished:
-            imsave(unfinished, frames.last, format="png")
+        write_picture(frames.last, Path(args.picture))
         print(args.picture)
 
 

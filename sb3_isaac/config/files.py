@@ -66,7 +66,7 @@ def find_file(algo: str, path: str | os.PathLike[str] | None) -> Path:
 
 def read_entry(file: Path, env: str) -> Mapping[str, object]:
     """The mapping under `env`, else under `default`, else the whole file if it is a single entry (Isaac Lab's form)."""
-    document = _read_mapping(file)
+    document = read_mapping(file)
     if env in document or "default" in document:
         name = env if env in document else "default"
         return _mapping(document[name], f"entry {name!r} of {file}")
@@ -81,7 +81,8 @@ def to_yaml(document: Mapping[str, object]) -> str:
     return text
 
 
-def _read_mapping(file: Path) -> Mapping[str, object]:
+def read_mapping(file: Path) -> Mapping[str, object]:
+    """The mapping that a YAML file holds, or a sentence."""
     try:
         document = yaml.load(file.read_bytes(), Loader=_Loader)
         json.dumps(document, default=str, skipkeys=True)  # ValueError for an alias inside its own anchor

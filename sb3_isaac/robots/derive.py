@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import mujoco
 import numpy as np
 
-from sb3_isaac.contract.errors import UserError, is_number, unknown
+from sb3_isaac.contract.errors import UserError, is_number
 from sb3_isaac.robots.drives import Drives, read_drives
 from sb3_isaac.robots.geometry import height_range
 from sb3_isaac.robots.model import find_trunk, parse, read_model, unreadable
-from sb3_isaac.robots.robot import Robot, per_joint
+from sb3_isaac.robots.values import per_joint
 
 HOME_KEYS = ("home", "stand", "standing", "default", "init")
 NEAR_GROUND = 0.15
@@ -34,21 +34,17 @@ files are written for steps of 2 ms: joints get the armature that brings them do
 
 @dataclass(frozen=True)
 class Derivation:
-    """A robot, and where each of its fields comes from."""
+    """The fields of a Robot, and where each of them comes from."""
 
-    robot: Robot
+    fields: Mapping[str, Any]
     origin: Mapping[str, str]
 
 
 def derive(path: str, overrides: Mapping[str, Any]) -> Derivation:
-    """The robot of the file, with the fields in `overrides` as given.
+    """The robot of the file, with the fields of a Robot in `overrides` as given.
 
     :raises UserError: see :meth:`Robot.from_file`.
     """
-    allowed = [field.name for field in fields(Robot) if field.name != "mjcf"]
-    for name in overrides:
-        if name not in allowed:
-            raise unknown("field of a Robot", name, allowed)
     return _Derivation(str(path), dict(overrides)).result()
 
 
@@ -81,7 +77,7 @@ class _Derivation:
         self._pose()
         self._feet()
         self._gains()
-        return Derivation(Robot(**self.values), self.origin)
+        return Derivation(self.values, self.origin)
 
     def take(self, field: str, value: Any, origin: str) -> None:
         """Set a field to what was found, or to what was given."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import Any
 
-from sb3_isaac.contract.errors import UserError, is_number
+from sb3_isaac.contract.errors import UserError, is_number, unknown
+from sb3_isaac.robots.values import per_joint
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class Robot:
         """
         from sb3_isaac.robots.derive import derive  # it needs MuJoCo, and a robot on NVIDIA's Isaac Gym does not
 
-        return derive(path, overrides).robot
+        return cls(**derive(path, check_fields(overrides)).fields)
 
     def __post_init__(self) -> None:
         for field in ("name", "mjcf", "trunk"):
@@ -109,10 +111,10 @@ class Robot:
         object.__setattr__(self, field, values)
 
 
-def per_joint(value: object, joints: int) -> tuple[float, ...] | None:
-    """The values of all joints: a number stands for each of them. None for what is neither."""
-    if is_number(value):
-        value = (value,) * joints
-    if not isinstance(value, (list, tuple)) or len(value) != joints or not all(map(is_number, value)):
-        return None
-    return tuple(float(v) for v in value)
+def check_fields(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a Robot by name, all but the file, or a sentence about the first that is none."""
+    allowed = [field.name for field in fields(Robot) if field.name != "mjcf"]
+    for name in given:
+        if name not in allowed:
+            raise unknown("field of a Robot", name, allowed)
+    return dict(given)
