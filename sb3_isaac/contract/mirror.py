@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Dict, NamedTuple, Sequence, Tuple
+from typing import Dict, List, NamedTuple, Sequence, Tuple
 
 import torch
 
@@ -44,7 +44,8 @@ class Mirror:
     @classmethod
     def joined(cls, parts: Sequence["Mirror"]) -> "Mirror":
         """Of vectors one after another."""
-        source, sign = [], []
+        source: List[int] = []
+        sign: List[int] = []
         for part in parts:
             source += [len(sign) + i for i in part.source]
             sign += part.sign

@@ -31,7 +31,7 @@ class Symmetry:
         if not is_plain(policy):
             raise UserError(f"symmetry needs a Gaussian actor-critic of MLPs and was given {type(policy).__name__}: "
                             "take MlpPolicy or AsymmetricPolicy, or leave symmetry out.")
-        self._tied: List[Tuple[nn.Parameter, torch.Tensor, torch.Tensor]] = []
+        self._tied: List[Tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
         actor_in, critic_in = (_seen_by(policy, which, mirrors) for which in ("pi", "vf"))
         latent = self._tie_chain(policy.mlp_extractor.policy_net, actor_in)
         self._tie(policy.action_net, latent, mirrors.action)
@@ -78,7 +78,7 @@ class Symmetry:
         if layer.bias is not None:
             self._tie_vector(layer.bias, outputs)
 
-    def _tie_vector(self, vector: nn.Parameter, mirror: Mirror) -> None:
+    def _tie_vector(self, vector: torch.Tensor, mirror: Mirror) -> None:
         self._tied.append((vector, torch.tensor(mirror.source, device=vector.device),
                            torch.tensor(mirror.sign).to(vector)))
 
