@@ -24,7 +24,7 @@ def target_kl(desired_kl: float) -> float:
     """The ``target_kl`` beside a `desired_kl`: SB3 ends an update where a minibatch finds 1.5 of it.
 
     The rate is adapted after an update. A policy that has learnt its task moves little, so that the rate rises to its
-    bound, until one update of all its minibatches takes the policy apart (KL 300 and more); ended at ten times
+    bound, until one update of all its minibatches takes the policy apart (a KL of hundreds); ended at ten times
     `desired_kl`, it costs a part of one update, and the rate falls.
     """
     return 10.0 * desired_kl / 1.5
