@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sb3_isaac.envs.vec_env import IsaacVecEnv
     from sb3_isaac.envs.vec_normalize import VecNormalize
     from sb3_isaac.rl.algo.ppo import PPO
+    from sb3_isaac.rl.callbacks.doctor import Doctor
     from sb3_isaac.rl.callbacks.evaluation import Evaluation
     from sb3_isaac.rl.callbacks.exploration import FadingExploration
     from sb3_isaac.rl.callbacks.learning_rate import AdaptiveLearningRate
@@ -27,12 +28,13 @@ if TYPE_CHECKING:
     from sb3_isaac.robots import Robot
 
 __version__ = "0.1.0"
-__all__ = ["AdaptiveLearningRate", "Display", "Evaluation", "FadingExploration", "IsaacVecEnv", "PPO", "Robot",
-           "RunCheckpoints", "Step", "StopRule", "TensorEnv",
+__all__ = ["AdaptiveLearningRate", "Display", "Doctor", "Evaluation", "FadingExploration", "IsaacVecEnv", "PPO",
+           "Robot", "RunCheckpoints", "Step", "StopRule", "TensorEnv",
            "TrainingLog", "UserError", "VecNormalize", "load_policy", "register_task"]
 
 _LAZY = {
     "AdaptiveLearningRate": "sb3_isaac.rl.callbacks.learning_rate",
+    "Doctor": "sb3_isaac.rl.callbacks.doctor",
     "Evaluation": "sb3_isaac.rl.callbacks.evaluation",
     "FadingExploration": "sb3_isaac.rl.callbacks.exploration",
     "IsaacVecEnv": "sb3_isaac.envs.vec_env",

@@ -82,7 +82,7 @@ class RolloutStatistics:
         steps = max(1.0, self._steps * self._num_envs - of.get("bad_world", 0.0))
         values = {key: of[name] if counted else of[name] / steps
                   for name, (key, counted) in zip(self._names, self._keys)}
-        values["rollout/timeouts"] = timeouts
+        values.update({"rollout/episodes": episodes, "rollout/timeouts": timeouts})
         if episodes:
             values["rollout/ep_rew_mean"] = total_return / episodes
             values["rollout/ep_len_mean"] = total_length / episodes

@@ -29,8 +29,8 @@ class TrainingLog(BaseCallback):
 
     ``rollout/ep_rew_mean`` and ``rollout/ep_len_mean`` become means over all episodes that finished in the iteration
     (SB3 keeps the last 100, which at 4096 environments are those with the highest index);
-    ``rollout/{timeouts,bad_worlds}``, ``rollout/<name>`` for what the task has ``logged`` and for warnings of its
-    simulator; ``reward/<term>``; ``time/{physics,task,inference,update,evaluation_and_saving}_s``.
+    ``rollout/{episodes,timeouts,bad_worlds}``, ``rollout/<name>`` for what the task has ``logged`` and for warnings
+    of its simulator; ``reward/<term>``; ``time/{physics,task,inference,update,evaluation_and_saving}_s``.
     Time-outs, bad worlds, warnings and booleans of the task are counts. As in SB3, a row's ``train/*`` and
     ``time/update_s`` are those of the update before its rollout.
 

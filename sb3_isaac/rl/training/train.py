@@ -24,6 +24,7 @@ from sb3_isaac.contract.signals import Interrupts, tell
 from sb3_isaac.contract.tensor_env import plot_facts
 from sb3_isaac.envs.vec_env import IsaacVecEnv, unwrap
 from sb3_isaac.gymcompat.install import is_emulated
+from sb3_isaac.rl.callbacks.doctor import Doctor
 from sb3_isaac.rl.callbacks.evaluation import Evaluation
 from sb3_isaac.rl.callbacks.iteration import iteration_of
 from sb3_isaac.rl.callbacks.learning_rate import AdaptiveLearningRate
@@ -145,8 +146,8 @@ def _learn(model: Any, config: TrainConfig, run: Path, settings: Settings, confi
     log = TrainingLog(timed_callbacks=(evaluation, checkpoints))
     # The configured ones read the last update and may change the learning rate, which a checkpoint holds. Saving comes
     # before evaluating: what goes wrong in an evaluation costs no checkpoint.
-    callbacks = [log, *configured, checkpoints, evaluation, SaveOnStop(checkpoints, lambda: evaluation.stopped),
-                 SaveOnSignal(checkpoints, interrupts),
+    callbacks = [log, Doctor(), *configured, checkpoints, evaluation,
+                 SaveOnStop(checkpoints, lambda: evaluation.stopped), SaveOnSignal(checkpoints, interrupts),
                  Progress(_last_step(config), log, evaluation, bar=settings.progress_bar, every=settings.log_interval)]
     try:
         with interrupts.held():
