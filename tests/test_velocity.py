@@ -156,7 +156,18 @@ def test_the_report_worked_by_hand() -> None:
     assert report["tracking_error_left_m_s"] == pytest.approx(0.1)
     assert report["tracking_error_yaw_rad_s"] == pytest.approx(0.1)
     assert report["foot_slip_m_s"] == pytest.approx(0.2)
+    assert "by_command" not in report, "both were told the same"
     assert report["standing_drift_m"] == pytest.approx(0.03) and report["standing_steps_s"] == pytest.approx(1.5)
+
+
+def test_the_report_of_each_command() -> None:
+    told = torch.tensor([[0.5, 0.0, 1.0], [-0.5, 0.0, 0.0]])
+    usual = {"standing": torch.zeros(2), "foot_slip_m_s": torch.zeros(2), "standing_steps": torch.zeros(2),
+             "standing_drift_m": torch.zeros(2), "command": told}
+    report = report_of([{**usual, "tracking_error": torch.tensor([[0.1, 0.0, 0.2], [0.3, error, 0.0]])}
+                        for error in (0.1, 0.3)])
+    assert report["by_command"] == [[-0.5, 0.0, 0.0, 0.3, 0.2, 0.0, 0.0], [0.5, 0.0, 1.0, 0.1, 0.0, 0.2, 0.0]]
+    assert "standing_drift_m" not in report, "none stood"
 
 
 def test_a_robot_that_stands_is_watched_from_two_seconds_on() -> None:

@@ -67,5 +67,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
     width = max(map(len, report))
     for key, value in report.items():
-        print(f"{key:<{width}}  {value:.4f}" if isinstance(value, float) else f"{key:<{width}}  {value}")
+        if isinstance(value, list) and value and isinstance(value[0], list):
+            print(key, *("  ".join(f"{number:8.3f}" for number in row) for row in value), sep="\n")
+        else:
+            print(f"{key:<{width}}  {value:.4f}" if isinstance(value, float) else f"{key:<{width}}  {value}")
     return 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Sequence
+from typing import Any, Dict, List, Sequence
 
 import torch
 
@@ -18,9 +18,10 @@ def gait_report(episodes: Episodes, weight_n: float, axes: Sequence[str]) -> Dic
     ``min_trunk_height_m`` (of all robots and steps); ``knee_contact_fraction`` (of steps); ``foot_clearance_m`` (mean
     of each swing's highest point above stance); ``foot_slip_m_s`` (mean horizontal speed of feet on the ground);
     ``duty_factor`` (share of time a foot is on the ground); ``command`` (of the first robot);
-    ``tracking_error_<axis>`` (mean |velocity − command| of all steps, m/s and rad/s). Of the robots that were told to
-    stand for whole episodes, from 2 s on: ``standing_drift_m`` (how far the furthest went) and ``standing_steps_s``
-    (steps a second, mean); missing where none was.
+    ``tracking_error_<axis>`` (mean |velocity − command| of all steps, m/s and rad/s); where robots were told different
+    commands, ``by_command``: a row for each, of the command, the tracking errors and the share that fell. Of the robots
+    that were told to stand for whole episodes, from 2 s on: ``standing_drift_m`` (how far the furthest went) and
+    ``standing_steps_s`` (steps a second, mean); missing where none was.
     """
     good, dt = episodes.good, episodes.control_dt
     speed = episodes.mean("forward_speed")
@@ -40,7 +41,7 @@ def gait_report(episodes: Episodes, weight_n: float, axes: Sequence[str]) -> Dic
         "foot_clearance_m": float(episodes.sum("swing_peak_m").sum() / swings),
         "foot_slip_m_s": float(episodes.mean("foot_slip_m_s").mean()),
         "duty_factor": float(episodes.mean("foot_contact").mean()),
-        **_tracking_errors(episodes, axes), **_standing(episodes),
+        **_tracking_errors(episodes, axes), **_standing(episodes), **_by_command(episodes),
         "command": [round(value, 6) for value in episodes.mean("command")[0].tolist()],
     }
 
@@ -59,3 +60,14 @@ def _standing(episodes: Episodes) -> Dict[str, float]:
     watched_s = episodes.length[episodes.good][stood] * episodes.control_dt - SETTLE_S
     steps = episodes.sum("standing_steps")[stood] / watched_s
     return {"standing_drift_m": float(drift.max()), "standing_steps_s": float(steps.mean())}
+
+
+def _by_command(episodes: Episodes) -> Dict[str, List[List[float]]]:
+    held = (episodes.greatest("command") == episodes.least("command")).all()
+    commands, of = torch.unique(episodes.least("command"), dim=0, return_inverse=True)
+    if len(commands) < 2 or not bool(held):
+        return {}
+    figures = torch.cat((episodes.mean("tracking_error"), episodes.terminated[episodes.good][:, None].float()), dim=1)
+    sums = torch.zeros(len(commands), figures.shape[1], device=figures.device).index_add_(0, of, figures)
+    rows = torch.cat((commands, sums / of.bincount()[:, None]), dim=1)
+    return {"by_command": [[round(value, 4) for value in row] for row in rows.tolist()]}
