@@ -67,6 +67,26 @@ def test_commands_in_turn_begin_with_another_one_for_each_robot() -> None:
     assert torch.equal(draw(again, 5), draw(commands, 5))
 
 
+def test_ranges_widen_while_commands_are_followed() -> None:
+    """A hundred control steps of 0.02 s are a fifth of the way: from [0, 1] to [-1.5, 1.5] that is [-0.3, 1.1]."""
+    commands = Commands(AXES, {"first": {"forward_m_s": [0.0, 1.0]}})
+    reach, well, badly = torch.zeros(()), torch.full((4,), 0.7), torch.full((4,), 0.5)
+    for _ in range(100):
+        commands.widened(reach, well, 0.02)
+        commands.widened(reach, badly, 0.02)
+    assert float(reach) == pytest.approx(0.2)
+    told, everyone = torch.zeros(20_000, 2), torch.ones(20_000, dtype=torch.bool)
+    commands.draw(told, everyone, torch.zeros(20_000), 0.02, torch.Generator().manual_seed(0), reach)
+    assert -0.3 <= told[:, 0].min() < -0.29 and 1.09 < told[:, 0].max() <= 1.1
+    assert told[:, 1].min() < -0.79, "an axis without a first range has all of its own"
+    for _ in range(1000):
+        commands.widened(reach, well, 0.02)
+    assert float(reach) == 1.0
+    fixed = Commands(AXES, {"forward_m_s": 1.5, "first": {"forward_m_s": [0.0, 1.0]}})
+    fixed.draw(told, everyone, torch.zeros(20_000), 0.02, torch.Generator(), torch.zeros(()))
+    assert (told[:, 0] == 1.5).all(), "a number is told from the beginning"
+
+
 def test_a_new_episode_begins_with_the_first_command() -> None:
     env = make(2, command={"sequence": [{"forward_m_s": 1.0}, {"forward_m_s": -1.0}], "resample_s": 0.1,
                            "random_times": False}, episode_length_s=0.3)
@@ -215,6 +235,7 @@ def test_commands_that_begin_with_a_minus_are_numbers() -> None:
     ({"command": {"sequence": [{"speed": 1.0}]}}, ("'speed'", "forward_m_s")),
     ({"command": {"sequence": [{"yaw_rad_s": "fast"}]}}, ("'fast'", "finite number")),
     ({"command": {"heading_rad": 1.0}}, ("'heading_rad'", "yaw_rad_s")),
+    ({"command": {"first": {"yaw_rad_s": [1.0, 0.0]}}}, ("first yaw_rad_s", "low <= high")),
     ({"heading": "north"}, ("heading", "true or false")),
     ({"clok": True}, ("'clok'", "did you mean 'clock'")),
 ])

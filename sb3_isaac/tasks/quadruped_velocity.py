@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Mapping
+from functools import cached_property
+from typing import Any, Dict, Mapping
 
 import torch
 
@@ -44,6 +45,11 @@ class VelocityFeatures(LeggedFeatures):
     def __init__(self, task: QuadrupedVelocity) -> None:
         super().__init__(task)
         self.phase, self.first_phase = task.phase, task.first_phase
+
+    @cached_property
+    def tracking(self) -> torch.Tensor:
+        """(N,) in (0, 1]: see :func:`held`."""
+        return held(self)
 
 
 def clock_of(f: Any) -> torch.Tensor:
@@ -95,7 +101,9 @@ class QuadrupedVelocity(LeggedTask):
     COMMAND: Mapping[str, Axis] = {
         "forward_m_s": Axis(-1.5, 1.5, mirror=1), "left_m_s": Axis(-0.8, 0.8, mirror=-1),
         "yaw_rad_s": Axis(-1.2, 1.2, mirror=-1)}
-    COMMAND_SETTINGS = {"resample_s": 5.0, "random_times": True, "zero_share": 0.2, "stand_share": 0.1}
+    COMMAND_SETTINGS = {"resample_s": 5.0, "random_times": True, "zero_share": 0.2, "stand_share": 0.1,
+                        "first": {"forward_m_s": [0.4, 1.2], "left_m_s": [-0.1, 0.1], "yaw_rad_s": [-0.3, 0.3]}}
+    """Training begins with walking forward: told to go anywhere, a robot that cannot step yet learns to stand."""
     EVALUATION = GRID
     OBSERVATION: Mapping[str, Mapping[str, Function]] = {
         "policy": {
@@ -123,7 +131,7 @@ class QuadrupedVelocity(LeggedTask):
         "tilt": lambda f: f.gravity_b[:, 2] > -MAX_TILT_COS,
     }
     REWARD: Mapping[str, Term] = {
-        "velocity": Term(0.6, held),
+        "velocity": Term(0.6, lambda f: f.tracking),
         "energy": Term(-1e-4, lambda f: f.power_w),
         "torque": Term(-2e-6, lambda f: gait.sum_square(f.torque)),
         "action_rate": Term(-0.008, lambda f: gait.sum_square(f.action - f.last_action)),
@@ -131,22 +139,24 @@ class QuadrupedVelocity(LeggedTask):
         "roll_pitch_rate": Term(-0.002, lambda f: gait.sum_square(f.ang_vel_b[:, :2])),
         "tilt": Term(-0.5, lambda f: gait.sum_square(f.gravity_b[:, :2])),
         "pose": Term(-0.005, lambda f: gait.sum_square(f.joint_pos)),
-        "trot": Term(0.2, lambda f: held(f) * gait.trot(f.foot_contact, ~f.standing)),
-        "air_time": Term(1.5, lambda f: held(f) * gait.air_time(f.foot_air_time, f.foot_landed, ~f.standing)),
+        "trot": Term(0.2, lambda f: f.tracking * gait.trot(f.foot_contact, ~f.standing)),
+        "air_time": Term(1.5, lambda f: f.tracking * gait.air_time(f.foot_air_time, f.foot_landed, ~f.standing)),
         "swing_height": Term(-0.6, lambda f: gait.swing_height(f.foot_clearance, f.foot_vel_w, SWING_HEIGHT_M)),
         "slip": Term(-0.02, lambda f: gait.slip(f.foot_contact, f.foot_vel_w)),
         "knee_contact": Term(-0.05, lambda f: f.knee_contact.float()),
-        "stand": Term(0.2, lambda f: held(f) * f.standing * f.foot_contact.all(dim=1)),
+        "stand": Term(0.2, lambda f: f.tracking * f.standing * f.foot_contact.all(dim=1)),
         "stand_pose": Term(-0.05, lambda f: gait.sum_square(f.joint_pos) * f.standing),
     }
     LEAST_REWARD = 0.0
 
-    logged = ("forward_speed", "falls")
+    logged = ("tracking", "command_range", "skill", "falls")
+    """``skill`` is tracking × command_range, both from 0 to 1: exploration fades by it."""
     stop_rule = StopRule({"tracking_error_forward_m_s": (0.0, 0.12), "tracking_error_left_m_s": (0.0, 0.12),
                           "tracking_error_yaw_rad_s": (0.0, 0.15), "standing_drift_m": (0.0, 0.02),
                           "falls_fraction": (0.0, 0.01)}, goal="it goes where it is told")
     display = Display(
-        progress=(Shown("falls", "rollout/falls", "{:.0f}"), Shown("held", "reward/velocity", "{:.2f}")),
+        progress=(Shown("falls", "rollout/falls", "{:.0f}"), Shown("tracking", "rollout/tracking", "{:.2f}"),
+                  Shown("range", "rollout/command_range", "{:.0%}")),
         evaluation=(Shown("falls", "falls_fraction", "{:.1%}"),
                     Shown("off forward", "tracking_error_forward_m_s", "{:.3f} m/s"),
                     Shown("left", "tracking_error_left_m_s", "{:.3f} m/s"),
@@ -165,13 +175,22 @@ class QuadrupedVelocity(LeggedTask):
         self.COMMAND = self.command_axes({"heading": truth("heading", heading)})
         if truth("clock", clock):
             self.OBSERVATION = {**self.OBSERVATION, "policy": {**self.OBSERVATION["policy"], "clock": clock_of}}
-            self.REWARD = {**self.REWARD, "trot": Term(self.REWARD["trot"].weight, lambda f: held(f) * in_time(f))}
+            self.REWARD = {**self.REWARD, "trot": Term(self.REWARD["trot"].weight, lambda f: f.tracking * in_time(f))}
         super().__init__(num_envs, **options)
 
     def _allocate(self) -> None:
         super()._allocate()
         # No two robots in step: multiples of the golden ratio are spread evenly, however many there are.
         self.first_phase = torch.remainder(torch.arange(self.num_envs, device=self.device) * 0.6180340, 1.0)
+
+    def followed(self, features: Any) -> torch.Tensor:
+        """See :meth:`EpisodicTask.followed`."""
+        return features.tracking
+
+    def measures(self, features: Any, terminated: torch.Tensor) -> Dict[str, torch.Tensor]:
+        """See :meth:`EpisodicTask.measures`."""
+        return {**super().measures(features, terminated), "tracking": features.tracking,
+                "command_range": self.reach.expand(self.num_envs), "skill": features.tracking * self.reach}
 
     def features(self) -> VelocityFeatures:
         """See :meth:`EpisodicTask.features`."""

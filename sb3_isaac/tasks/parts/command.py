@@ -9,6 +9,9 @@ import torch
 from sb3_isaac.contract.errors import UserError, is_number, mapping, number_above_zero, truth, unknown
 from sb3_isaac.contract.names import find_object
 
+WIDEN_AT, WIDEN_S = 0.6, 10.0
+"""Ranges widen while commands are followed so well, in so many seconds."""
+
 
 class Axis(NamedTuple):
     """One number of a command: the range it is drawn from, uniformly; its name says the unit.
@@ -35,6 +38,8 @@ class Commands:
     sequence     commands told in turn, [{axis: value}, ...], in place of draws: robot i begins with number i and goes
                  on to the next every ``resample_s``; after the last comes the first. An axis that is not in them is
                  drawn.
+    first        ranges to begin training with, {axis: [low, high]}; they widen to the axes' own, and the shares of 0
+                 grow from none to their own, while commands are followed: see :meth:`widened`
     ============ ================================================================================================
 
     The shares are of axes that have a range; an axis that is given as a number keeps it.
@@ -46,7 +51,7 @@ class Commands:
     """
 
     SETTINGS: Mapping[str, Any] = {"resample_s": 5.0, "random_times": False, "zero_share": 0.0, "stand_share": 0.0,
-                                   "sequence": ()}
+                                   "sequence": (), "first": {}}
 
     def __init__(self, axes: Mapping[str, Axis], given: Optional[Mapping[str, Any]] = None,
                  settings: Optional[Mapping[str, Any]] = None) -> None:
@@ -65,6 +70,8 @@ class Commands:
         if self.settings["zero_share"] + self.settings["stand_share"] > 1.0:
             raise UserError(f"command zero_share {self.settings['zero_share']} and stand_share "
                             f"{self.settings['stand_share']} are more than 1 together: give smaller ones.")
+        self._first = {name: _within(_range(name, value), self.axes[name])
+                       for name, value in self.settings["first"].items() if name in self.axes}
         self._sequence = [self._row(row) for row in self.settings["sequence"]]
 
     def _row(self, row: Any) -> List[float]:
@@ -94,20 +101,41 @@ class Commands:
         every = max(1, round(self.settings["resample_s"] / control_dt))
         return steps // every, steps % every == 0
 
+    def first_reach(self, device: torch.device) -> torch.Tensor:
+        """How far the ranges reach at the beginning of training, (): 0 with ``first``, else 1."""
+        return torch.tensor(0.0 if self._first else 1.0, device=device)
+
+    def widened(self, reach: torch.Tensor, followed: torch.Tensor, control_dt: float) -> None:
+        """Widen the ranges: `reach` () grows, in place, from 0 to 1 in ``WIDEN_S`` seconds of commands followed.
+
+        :param followed: (N,) in [0, 1], how well each robot follows its command; ``WIDEN_AT`` on average is enough.
+        """
+        if self._first:
+            reach.add_((followed.mean() > WIDEN_AT) * (control_dt / WIDEN_S)).clamp_(max=1.0)
+
     def draw(self, command: torch.Tensor, mask: torch.Tensor, steps: torch.Tensor, control_dt: float,
-             generator: torch.Generator) -> None:
+             generator: torch.Generator, reach: Optional[torch.Tensor] = None) -> None:
         """Tell the rows of `mask` (N,) bool of `command` (N, axes) anew. All draw, so that none depends on others."""
         rows, device, mixed = len(self.axes), command.device, self._mixed()
         drawn = torch.rand(rows + (rows + 1 if mixed else 0), len(mask), generator=generator, device=device)
-        stand = drawn[-1] < self.settings["stand_share"] if mixed else None
+        part: Any = 1.0 if reach is None else reach
+        stand = drawn[-1] < part * self.settings["stand_share"] if mixed else None
         told = self._told(steps, control_dt, device) if self._sequence else None
-        for i, (column, axis) in enumerate(zip(command.unbind(dim=1), self.axes.values())):
-            values = drawn[i].mul_(axis.high - axis.low).add_(axis.low)
+        for i, (column, name, axis) in enumerate(zip(command.unbind(dim=1), self.axes, self.axes.values())):
+            low, high = self._reached(name, axis, reach)
+            values = drawn[i].mul_(high - low).add_(low)
             if stand is not None and axis.low < axis.high:
-                values.masked_fill_(stand | (drawn[rows + i] < self.settings["zero_share"]), 0.0)
+                values.masked_fill_(stand | (drawn[rows + i] < part * self.settings["zero_share"]), 0.0)
             if told is not None:
                 values = torch.where(told[:, i].isnan(), values, told[:, i])
             torch.where(mask, values, column, out=column)
+
+    def _reached(self, name: str, axis: Axis, reach: Optional[torch.Tensor]) -> Tuple[Any, Any]:
+        """The range of an axis now: numbers, or tensors () where it widens."""
+        if reach is None or name not in self._first:
+            return axis.low, axis.high
+        first = self._first[name]
+        return first.low + reach * (axis.low - first.low), first.high + reach * (axis.high - first.high)
 
     def _mixed(self) -> bool:
         return bool(self.settings["zero_share"] or self.settings["stand_share"])
@@ -127,6 +155,11 @@ def told_by(axes: Sequence[str], command: Sequence[float]) -> Dict[str, float]:
     return dict(zip(axes, map(float, command)))
 
 
+def _within(first: Axis, axis: Axis) -> Axis:
+    """The part of the range `first` that lies in that of `axis`, or the end of it that is nearest."""
+    return Axis(min(max(first.low, axis.low), axis.high), min(max(first.high, axis.low), axis.high))
+
+
 def _setting(name: str, value: Any) -> Any:
     if name == "resample_s":
         if not is_number(value) or value <= 0:
@@ -134,6 +167,8 @@ def _setting(name: str, value: Any) -> Any:
         return number_above_zero("command resample_s", value)
     if name == "random_times":
         return truth("command random_times", value)
+    if name == "first":
+        return {axis: list(_range(f"first {axis}", ends)[:2]) for axis, ends in mapping("command first", value).items()}
     if name == "sequence":
         if not isinstance(value, (list, tuple)):
             raise UserError(f"command sequence is {value!r}: give a list of commands such as {{axis: value}}.")

@@ -77,6 +77,10 @@ class EpisodicTask(TensorEnv):
         """What reports, logs and displays are made of, {name: (N, ...)}, besides the rewards."""
         raise NotImplementedError
 
+    def followed(self, features: Any) -> Optional[torch.Tensor]:
+        """How well commands are followed, (N,) in [0, 1], where ranges of commands widen by it."""
+        return None
+
     def place(self, mask: torch.Tensor) -> None:
         """Put the environments of `mask` (N,) bool into a start state."""
         raise NotImplementedError
@@ -113,6 +117,8 @@ class EpisodicTask(TensorEnv):
                    groups: Tuple[str, ...] = ("policy",)) -> None:
         """The tables with the user's changes, and the spaces that follow; features must be there already."""
         self._commands = Commands(self.COMMAND, command, self.COMMAND_SETTINGS)
+        self.reach = torch.zeros((), device=self.device)
+        """How far the ranges of commands have widened, (): from 0, the first ones, to 1."""
         self.command_columns = {name: i for i, name in enumerate(self._commands.axes)}
         self.command = self.zeros(len(self._commands.axes))
         """What each environment is told, (N, C). Another task may write it, with a ``resample_s`` that leaves it."""
@@ -173,6 +179,7 @@ class EpisodicTask(TensorEnv):
         if len(commands.axes) != self.command.shape[1]:
             raise UserError("a command axis cannot be added to a task that is made already: give it at the start.")
         self._commands = commands
+        self.reach.copy_(commands.first_reach(self.device))
         features = self.features()
         for name, term in self.rewards.items():
             checked(term.value, features, self.num_envs, f"reward term {name!r}")
@@ -228,6 +235,9 @@ class EpisodicTask(TensorEnv):
                     for name, value in self.measures(features, terminated).items()}
         self._observe(features, self._final_obs, keep=diverged)
         self._remember(features)
+        followed = self.followed(features)
+        if followed is not None:
+            self._commands.widened(self.reach, followed, self.control_dt)
         over = terminated | truncated
         self._tell(over | self._commands.due(self.steps, self.control_dt, self._generator), over)
         self._begin(over)
@@ -247,7 +257,8 @@ class EpisodicTask(TensorEnv):
 
     def _tell(self, mask: torch.Tensor, begins: torch.Tensor) -> None:
         """Tell the environments of `mask` anew, where an episode begins as at its step 0."""
-        self._commands.draw(self.command, mask, self.steps.masked_fill(begins, 0), self.control_dt, self._generator)
+        self._commands.draw(self.command, mask, self.steps.masked_fill(begins, 0), self.control_dt, self._generator,
+                            self.reach)
 
     def _begin(self, mask: torch.Tensor) -> None:
         """Start a new episode in the environments of `mask`."""
@@ -302,7 +313,7 @@ class EpisodicTask(TensorEnv):
         self._generator.set_state(state["generator"].cpu())
 
     def _names(self) -> Tuple[str, ...]:
-        return ("command", "steps", *self.MEMORY, *self._STATE)
+        return ("command", "steps", "reach", *self.MEMORY, *self._STATE)
 
 
 def _like(mask: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
