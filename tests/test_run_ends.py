@@ -7,6 +7,8 @@ import os
 import shlex
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, Callable, Dict, List
 
@@ -292,3 +294,10 @@ def test_a_new_run_from_an_older_checkpoint_stands_on_its_own_from_the_start(
     assert (run / "DONE").read_text() == "640\n" and contents(alone) == contents(unbroken / "latest")
     assert set(CHECKPOINT_FILES) <= {p.name for p in run.iterdir()}
     assert json.loads((run / "meta.json").read_text())["num_timesteps"] == 640
+
+
+def test_what_is_wrong_with_mujocos_variable_is_said_as_such(tmp_path: Path) -> None:
+    out = subprocess.run([sys.executable, "-m", "sb3_isaac", "train", "--num-envs", "2", "-f", str(tmp_path)],
+                         env={**os.environ, "MUJOCO_GL": "nonsense"}, capture_output=True, text=True, check=False)
+    assert out.returncode == 2 and "MUJOCO_GL is 'nonsense'" in out.stderr and out.stderr.count("\n") == 1, out.stderr
+    assert list((tmp_path / "ppo").iterdir()) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from optuna.storages import fail_stale_trials
 from optuna.trial import TrialState
 
 from sb3_isaac.contract.errors import UserError
+from sb3_isaac.tuning import Plan
 from sb3_isaac.tuning.storage import MAX_RETRIES, RUNNER, StorageLost, StorageRetry, open_storage, retry
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning",
@@ -167,3 +169,94 @@ def test_a_storage_that_cannot_be_used_is_one_sentence(name: str, words: List[st
         open_storage(name)
     assert "\n" not in str(error.value) and "secret" not in str(error.value)
     assert all(word in str(error.value) for word in words), error.value
+
+
+# ---- journals that something else has written in
+
+def study_of_three(path: Path) -> optuna.Study:
+    study = study_in(open_storage(str(path), heartbeat_s=1))
+    for value in (1.0, 2.0, 3.0):
+        study.tell(study.ask(), value)
+    return study
+
+
+@pytest.mark.parametrize("blank", [b"\n", b"\r\n", b"  \t\n", b"\n\n\n"])
+@pytest.mark.parametrize("where", ["front", "middle", "end"])
+def test_blank_lines_of_a_journal_are_passed_over(blank: bytes, where: str, tmp_path: Path) -> None:
+    path = tmp_path / "study.log"
+    running = study_of_three(path)
+    lines = path.read_bytes().splitlines(keepends=True)
+    at = {"front": 0, "middle": len(lines) // 2, "end": len(lines)}[where]
+    if at < len(lines):  # a journal that a worker has open grows at its end alone
+        path.write_bytes(b"".join([*lines[:at], blank, *lines[at:]]))
+        running = study_in(open_storage(str(path)))
+    else:
+        with path.open("ab") as file:
+            file.write(blank)
+    running.tell(running.ask(), 4.0)
+    for study in (running, study_in(open_storage(str(path)))):
+        assert [t.value for t in study.trials] == [1.0, 2.0, 3.0, 4.0]
+
+
+@pytest.mark.parametrize("garbage", [
+    b'{"op_code": 5}{{"x"\n', b'{"op_code": 5}\n', b"hello\n", b"\x00\x00\n", b"\xff\xfe\n", b"[" * 100_000 + b"\n",
+    b"null\n", b"[1]\n", b'{"op_code": "5", "worker_id": "x"}\n', b'{"op_code": 77, "worker_id": "x"}\n',
+    b'{"op_code": 5, "worker_id": "x"}\n'])
+def test_a_garbage_line_of_a_journal_is_named(garbage: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "study.log"
+    running = study_of_three(path)
+    with path.open("ab") as file:
+        file.write(garbage)
+    entries = path.read_bytes().count(b"\n")
+    for use in (lambda: running.trials, lambda: open_storage(str(path))):
+        with pytest.raises(UserError) as error:
+            use()
+        assert str(path) in str(error.value) and "\n" not in str(error.value)
+        assert f"line {entries} of " in str(error.value)
+    path.write_bytes(path.read_bytes()[:-len(garbage)])
+    assert [t.value for t in study_in(open_storage(str(path))).trials] == [1.0, 2.0, 3.0]
+
+
+def test_a_file_that_is_no_journal_stays_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "notes.log"
+    for text in ("one line without an end", "two\nlines\n", "<html>"):
+        path.write_text(text)
+        with pytest.raises(UserError, match="is not a journal"):
+            open_storage(str(path))
+        assert path.read_text() == text
+    os.mkfifo(tmp_path / "fifo.log")
+    (tmp_path / "folder.log").mkdir()
+    for name in ("fifo.log", "folder.log"):
+        with pytest.raises(UserError, match="is not a journal"):
+            open_storage(str(tmp_path / name))
+
+
+def test_a_trial_without_a_heartbeat_file_is_dead_when_it_is_old(tmp_path: Path) -> None:
+    """As in a journal that was copied to another machine, and in one whose last line, the end of a trial, is lost."""
+    path = tmp_path / "study.log"
+    storage = open_storage(str(path), heartbeat_s=1)
+    study = study_in(storage)
+    dead = abandon(study, storage, 0.0, path)
+    shutil.rmtree(f"{path}.beats")
+    fail_stale_trials(study)
+    assert study.trials[dead].state == TrialState.RUNNING, "it may have begun a moment ago"
+    time.sleep(2.2)
+    fail_stale_trials(study)
+    assert [t.state for t in study.trials] == [TrialState.FAIL, TrialState.WAITING]
+    storage.record_heartbeat(study.ask()._trial_id)
+    assert Path(f"{path}.beats").is_dir(), "the folder is made again"
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../../x", "/abs", "a/b", "a\\b", "a\nb", "a\0b", "\udcff", "x" * 201])
+def test_a_study_has_the_name_of_a_folder(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="study_name") as error:
+        Plan(study_name=name, log_folder=str(tmp_path))
+    assert "\n" not in str(error.value)
+    for good in ("걷기-1", "coração", "a b", "-x", "<b>", "100%", "." + "x" * 199, None):
+        assert Plan(study_name=good, log_folder=str(tmp_path)).folder.parent == tmp_path / "tuning"
+
+
+@pytest.mark.parametrize("max_falls", [float("nan"), float("inf"), -0.1, 1.5, True, "0.1"])
+def test_a_share_of_falls_is_from_0_to_1(max_falls: Any) -> None:
+    with pytest.raises(UserError, match="max_falls"):
+        Plan(max_falls=max_falls)

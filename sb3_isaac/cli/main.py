@@ -61,6 +61,12 @@ def main(argv: Optional[List[str]] = None) -> int:
         if foreign:
             raise
         return _refused(error)
+    except RuntimeError as error:
+        if foreign or "MUJOCO_GL" not in str(error):
+            raise
+        print(f"sb3-isaac: the environment variable MUJOCO_GL is {os.environ.get('MUJOCO_GL')!r}, which MuJoCo does "
+              "not know here: set it to egl, osmesa or glfw, or unset it.", file=sys.stderr)
+        return 2
     finally:
         if argv is None:
             leave_to_system()

@@ -11,7 +11,7 @@ from typing import Any, Callable, Dict, Mapping, Optional, Tuple
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from sb3_isaac.config import TrainConfig, dump_config, load_config
-from sb3_isaac.contract.errors import UserError, unknown
+from sb3_isaac.contract.errors import UserError, is_number, unknown
 from sb3_isaac.contract.tensor_env import constructor_parameters
 from sb3_isaac.envs.vec_env import IsaacVecEnv
 from sb3_isaac.rl.training import build
@@ -23,6 +23,8 @@ from sb3_isaac.tuning.space import Space, nested, read_space
 SAMPLERS = ("tpe", "gp", "cmaes", "random")
 PRUNERS = ("hyperband", "median", "none")
 OBJECTIVES = ("steps", "reward")
+LONGEST_NAME = 200
+"""Bytes of a study's name: file systems take 255, and the final stage's name is a little longer."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,9 @@ class Plan:
             value = getattr(self, name)
             if type(value) is not int or value < least:
                 raise UserError(f"{name} is {value!r}: give a whole number of at least {least}.")
+        if not is_number(self.max_falls) or not 0.0 <= self.max_falls <= 1.0:
+            raise UserError(f"max_falls is {self.max_falls!r}: give a share of episodes from 0 to 1.")
+        _check_name(self.name)
         if self.objective == "steps" and self.stop_rule is None:
             raise UserError(f"objective 'steps' counts steps to the stop rule, which {self.env} does not have: give "
                             "objective 'reward'.")
@@ -97,7 +102,7 @@ class Plan:
     @property
     def name(self) -> str:
         """The study's name."""
-        return self.study_name or f"{self.algo}-{self.env}"
+        return f"{self.algo}-{self.env}".replace("/", "-") if self.study_name is None else self.study_name
 
     @property
     def folder(self) -> Path:
@@ -199,6 +204,13 @@ class Plan:
         """All settings as builtins, for meta.json."""
         return {f.name: nested(value) if isinstance(value, dict) else value
                 for f in fields(self) for value in (getattr(self, f.name),)}
+
+
+def _check_name(name: str) -> None:
+    """Refuse a study's name that is no name of one folder, of which the study's is made."""
+    if name in ("", ".", "..") or set(name) & set("/\\") or not name.isprintable() or len(name.encode()) > LONGEST_NAME:
+        raise UserError(f"study_name is {name!r}: give the name of a folder, of at most {LONGEST_NAME} bytes and "
+                        "without slashes or control characters.")
 
 
 def _ask_task(config: TrainConfig, ask: Callable[[Any], Any]) -> Any:

@@ -14,7 +14,7 @@ import time
 import warnings
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Tuple, Type
+from typing import Any, Callable, Dict, Generator, List, Optional, Tuple, Type
 
 import optuna
 import sqlalchemy.exc
@@ -32,16 +32,22 @@ MAX_RETRIES = 3
 RUNNER = "runner"
 """User attribute of a trial: the call of tune that runs it. It is absent where the worker died before setting it."""
 RETRY_OF, RETRIES = "retry of", "retries"
+_FIRST_BYTES = (b"", b"{", b"\n", b"\r", b"\t", b" ", b"\0")
+"""What a journal may begin with: an entry, blank lines, or the zeros that a power cut leaves."""
 
 
 class StorageLost(UserError):
-    """The storage did not come back while the worker waited."""
+    """The storage did not come back while the worker waited, or is damaged."""
 
 
 def reason_of(error: BaseException) -> str:
     """What an outage says, in one line."""
     cause = error.__cause__ or error
     return str(getattr(cause, "orig", None) or getattr(cause, "strerror", None) or cause).strip().split("\n")[0]
+
+
+_RETRIED = {*BaseStorage.__abstractmethods__, "_get_trials", "_create_new_trial", "_set_trial_param",
+            "_get_stale_trial_ids", "get_best_trial"}
 
 
 class StorageRetry:
@@ -76,9 +82,8 @@ class StorageRetry:
 
     def install(self, storage: Any) -> None:
         """Wrap each method by which Optuna reads or writes `storage`."""
-        names = {*BaseStorage.__abstractmethods__, "_get_trials", "_create_new_trial", "_set_trial_param",
-                 "_get_stale_trial_ids", "get_best_trial"}
-        for name in names:
+        storage.retries = self
+        for name in _RETRIED:
             if hasattr(storage, name):
                 setattr(storage, name, self.wrap(getattr(storage, name)))
         beat = self.wrap(storage.record_heartbeat)
@@ -89,6 +94,21 @@ class StorageRetry:
                 beat(trial_id)
 
         storage.record_heartbeat = record_heartbeat
+
+
+class _WithRetries:
+    """A storage that is pickled without the wrappers of its methods, and has them again in the other process."""
+
+    retries: Optional[StorageRetry] = None
+
+    def __getstate__(self) -> Dict[str, Any]:
+        state: Any = super().__getstate__()
+        return {key: value for key, value in state.items() if key not in _RETRIED and key != "record_heartbeat"}
+
+    def __setstate__(self, state: Dict[str, Any]) -> None:
+        super().__setstate__(state)  # type: ignore[misc]
+        if self.retries is not None:
+            self.retries.install(self)
 
 
 def find_storage_lost(error: Optional[BaseException]) -> Optional[StorageLost]:
@@ -111,18 +131,19 @@ def retry(study: optuna.Study, trial: FrozenTrial, counts: bool = True) -> None:
         study.enqueue_trial(drawn, user_attrs={RETRY_OF: trial.number, RETRIES: retries})
 
 
+def _is_older(trial: FrozenTrial, seconds: float) -> bool:
+    """Whether a trial began longer ago than that; its time is naive and local, or aware, by storage and release."""
+    start = trial.datetime_start
+    return start is not None and datetime.now(start.tzinfo) - start > timedelta(seconds=seconds)
+
+
 def _orphans(storage: BaseStorage, study_id: int, grace_s: float) -> List[int]:
     """Running trials whose worker died before it set the user attribute ``RUNNER``."""
-    # Naive local time in databases, aware UTC in journals.
-    def age(start: datetime) -> timedelta:
-        return datetime.now(start.tzinfo) - start
-
     running = storage.get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING,))
-    return [trial._trial_id for trial in running if RUNNER not in trial.user_attrs
-            and trial.datetime_start is not None and age(trial.datetime_start) > timedelta(seconds=grace_s)]
+    return [trial._trial_id for trial in running if RUNNER not in trial.user_attrs and _is_older(trial, grace_s)]
 
 
-class Database(RDBStorage):
+class Database(_WithRetries, RDBStorage):
     """Optuna's RDBStorage; trials that never had a heartbeat count as stale too."""
 
     def _get_stale_trial_ids(self, study_id: int) -> List[int]:
@@ -134,12 +155,54 @@ class JournalFile(JournalFileBackend):
     """Optuna's journal file, which stays readable after a full disk or a killed writer.
 
     An entry is a line. The rest of an incomplete one would join the next entry and make the journal unreadable, so it
-    is removed: at once where writing failed, by the next writer where the process was killed.
+    is removed: at once where writing failed, by the next writer where the process was killed. Blank lines are passed
+    over. A line that is something else may stand in the place of an entry, and then what follows would be taken for
+    what it is not: a sentence names it.
     """
 
     def __init__(self, path: str) -> None:
+        if os.path.exists(path):
+            if not os.path.isfile(path):
+                raise ValueError
+            with open(path, "rb") as file:
+                if file.read(1) not in _FIRST_BYTES:  # or the next writer would remove it as incomplete
+                    raise ValueError
         # Making a symbolic link, Optuna's other lock, takes a privilege on Windows.
         super().__init__(path, lock_obj=JournalFileOpenLock(path) if os.name == "nt" else None)
+        self._read = 0, 0
+        """Entries read so far, and bytes up to there."""
+        self.last_began, self.written_by = self._read, ""
+        """Where the entry that was read last began, and whose it is."""
+
+    def read_logs(self, log_number_from: int) -> Generator[Dict[str, Any], None, None]:
+        """The entries from that number on."""
+        number, end = self._read if self._read[0] <= log_number_from else (0, 0)
+        with open(self._file_path, "rb") as file:
+            file.seek(end)
+            for line in file:
+                if not line.endswith(b"\n"):  # it is being written, or its writer was killed
+                    return
+                if line.strip():
+                    try:
+                        entry = _entry(line)
+                    except (ValueError, RecursionError) as error:
+                        raise self.damaged(number, end) from error
+                    self.last_began, self.written_by = (number, end), entry["worker_id"]
+                    number += 1
+                end += len(line)
+                self._read = number, end
+                if line.strip() and number > log_number_from:
+                    yield entry
+
+    def damaged(self, number: int, end: int) -> ValueError:
+        """The sentence for the line that begins after `number` entries and `end` bytes."""
+        if number == 0:
+            return ValueError(f"{self._file_path} is no journal")
+        with open(self._file_path, "rb") as file:
+            line = file.read(end).count(b"\n") + 1
+        return StorageLost(f"line {line} of {self._file_path} is not an entry of Optuna's journal: delete the line if "
+                           "something else wrote it there, else go back to a copy of the file, or begin another study "
+                           "with --study-name.")
 
     def append_logs(self, logs: List[Dict[str, Any]]) -> None:
         """Append entries: all of them, or none."""
@@ -157,6 +220,15 @@ class JournalFile(JournalFileBackend):
                 raise
 
 
+def _entry(line: bytes) -> Dict[str, Any]:
+    """A line of a journal as Optuna reads it; ValueError for any other."""
+    entry = json.loads(line)
+    if not (isinstance(entry, dict) and isinstance(entry.get("op_code"), int)
+            and isinstance(entry.get("worker_id"), str)):
+        raise ValueError(entry)
+    return entry
+
+
 def _complete_lines_end(file: Any) -> int:
     """Bytes of an open file up to the end of its last complete line."""
     end = file.seek(0, os.SEEK_END)
@@ -165,11 +237,12 @@ def _complete_lines_end(file: Any) -> int:
     return int(start + file.read().rfind(b"\n") + 1)
 
 
-class Journal(JournalStorage, BaseHeartbeat):
+class Journal(_WithRetries, JournalStorage, BaseHeartbeat):
     """A journal file with the heartbeats that Optuna has for databases alone.
 
     A worker touches ``<file>.beats/<trial>``; times are compared on the file system that holds them, so that the
-    clocks of several machines need not agree.
+    clocks of several machines need not agree. A trial without such a file is one of a journal that was brought here
+    without them, or whose last line is lost: its own time of beginning counts.
     """
 
     def __init__(self, path: str, heartbeat_s: int) -> None:
@@ -177,21 +250,37 @@ class Journal(JournalStorage, BaseHeartbeat):
         self._beats, self._heartbeat_s = Path(path + ".beats"), heartbeat_s
         self._beats.mkdir(exist_ok=True)
 
+    def _sync_with_backend(self) -> None:
+        """Read what is new; an entry that cannot be applied raises, here, where a line that is none does."""
+        journal: Any = self._backend
+        try:
+            super()._sync_with_backend()
+        except (OSError, UserError):
+            raise
+        except Exception as error:
+            if journal.written_by.startswith(self._worker_id_prefix):
+                raise  # Optuna's answer to what was asked here
+            raise journal.damaged(*journal.last_began) from error
+
     def record_heartbeat(self, trial_id: int) -> None:
         """See BaseHeartbeat."""
+        self._beats.mkdir(exist_ok=True)
         (self._beats / str(trial_id)).touch()
 
     def _get_stale_trial_ids(self, study_id: int) -> List[int]:
+        self._beats.mkdir(exist_ok=True)
         clock = self._beats / f"now.{os.getpid()}"
         clock.touch()
         now = clock.stat().st_mtime
         clock.unlink()
-        stale = []
-        for trial in self.get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING,)):
-            with contextlib.suppress(FileNotFoundError):
-                if now - (self._beats / str(trial._trial_id)).stat().st_mtime > 2 * self._heartbeat_s:
-                    stale.append(trial._trial_id)
-        return list(dict.fromkeys([*stale, *_orphans(self, study_id, 2 * self._heartbeat_s)]))
+        running = self.get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING,))
+        return [trial._trial_id for trial in running if self._is_stale(trial, now)]
+
+    def _is_stale(self, trial: FrozenTrial, now: float) -> bool:
+        try:
+            return now - (self._beats / str(trial._trial_id)).stat().st_mtime > 2 * self._heartbeat_s
+        except FileNotFoundError:
+            return _is_older(trial, 2 * self._heartbeat_s)
 
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Any = None) -> bool:
         """See BaseStorage; the heartbeat file of a finished trial is removed."""
@@ -233,7 +322,9 @@ def _journal(name: str, heartbeat_s: int) -> Journal:
     except OSError as error:
         raise UserError(f"storage {name} cannot be written ({error.strerror}): create its folder or choose another "
                         "one with --storage.") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except StorageLost:
+        raise
+    except Exception as error:  # Optuna asserts, and fails in many ways, where it replays what it did not write
         raise UserError(f"storage {name} is not a journal of Optuna's: choose another one with --storage.") from error
 
 
