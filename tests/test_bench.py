@@ -102,7 +102,7 @@ def test_bare_physics_simulates_what_our_rollout_did() -> None:
     with floor.recording():
         ours.iterate()
     floor.measure()
-    ended = ours.model.rollout_buffer.episode_starts[1:].any(dim=0) | ours.model._last_episode_starts
+    ended = torch.from_numpy(ours.model.rollout_buffer.episode_starts[1:].any(axis=0) | ours.model._last_episode_starts)
     state = ours.env.env.sim.state_dict()["state"]
     assert (~ended).any()
     assert torch.equal(torch.from_numpy(floor._worlds.state.copy())[~ended], state[~ended])

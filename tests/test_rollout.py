@@ -17,6 +17,7 @@ from torch import nn
 
 from sb3_isaac import PPO, AdaptiveLearningRate, IsaacVecEnv, UserError, VecNormalize
 from sb3_isaac.rl.algo.gaussian import act, evaluate, is_plain
+from sb3_isaac.rl.algo.linear import MatrixLibraries
 from sb3_isaac.rl.algo.rollout_buffer import TensorRolloutBuffer
 from sb3_isaac.rl.training.task_state import restore_task_state, task_state
 
@@ -41,7 +42,8 @@ def buffer(n_steps: int, n_envs: int, shape: Any = (1,), dtype: Any = np.float32
 def fill(made: TensorRolloutBuffer, truncated: torch.Tensor, final_obs: torch.Tensor) -> None:
     zero = torch.zeros(made.n_envs)
     for row, last in zip(truncated, final_obs):
-        made.add(last * 0, zero, zero, zero, zero, zero, truncated=row, final_obs=last)
+        made.keep_final(row, last)
+        made.add(last * 0, zero, zero, zero, zero, zero)
 
 
 BUFFERS = pytest.mark.parametrize("cls", [DeviceBuffer, TensorRolloutBuffer], ids=["device", "cpu"])
@@ -51,48 +53,49 @@ BUFFERS = pytest.mark.parametrize("cls", [DeviceBuffer, TensorRolloutBuffer], id
 def test_values_go_to_the_rewards_of_the_robots_that_timed_out(cls: Any) -> None:
     """The value of observation x is 10 x, γ is 0.5: the reward of a time-out at x becomes 5 x."""
     made = buffer(3, 4, cls=cls)
-    made.expect_time_outs(max_steps=2)
+    made.expect_time_outs(lambda rows: 10.0 * rows, max_steps=2)
     for offset in (0.0, 100.0):  # the second rollout has forgotten the first
         made.reset()
         truncated = torch.tensor([[1, 0, 0, 1], [0, 0, 0, 0], [0, 1, 0, 1]], dtype=torch.bool)
         x = offset + torch.arange(12.0).reshape(3, 4)
-        made.rewards.zero_()
         fill(made, truncated, x[..., None])
-        made.bootstrap(lambda rows: 10.0 * rows)
-        torch.testing.assert_close(made.rewards, 5.0 * x * truncated)
+        made.bootstrap()
+        torch.testing.assert_close(made.tensors["rewards"], 5.0 * x * truncated)
+    made.expect_time_outs(lambda rows: pytest.fail("nothing to value"), max_steps=2)
     made.reset()
     fill(made, torch.zeros(3, 4, dtype=torch.bool), x[..., None])
-    made.bootstrap(lambda rows: pytest.fail("nothing to value"))
+    made.bootstrap()
 
 
 @BUFFERS
 def test_every_robot_may_time_out_every_step_where_the_length_is_unknown(cls: Any) -> None:
     made = buffer(3, 2000, cls=cls)
+    made.expect_time_outs(lambda rows: rows)
     made.reset()
     x = torch.rand(3, 2000, 1)
     fill(made, torch.ones(3, 2000, dtype=torch.bool), x)
-    made.bootstrap(lambda rows: rows)
-    torch.testing.assert_close(made.rewards, 0.5 * x[..., 0])
+    made.bootstrap()
+    torch.testing.assert_close(made.tensors["rewards"], 0.5 * x[..., 0])
 
 
 def test_more_time_outs_than_max_steps_allows_are_an_error() -> None:
     made = buffer(3, 2000)
-    made.expect_time_outs(max_steps=100)  # one for each robot
+    made.expect_time_outs(lambda rows: rows, max_steps=100)  # one for each robot
     made.reset()
     fill(made, torch.ones(3, 2000, dtype=torch.bool), torch.rand(3, 2000, 1))
     with pytest.raises(UserError, match=r"6000 episodes ran out of time in a rollout with room for 2000: .* max_steps"):
-        made.bootstrap(lambda rows: rows)
+        made.bootstrap()
 
 
 def test_images_are_kept_once() -> None:
     """24 steps of 200 robots that see 8 × 64 × 64 bytes are 157 MB; room for final ones is of 1024 rows, not 4800."""
     made = buffer(24, 200, (8, 64, 64), np.uint8)
-    made.expect_time_outs(max_steps=1000)
+    made.expect_time_outs(lambda rows: rows, max_steps=1000)
     made.reset()
-    parts: List[torch.Tensor] = [*vars(made).values(), *vars(made._final_observations).values()]
+    parts: List[torch.Tensor] = [*made.tensors.values(), *vars(made._final_observations).values()]
     held = sum(part.numel() * part.element_size() for part in parts if isinstance(part, torch.Tensor))
-    observations = made.observations.numel()
-    assert observations == 24 * 200 * 8 * 64 * 64 and made.observations.dtype is torch.uint8
+    observations = made.tensors["observations"].numel()
+    assert observations == 24 * 200 * 8 * 64 * 64 and made.tensors["observations"].dtype is torch.uint8
     assert held < 1.25 * observations
 
 
@@ -246,19 +249,53 @@ def policy_of(kind: Any) -> Any:
     return PPO(kind, IsaacVecEnv(PENDULUM, num_envs=4, seed=0), n_steps=4, batch_size=8, device="cpu", seed=0).policy
 
 
+class PatchedActor(ActorCriticPolicy):
+    """A method of one object alone, which SB3 calls where actor and critic have features of their own."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{**kwargs, "share_features_extractor": False})
+        actor = self.mlp_extractor.forward_actor
+        self.mlp_extractor.forward_actor = lambda features: 2.0 * actor(features)  # type: ignore[method-assign]
+
+
+class PatchedDistribution(ActorCriticPolicy):
+    def _build(self, lr_schedule: Any) -> None:
+        super()._build(lr_schedule)
+        of = self.action_dist.proba_distribution
+        self.action_dist.proba_distribution = (  # type: ignore[method-assign]
+            lambda mean_actions, log_std: of(mean_actions.tanh(), log_std))
+
+
+class BoundedStd(ActorCriticPolicy):
+    """A standard deviation that is a function of a parameter."""
+
+    def _get_action_dist_from_latent(self, latent_pi: torch.Tensor) -> Any:
+        return self.action_dist.proba_distribution(self.action_net(latent_pi), 0.5 * self.log_std - 1.0)
+
+
 @pytest.mark.parametrize("kind", [with_extractor(ResidualActor), with_extractor(ScaledCritic),
-                                  with_extractor(OwnForward), OneStd, "MlpPolicy"],
-                         ids=["residual", "critic", "forward", "one std", "stock"])
+                                  with_extractor(OwnForward), OneStd, PatchedActor, PatchedDistribution,
+                                  BoundedStd, "MlpPolicy"],
+                         ids=["residual", "critic", "forward", "one std", "patched actor",
+                              "patched distribution", "bounded std", "stock"])
 def test_a_users_own_policy_is_computed_by_its_own_methods(kind: Any) -> None:
     policy, obs, actions = policy_of(kind), torch.randn(64, 6), torch.randn(64, 2)
     assert is_plain(policy) == (kind == "MlpPolicy")
     values, log_prob, entropy = policy.evaluate_actions(obs, actions)
-    ours = evaluate(policy, obs, actions)
+    ours = evaluate(policy, obs, actions, MatrixLibraries())
     torch.testing.assert_close((ours[0], ours[1], ours[2].mean()), (values.flatten(), log_prob, entropy.mean()))
     torch.manual_seed(1)
     expected = policy(obs)
     torch.manual_seed(1)
-    torch.testing.assert_close(act(policy, obs), (expected[0], expected[1].flatten(), expected[2]))
+    torch.testing.assert_close(act(policy, obs, MatrixLibraries()), (expected[0], expected[1].flatten(), expected[2]))
+
+
+def test_a_hook_on_all_modules_is_a_hook_on_each() -> None:
+    policy = policy_of("MlpPolicy")
+    hook = nn.modules.module.register_module_forward_hook(lambda *_: None)
+    assert not is_plain(policy)
+    hook.remove()
+    assert is_plain(policy)
 
 
 @pytest.mark.parametrize("place", [

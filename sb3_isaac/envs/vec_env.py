@@ -79,6 +79,7 @@ class IsaacVecEnv(VecEnv):
         self._reset_options()
         obs = self.env.reset(seed=seed)
         self.statistics.begin(obs)
+        self.last_step = None
         return obs
 
     def step_tensor(self, actions: torch.Tensor) -> Step:

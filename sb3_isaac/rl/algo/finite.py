@@ -16,8 +16,8 @@ def check_rollout(model: Any) -> None:
     env = model.get_env().unwrapped
     if isinstance(env, IsaacVecEnv):
         env.check_finite()
-    buffer = model.rollout_buffer
-    sums = torch.stack((buffer.values.sum(), buffer.log_probs.sum(), buffer.advantages.sum()))
+    rollout = model.rollout_buffer.tensors
+    sums = torch.stack([rollout[name].sum() for name in ("values", "log_probs", "advantages")])
     names = [name for name, finite in zip(("values", "log-probabilities", "advantages"),
                                           torch.isfinite(sums).tolist()) if not finite]
     if names:

@@ -24,12 +24,15 @@ _STOCK = ("__call__", "forward", "evaluate_actions", "_get_action_dist_from_late
 def is_plain(policy: Any) -> bool:
     """Whether `policy` computes actions, values and log-probabilities as SB3's own Gaussian actor-critic does.
 
-    A user's own methods, network in ``mlp_extractor``, standard deviation or hooks are left to the policy's methods.
+    A user's own methods, of a class or of one object, network in ``mlp_extractor``, standard deviation or hooks are
+    left to the policy's methods.
     """
     return (isinstance(policy, ActorCriticPolicy) and type(policy.action_dist) is DiagGaussianDistribution
             and all(getattr(type(policy), name) is getattr(ActorCriticPolicy, name) and name not in vars(policy)
                     for name in _STOCK)
             and type(policy.mlp_extractor) in (MlpExtractor, TwoMlps)
+            and not vars(policy.mlp_extractor).keys() & {"forward_actor", "forward_critic"}
+            and not any(map(callable, vars(policy.action_dist).values()))
             and policy.log_std.shape == (policy.action_dist.action_dim,)
             and not has_hooks(policy) and not has_hooks(policy.mlp_extractor))
 

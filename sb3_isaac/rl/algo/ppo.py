@@ -19,10 +19,11 @@ from sb3_isaac.envs.vec_env import IsaacVecEnv, unwrap
 from sb3_isaac.envs.vec_normalize import VecNormalize
 from sb3_isaac.rl.algo.finite import check_rollout, check_update
 from sb3_isaac.rl.algo.gaussian import act, evaluate
-from sb3_isaac.rl.algo.host_view import HostView
+from sb3_isaac.rl.algo.host_view import HostView, Lazy, ReadAsNumpy
 from sb3_isaac.rl.algo.linear import MatrixLibraries
 from sb3_isaac.rl.algo.optimizer import fused_by_default
 from sb3_isaac.rl.algo.rollout_buffer import Minibatch, Observations, TensorRolloutBuffer
+from sb3_isaac.rl.algo.step_locals import StepLocals, WithStepLocals
 from sb3_isaac.rl.algo.symmetry import Symmetry
 from sb3_isaac.rl.callbacks.iteration import share_episodes
 from sb3_isaac.rl.callbacks.learning_rate import adapted_rate, target_kl
@@ -47,8 +48,8 @@ class PPO(stable_baselines3.PPO):
     stays a tensor, and an episode that ran out of time goes on in the value of its true last observation. On any other
     VecEnv rollouts are SB3's own.
 
-    Callbacks find in ``self.locals`` what SB3's rollout offers; ``infos``, ``dones`` and ``rewards`` are fetched from
-    the device when they are looked at, which has to be before the next step.
+    Callbacks find in ``self.locals`` what SB3's rollout offers, as numpy arrays and lists, which are made when they are
+    looked at. Arrays of ``rewards``, ``dones``, ``new_obs`` and ``actions`` may be changed in place, as in SB3.
 
     :param desired_kl: steer the learning rate so that an update moves the policy by about this KL divergence, as
         :class:`~sb3_isaac.rl.callbacks.learning_rate.AdaptiveLearningRate` does; None leaves ``learning_rate`` alone.
@@ -62,6 +63,8 @@ class PPO(stable_baselines3.PPO):
 
     policy_aliases: ClassVar[Dict[str, Any]] = {**stable_baselines3.PPO.policy_aliases,
                                                 "AsymmetricPolicy": AsymmetricPolicy}
+    _last_obs: Any = ReadAsNumpy()
+    _last_episode_starts: Any = ReadAsNumpy()
 
     def __init__(self, policy: Any, env: Any, *args: Any, desired_kl: Optional[float] = None,
                  symmetry: Optional[str] = None, compile_loss: bool = False, **kwargs: Any) -> None:
@@ -123,6 +126,9 @@ class PPO(stable_baselines3.PPO):
 
     # ---- rollout
 
+    def _init_callback(self, callback: Any, progress_bar: bool = False) -> BaseCallback:
+        return WithStepLocals(super()._init_callback(callback, progress_bar), self)
+
     def collect_rollouts(self, env: VecEnv, callback: BaseCallback, rollout_buffer: Any,
                          n_rollout_steps: int) -> bool:
         """See SB3; by tensors where `env` has them.
@@ -149,15 +155,14 @@ class PPO(stable_baselines3.PPO):
     def _collect_tensors(self, env: TensorVecEnv, callback: BaseCallback, buffer: TensorRolloutBuffer,
                          n_rollout_steps: int) -> bool:
         self.policy.set_training_mode(False)
-        buffer.expect_time_outs(getattr(unwrap(env).env, "max_steps", None))
+        buffer.expect_time_outs(self.policy.predict_values, getattr(unwrap(env).env, "max_steps", None))
         buffer.reset()
         statistics = unwrap(env).statistics
         statistics.clear()
         if self.use_sde:
             self.policy.reset_noise(env.num_envs)
         callback.on_rollout_start()
-        obs = self._to_learner(self._last_obs)
-        starts = self._to_learner(self._last_episode_starts)
+        obs, starts = (self._to_learner(vars(self)[name]) for name in ("_last_obs", "_last_episode_starts"))
         for n_steps in range(n_rollout_steps):
             if self.use_sde and self.sde_sample_freq > 0 and n_steps % self.sde_sample_freq == 0:
                 self.policy.reset_noise(env.num_envs)
@@ -166,26 +171,37 @@ class PPO(stable_baselines3.PPO):
             clipped_actions = self._applied(actions)
             step = env.step_tensor(clipped_actions.to(env.device))
             self.num_timesteps += env.num_envs
-            callback.update_locals({
-                "self": self, "env": env, "callback": callback, "rollout_buffer": buffer, "n_steps": n_steps,
-                "n_rollout_steps": n_rollout_steps, "obs_tensor": obs, "actions": actions, "values": values,
-                "log_probs": log_probs, "clipped_actions": clipped_actions, **self._host_views(env, step)})
-            going_on = callback.on_step()
-            if going_on:
-                buffer.add(obs, actions, self._to_learner(step.reward), starts, values, log_probs,
-                           self._to_learner(step.truncated), self._observations(step.final_obs))
-            obs, starts = self._observations(step.obs), self._to_learner(step.terminated | step.truncated)
+            # All of the step that is needed later is copied now: a callback may step the environment, too.
+            buffer.keep_final(self._to_learner(step.truncated), self._observations(step.final_obs))
+            reward, dones = self._to_learner(step.reward.clone()), self._to_learner(step.terminated | step.truncated)
+            new_obs = self._observations(step.obs)
             if isinstance(env, IsaacVecEnv):
-                obs = _copy(obs)  # they are live, and are kept over the next step
-            self._last_obs, self._last_episode_starts = obs, starts  # type: ignore[assignment]
+                new_obs = _copy(new_obs)
+            arrays = {name: HostView(tensor) for name, tensor in (
+                ("actions", actions), ("rewards", reward), ("dones", dones), ("new_obs", new_obs))}
+            seen: Any = StepLocals({
+                "self": self, "env": env, "callback": callback, "rollout_buffer": buffer, "n_steps": n_steps,
+                "n_rollout_steps": n_rollout_steps, "obs_tensor": obs, "values": values.unsqueeze(1),
+                "log_probs": log_probs, "clipped_actions": HostView(clipped_actions), "infos": _infos(env, step),
+                **arrays})
+            callback.update_locals(seen)
+            going_on = callback.on_step()
+            for array in arrays.values():
+                array.write_back()
+            if going_on:
+                buffer.add(obs, actions, reward, starts, values, log_probs)
+            obs, starts = new_obs, dones
+            self._last_obs, self._last_episode_starts = obs, starts
             if not going_on:
                 return False
+        buffer.bootstrap()
         with torch.no_grad():
-            buffer.bootstrap(self.policy.predict_values)
             last_values = self.policy.predict_values(obs)
         buffer.compute_returns_and_advantage(last_values=last_values, dones=starts)
         share_episodes(self, statistics.read())
-        callback.update_locals({"values": last_values, "dones": starts, "new_obs": obs})
+        as_sb3_leaves_them = actions.reshape(-1, 1) if isinstance(self.action_space, spaces.Discrete) else actions
+        last: Any = StepLocals(actions=HostView(as_sb3_leaves_them), values=last_values, n_steps=n_rollout_steps)
+        callback.update_locals(last)
         callback.on_rollout_end()
         return True
 
@@ -213,15 +229,6 @@ class PPO(stable_baselines3.PPO):
         if self.policy.squash_output:
             return low + 0.5 * (actions + 1.0) * (high - low)
         return actions.clamp(low, high)
-
-    def _host_views(self, env: TensorVecEnv, step: Step) -> Dict[str, Any]:
-        """What SB3's callbacks expect of a step as numpy, under SB3's names."""
-        return {
-            "rewards": HostView(lambda: step.reward.cpu().numpy().copy()),
-            "dones": HostView(lambda: (step.terminated | step.truncated).cpu().numpy()),
-            "infos": HostView(lambda: unwrap(env).infos(step)),
-            "new_obs": HostView(lambda: obs_on_host(self._observations(step.obs))),
-        }
 
     # ---- update
 
@@ -318,7 +325,8 @@ class PPO(stable_baselines3.PPO):
         means = losses.mean(dim=0)
         means[KL] = losses[last_epoch:, KL].mean()  # as in SB3, of the last epoch
         means[LOGGED.index("loss")] = losses[-1, LOGGED.index("loss")]
-        returns, values = self.rollout_buffer.returns, self.rollout_buffer.values
+        returns, values = (self.rollout_buffer.tensors[name]  # type: ignore[attr-defined]
+                           for name in ("returns", "values"))
         unexplained = (returns - values).var(correction=0) / returns.var(correction=0)
         std = self.policy.log_std.detach().exp().mean() if hasattr(self.policy, "log_std") else unexplained
         *logged, explained_variance, std = torch.cat((means, torch.stack((1.0 - unexplained, std)))).tolist()
@@ -338,8 +346,15 @@ def _copy(obs: Observations) -> Observations:
     return {key: value.clone() for key, value in obs.items()} if isinstance(obs, dict) else obs.clone()
 
 
-def obs_on_host(obs: Observations) -> Any:
-    """A copy as numpy, (N, k) or a dict of them."""
-    if isinstance(obs, dict):
-        return {key: obs_on_host(value) for key, value in obs.items()}
-    return obs.cpu().numpy().copy()
+def _infos(env: TensorVecEnv, step: Step) -> Lazy:
+    """SB3's list of a dict for each environment, of the `step` that `env` has just made."""
+    inner = unwrap(env)
+    of = inner.last_step
+
+    def make() -> List[Dict[str, Any]]:
+        if inner.last_step is not of:
+            raise UserError("a callback looks at the infos of a step after another has stepped or reset the training "
+                            "environment: let it come before that one, or evaluate on an environment of its own.")
+        return inner.infos(step)
+
+    return Lazy(make)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Generator, NamedTuple, Optional, Union
+from typing import Any, Callable, Dict, Generator, List, NamedTuple, Optional, Union
 
 import numpy as np
 import torch
@@ -12,9 +12,11 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.rl.algo.final_observations import FinalObservationsOnDevice
 from sb3_isaac.rl.algo.final_observations_cpu import FinalObservationsOnCpu
+from sb3_isaac.rl.algo.host_view import HostView
 
 Array = Union[np.ndarray, torch.Tensor]
 Observations = Union[torch.Tensor, Dict[str, torch.Tensor]]
+FIELDS = ("observations", "actions", "rewards", "returns", "episode_starts", "values", "log_probs", "advantages")
 FEW_ROWS = 1024  # room for as many time-outs costs next to nothing
 
 
@@ -61,13 +63,38 @@ def generalized_advantage(rewards: torch.Tensor, values: torch.Tensor, episode_s
     return out
 
 
+class _Field:
+    """A part of the rollout as SB3's users know it: read and assigned as numpy."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, buffer: Any, owner: Any = None) -> Any:
+        return self if buffer is None else buffer._lend(self._name)
+
+    def __set__(self, buffer: Any, value: Any) -> None:
+        buffer._assign(self._name, value)
+
+
 class TensorRolloutBuffer(RolloutBuffer):
-    """SB3's RolloutBuffer and DictRolloutBuffer, kept as tensors (T, N, ...) on the learner's device.
+    """SB3's RolloutBuffer and DictRolloutBuffer, kept as ``tensors`` on the learner's device.
 
     ``add`` copies, so that live tensors may be given, and takes numpy arrays too. ``get`` draws one permutation and
     yields contiguous parts of it. Of final observations only those of time-outs are kept, see
     :meth:`expect_time_outs`.
+
+    ``rewards``, ``values``, ... are numpy arrays (T, N, ...) for those who read them, at any moment of the rollout, and
+    may be changed in place. On a CPU that costs nothing.
     """
+
+    observations: Any = _Field()
+    actions: Any = _Field()
+    rewards: Any = _Field()
+    returns: Any = _Field()
+    episode_starts: Any = _Field()
+    values: Any = _Field()
+    log_probs: Any = _Field()
+    advantages: Any = _Field()
 
     final_observations_on_cpu = True
     """Whether a buffer on a CPU makes use of being there; False is for tests of what other devices do."""
@@ -75,12 +102,18 @@ class TensorRolloutBuffer(RolloutBuffer):
     def __init__(self, buffer_size: int, observation_space: spaces.Space, action_space: spaces.Space,
                  device: Union[torch.device, str] = "auto", gae_lambda: float = 1, gamma: float = 0.99,
                  n_envs: int = 1) -> None:
-        self._made = False
+        self.tensors: Dict[str, Any] = {}
+        """The rollout: each field's tensor (T, N, ...), or a dict of them; times T, environments N."""
+        self._lent: Dict[str, HostView] = {}
         self._final_observations: Union[FinalObservationsOnCpu, FinalObservationsOnDevice, None] = None
         super().__init__(buffer_size, observation_space, action_space, device, gae_lambda, gamma, n_envs)
 
-    def _make(self, *shape: int) -> torch.Tensor:
-        return torch.zeros(self.buffer_size, self.n_envs, *shape, device=self.device)
+    def _make(self, field: str) -> Any:
+        if field == "observations":
+            return self._observations(self.buffer_size, self.n_envs)
+        actions = field == "actions"
+        return torch.zeros(self.buffer_size, self.n_envs, *((self.action_dim,) if actions else ()), device=self.device,
+                           dtype=_dtype(self.action_space) if actions else torch.float32)
 
     def _observations(self, *rows: int) -> Any:
         """Room for observations (*rows, ...) in the observation space's own dtype; images stay uint8."""
@@ -89,14 +122,16 @@ class TensorRolloutBuffer(RolloutBuffer):
                     for key, shape in self.obs_shape.items()}  # type: ignore[attr-defined]
         return torch.zeros(*rows, *self.obs_shape, dtype=_dtype(self.observation_space), device=self.device)
 
-    def expect_time_outs(self, max_steps: Optional[int] = None) -> None:
+    def expect_time_outs(self, value_of: Callable[[Any], torch.Tensor], max_steps: Optional[int] = None) -> None:
         """Make room for the final observations of a rollout's time-outs; called before ``reset``.
 
         On a CPU the room grows with them; elsewhere it is bounded, since how many they are is not known on the host.
 
+        :param value_of: the critic: observations (n, ...) -> values (n,) or (n, 1).
         :param max_steps: an episode's length at most, in steps, so that a robot runs out of time at most
             ``buffer_size // max_steps + 1`` times; None where it is unknown, and each step may be a time-out.
         """
+        self._value_of = value_of
         if self.device.type == "cpu" and self.final_observations_on_cpu:
             self._final_observations = self._final_observations or FinalObservationsOnCpu()
             return
@@ -108,82 +143,120 @@ class TensorRolloutBuffer(RolloutBuffer):
             self._final_observations = FinalObservationsOnDevice(capacity, self._observations, self.device)
 
     def reset(self) -> None:
-        """Begin a new rollout; the memory stays."""
-        if not self._made:
-            self.observations: Any = self._observations(self.buffer_size, self.n_envs)
-            self.actions: Any = self._make(self.action_dim)
-            self.rewards: Any = self._make()
-            self.returns: Any = self._make()
-            self.episode_starts: Any = self._make()
-            self.values: Any = self._make()
-            self.log_probs: Any = self._make()
-            self.advantages: Any = self._make()
-            self._places = torch.arange(self.n_envs, device=self.device)
-            self._made = True
+        """Begin a new rollout; the memory stays, but for that of arrays which somebody may have kept."""
+        for name in FIELDS:
+            if name in self._lent or name not in self.tensors:
+                self.tensors[name] = self._make(name)
+        self._lent.clear()
+        self.tensors["rewards"].zero_()  # they are added to: rewards, and values at time-outs
+        self._places = torch.arange(self.n_envs, device=self.device)
         if self._final_observations is not None:
             self._final_observations.clear()
-        self.pos, self.full, self.generator_ready = 0, False, False
+        self.pos, self.full, self.generator_ready, self._computed = 0, False, False, False
+
+    def keep_final(self, truncated: torch.Tensor, final_obs: Any) -> None:
+        """Keep what the next step to be added led to, where that ended an episode's time.
+
+        :param truncated: (N,) bool, which episodes ran out of time in this step.
+        :param final_obs: the observations (N, ...) that the step led to, of which the rows of `truncated` are kept.
+        """
+        assert self._final_observations is not None, "expect_time_outs comes first"
+        self._final_observations.add(truncated, final_obs, self._places + self.pos * self.n_envs)
 
     def add(self, obs: Any, action: Array, reward: Array, episode_start: Array,
-            value: torch.Tensor, log_prob: torch.Tensor, truncated: Optional[torch.Tensor] = None,
-            final_obs: Any = None) -> None:
-        """Write one step of all environments.
-
-        :param truncated: (N,) bool, which of their episodes ran out of time in this step.
-        :param final_obs: the observations that the step led to, of which the rows of `truncated` are kept.
-        """
-        if isinstance(self.observations, dict):
-            for key, slots in self.observations.items():
-                self._write(slots, obs[key])
+            value: torch.Tensor, log_prob: torch.Tensor) -> None:
+        """Write one step of all environments."""
+        self._take_back()
+        slots = self.tensors
+        if isinstance(obs, dict):
+            for key, part in slots["observations"].items():
+                self._write(part, obs[key])
         else:
-            self._write(self.observations, obs)
-        self._write(self.actions, action)
-        self._write(self.rewards, reward)
-        self._write(self.episode_starts, episode_start)
-        self._write(self.values, value)
-        self._write(self.log_probs, log_prob)
-        if truncated is not None:
-            if self._final_observations is None:
-                self.expect_time_outs()
-            assert self._final_observations is not None
-            self._final_observations.add(truncated, final_obs, self._places + self.pos * self.n_envs)
+            self._write(slots["observations"], obs)
+        self._write(slots["actions"], action)
+        slots["rewards"][self.pos] += torch.as_tensor(reward, device=self.device).reshape(self.n_envs)
+        self._write(slots["episode_starts"], episode_start)
+        self._write(slots["values"], value)
+        self._write(slots["log_probs"], log_prob)
         self.pos += 1
         self.full = self.pos == self.buffer_size
-
-    def bootstrap(self, value_of: Callable[[Any], torch.Tensor]) -> None:
-        """Add γ V(true final observation) to the rewards of time-outs, by one call for the whole rollout."""
-        if self._final_observations is not None:
-            count, rows, places = self._final_observations.read()  # the one wait for the device in a rollout
-            if count:
-                self.rewards.view(-1).index_add_(0, places, self.gamma * value_of(rows).flatten())
 
     def _write(self, slots: torch.Tensor, value: Array) -> None:
         slots[self.pos].copy_(torch.as_tensor(value).reshape(slots.shape[1:]))
 
+    def bootstrap(self) -> None:
+        """Add γ V(true final observation) to the rewards of the time-outs so far, by one call of the critic."""
+        self._take_back()
+        if self._final_observations is not None:
+            count, rows, places = self._final_observations.read()  # the one wait for the device in a rollout
+            if count:
+                with torch.no_grad():
+                    self.tensors["rewards"].view(-1).index_add_(0, places, self.gamma * self._value_of(rows).flatten())
+                self._final_observations.clear()
+
     def compute_returns_and_advantage(self, last_values: torch.Tensor, dones: Array) -> None:
         """Fill ``advantages`` and ``returns`` from the rewards and values."""
-        generalized_advantage(self.rewards, self.values, self.episode_starts, last_values.flatten(),
-                              torch.as_tensor(dones, device=self.device), self.gamma, self.gae_lambda, self.advantages)
-        torch.add(self.advantages, self.values, out=self.returns)
+        self._take_back()
+        rollout = self.tensors
+        generalized_advantage(rollout["rewards"], rollout["values"], rollout["episode_starts"], last_values.flatten(),
+                              torch.as_tensor(dones, device=self.device), self.gamma, self.gae_lambda,
+                              rollout["advantages"])
+        torch.add(rollout["advantages"], rollout["values"], out=rollout["returns"])
+        self._computed = True
+
+    # ---- as numpy
+
+    def _lend(self, name: str) -> Any:
+        """A field as numpy; what the rollout has not come to yet is 0."""
+        if name == "rewards":
+            self.bootstrap()
+        if name not in self._lent:
+            written = self.pos if name not in ("advantages", "returns") else self.buffer_size * self._computed
+            for tensor in _tensors(self.tensors[name]):
+                tensor[written:] = 0
+            self._lent[name] = HostView(self.tensors[name])
+        return self._lent[name].get()
+
+    def _take_back(self) -> None:
+        """Let the tensors follow what was changed in lent arrays."""
+        for name, view in self._lent.items():
+            view.write_back()
+            if self.device.type != "cpu":
+                self._lent[name] = HostView(self.tensors[name])
+
+    def _assign(self, name: str, value: Any) -> None:
+        arrays = self._lend(name)
+        for key in arrays if isinstance(arrays, dict) else (None,):
+            array, given = (arrays, value) if key is None else (arrays[key], value[key])
+            if np.shape(given) != array.shape:
+                raise UserError(f"{name} of the rollout has shape {array.shape} and was assigned {np.shape(given)}: "
+                                "give an array of the same shape.")
+            array[...] = given
 
     def get(self, batch_size: Optional[int] = None) -> Generator[Minibatch, None, None]:  # type: ignore[override]
         """One pass over the rollout in random order; the last part may be smaller."""
+        self._take_back()
         if not self.full:
             raise UserError(f"the rollout holds {self.pos} of its {self.buffer_size} steps: collect it to its end "
                             "before training on it.")
         total = self.buffer_size * self.n_envs
         order = torch.randperm(total, device=self.device)
-        shuffled = [_take(part, order) for part in (self.observations, self.actions, self.values, self.log_probs,
-                                                       self.advantages, self.returns)]
+        shuffled = [_take(self.tensors[name], order) for name in ("observations", "actions", "values", "log_probs",
+                                                                  "advantages", "returns")]
+        shuffled[1] = shuffled[1].float()  # as SB3 has the actions of discrete spaces in a minibatch
         size = total if batch_size is None else batch_size
         for start in range(0, total, size):
             yield Minibatch(*(_part(part, slice(start, start + size)) for part in shuffled))
 
 
 def _dtype(space: Optional[spaces.Space]) -> torch.dtype:
-    """The dtype that keeps an observation space's values: float32, or that of an integer space."""
+    """The dtype that keeps a space's values: float32, or that of an integer space."""
     dtype = np.dtype(getattr(space, "dtype", None) or np.float32)
     return torch.float32 if dtype.kind == "f" else torch.from_numpy(np.zeros(1, dtype)).dtype
+
+
+def _tensors(part: Any) -> List[torch.Tensor]:
+    return list(part.values()) if isinstance(part, dict) else [part]
 
 
 def _take(part: Any, order: torch.Tensor) -> Any:

@@ -25,11 +25,13 @@ _ARGUMENTS: Dict[Type[nn.Module], Tuple[str, ...]] = {
 _BY_NAME = {cls.__name__: cls for cls in _ARGUMENTS}
 _NO_OPERATION = (nn.Dropout, nn.Identity, nn.Flatten)  # at evaluation, on observations (N, k)
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+_HOOKS_ON_ALL = [getattr(nn.modules.module, f"_global{name}", {}) for name in _HOOKS]
 
 
 def has_hooks(module: nn.Module) -> bool:
     """Whether calling `module` does more than its class says: a hook, or a forward method of this object alone."""
-    return any(getattr(module, name, None) for name in _HOOKS) or "forward" in module.__dict__
+    return (any(getattr(module, name, None) for name in _HOOKS) or "forward" in module.__dict__
+            or any(_HOOKS_ON_ALL))
 
 
 def chain_of(network: nn.Module) -> List[nn.Module]:
