@@ -13,7 +13,7 @@ from torch import nn
 
 from sb3_isaac import PPO, IsaacVecEnv, UserError, VecNormalize
 from sb3_isaac.contract.mirror import Mirror, Mirrors
-from sb3_isaac.envs.vec_normalize import TensorMeanStd
+from sb3_isaac.envs.mean_std import TensorMeanStd
 from sb3_isaac.rl.algo.symmetry import Symmetry
 from sb3_isaac.rl.policy.export import policy_module
 from sb3_isaac.robots import get_robot

@@ -18,7 +18,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, sync_envs_normalizatio
 from stable_baselines3.common.vec_env import VecNormalize as StockNormalize
 
 from sb3_isaac import IsaacVecEnv, UserError, VecNormalize
-from sb3_isaac.envs.vec_normalize import TensorMeanStd
+from sb3_isaac.envs.mean_std import Mirrored, TensorMeanStd
 
 PENDULUM = "IsaacDoublePendulum-v0"
 
@@ -147,13 +147,154 @@ def test_statistics_of_stock_may_be_assigned() -> None:
     stock, ours = StockNormalize(make()), VecNormalize(make())
     stock.reset()
     sync_envs_normalization(stock, ours)
-    ours.ret_rms = RunningMeanStd(shape=())  # type: ignore[assignment]
-    assert type(ours.obs_rms) is type(ours.ret_rms) is TensorMeanStd
+    own = ours.ret_rms = RunningMeanStd(shape=())
     ours.reset_tensor()
-    assert ours.obs_rms.count == stock.obs_rms.count + 16
-    shared = VecNormalize(make(), training=False)
+    ours.step_tensor(torch.ones(16, 2))
+    assert ours.obs_rms.count == stock.obs_rms.count + 32
+    assert ours.ret_rms is own and own.count == 16 + 1e-4, "who made them sees them go on, as with SB3's"
+    shared = StockNormalize(make(), training=False)
     shared.obs_rms = ours.obs_rms
-    assert shared.obs_rms is ours.obs_rms, "statistics of one may be watched by another, as with SB3's"
+    assert shared.obs_rms is ours.obs_rms, "statistics of one may be watched by another"
+    np.testing.assert_allclose(shared.reset(), ours.normalize_obs(shared.get_original_obs()))
+
+
+def rolled(env: Any, steps: int = 5, tensors: bool = True) -> Any:
+    if not tensors:
+        env.reset()
+        return [env.step(np.full((16, 2), 0.1, np.float32)) for _ in range(steps)][-1]
+    env.reset_tensor()
+    return [env.step_tensor(torch.full((16, 2), 0.1)) for _ in range(steps)][-1]
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_edits_in_place_count(training: bool) -> None:
+    """Components 4 and 5 are not to be normalised: mean 0 and variance 1, which 16 samples move by little at a large
+    count."""
+    env = VecNormalize(make(), norm_reward=False)
+    rolled(env)
+    env.training = training
+    env.obs_rms.mean[4:], env.obs_rms.var[4:], env.obs_rms.count = 0.0, 1.0, 1e9
+    obs = rolled(env).obs["policy"].numpy()
+    np.testing.assert_allclose(obs[:, 4:], env.get_original_obs()[:, 4:], atol=1e-4)
+    assert np.abs(obs[:, :4] - env.get_original_obs()[:, :4]).max() > 0.1
+    assert env.obs_rms.mean is env.obs_rms.mean, "what was read may be edited later, too"
+    env.obs_rms.var *= 4.0
+    wide = env.obs_rms.var.copy()
+    rolled(env, 1)
+    np.testing.assert_allclose(env.obs_rms.var[4:], wide[4:], rtol=1e-4)
+
+
+def test_what_was_read_stays_as_it_was() -> None:
+    """SB3's statistics are new arrays after an update: one may keep those of before."""
+    env = VecNormalize(make())
+    rolled(env)
+    mean, returns = env.obs_rms.mean, env.returns
+    before = mean.copy(), returns.copy()
+    rolled(env)
+    np.testing.assert_array_equal(mean, before[0])
+    np.testing.assert_array_equal(returns, before[1])
+    assert not np.array_equal(env.obs_rms.mean, mean)
+
+
+def test_a_tensor_and_its_array_are_one_value() -> None:
+    value = Mirrored([1.0, 2.0])
+    value.array[0] = 5.0
+    assert value.tensor("cpu").tolist() == [5.0, 2.0]
+    value.array[1] = 7.0
+    assert value.tensor("cpu").tolist() == [5.0, 7.0]
+    old = value.array
+    value.write(torch.tensor([0.0, float("nan")], dtype=torch.float64))
+    old[0] = 9.0
+    assert value.tensor("cpu")[0] == 0.0 and np.isnan(value.array[1]), "an array of before is only an array"
+    assert value.tensor("cpu") is value.tensor("cpu"), "NaN is no edit"
+
+
+def test_returns_are_numpys() -> None:
+    stock, ours = StockNormalize(make(), gamma=0.9), VecNormalize(make(), gamma=0.9)
+    rolled(stock, tensors=False)
+    rolled(ours)
+    assert isinstance(ours.returns, np.ndarray)
+    np.testing.assert_allclose(np.mean(ours.returns), np.mean(stock.returns), rtol=1e-5)
+    ours.returns[3] = 100.0
+    reward = ours.step_tensor(torch.zeros(16, 2)).reward
+    assert ours.returns[3] == pytest.approx(0.9 * 100.0 + ours.get_original_reward()[3]) and reward.isfinite().all()
+    ours.returns = np.zeros(16)
+    assert ours.returns.tolist() == [0.0] * 16
+
+
+def test_by_arrays_it_is_stocks_to_the_bit() -> None:
+    stock, ours = StockNormalize(make()), VecNormalize(make())
+    for a, b in zip(rolled(stock, 30, tensors=False)[:3], rolled(ours, 30, tensors=False)[:3]):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(stock.returns, ours.returns)
+    np.testing.assert_array_equal(stock.obs_rms.var, ours.obs_rms.var)
+
+
+class Frozen(RunningMeanStd):
+    """Statistics of a user's own, which nothing moves."""
+
+    def update(self, arr: np.ndarray) -> None:
+        assert isinstance(arr, np.ndarray)
+
+
+def test_statistics_of_another_class_keep_their_own_update() -> None:
+    env = VecNormalize(make(), norm_reward=False)
+    env.obs_rms = Frozen(shape=(6,))
+    step = rolled(env)
+    assert type(env.obs_rms) is Frozen and env.obs_rms.count == 1e-4
+    np.testing.assert_allclose(step.obs["policy"], env.get_original_obs(), rtol=1e-6)
+
+
+def test_groups_may_be_given_other_statistics() -> None:
+    env = VecNormalize(IsaacVecEnv("IsaacQuadrupedFlat-v0", num_envs=4, privileged=True, threads=1))
+    env.reset_tensor()
+    own = env.obs_rms["policy"] = RunningMeanStd(shape=(44,))
+    env.norm_obs_keys = ["policy"]
+    step = env.step_tensor(torch.zeros(4, 12))
+    assert own.count == 4 + 1e-4 and env.obs_rms["critic"].count == 8 + 1e-4
+    torch.testing.assert_close(step.obs["critic"], env.venv.env._obs["critic"])  # type: ignore[attr-defined]
+    assert set(env.old_obs) == set(env.get_original_obs()) == {"policy", "critic"}
+
+
+def test_no_file_or_copy_names_this_package(tmp_path: Path) -> None:
+    ours, stock = VecNormalize(make()), StockNormalize(make())
+    rolled(ours)
+    sync_envs_normalization(ours, stock)
+    assert type(stock.obs_rms) is type(stock.ret_rms) is RunningMeanStd
+    stock.obs_rms = ours.obs_rms  # shared, not copied
+    stock.save(str(tmp_path / "stock.pkl"))
+    ours.save(str(tmp_path / "ours.pkl"))
+    for data in (*(file.read_bytes() for file in tmp_path.iterdir()), pickle.dumps(ours.obs_rms),
+                 cloudpickle.dumps(ours.ret_rms), pickle.dumps(copy.copy(ours.obs_rms), protocol=0)):
+        assert b"sb3_isaac" not in data and b"torch" not in data
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(ours.obs_rms)).var, ours.obs_rms.var)
+
+
+class Named(VecNormalize):
+    """A user's own."""
+
+
+def test_a_class_derived_from_it_comes_back_as_itself(tmp_path: Path) -> None:
+    env = Named(make(), gamma=0.5)
+    rolled(env)
+    env.save(str(tmp_path / "v.pkl"))
+    again = Named.load(str(tmp_path / "v.pkl"), make())
+    assert type(again) is Named and again.gamma == 0.5 and again.obs_rms.count == env.obs_rms.count
+
+
+def test_a_value_that_is_not_finite_does_not_stay() -> None:
+    """The reward or an observation of one robot is NaN for one step."""
+    broken = torch.zeros(16)
+    env = VecNormalize(IsaacVecEnv(PENDULUM, num_envs=16, seed=0, reward={"bad": (1.0, lambda f: broken)}))
+    rolled(env)
+    broken[3] = float("nan")
+    env.step_tensor(torch.zeros(16, 2))
+    broken[3] = 0.0
+    env.step_tensor(torch.zeros(16, 2))
+    assert np.isfinite(env.returns).all() and np.isfinite(env.ret_rms.var)
+    rms = TensorMeanStd(shape=(2,))
+    rms.update(torch.tensor([[1.0, 2.0], [float("nan"), 4.0]]))
+    assert rms.mean.tolist() == pytest.approx([0.0, 3.0], rel=1e-3) and rms.var[0] == 1.0
 
 
 def test_around_another_vec_env_it_is_stocks() -> None:
