@@ -35,7 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--env", help=f"environment id (default: {DEFAULT_ENV})")
     add("--client", metavar="PACKAGE:TASK", help="a task of another package, such as legged_gym:go2, instead of --env")
-    add("--algo", help=f"ppo, sb3-ppo or trpo (default: {DEFAULT_ALGO})")
+    add("--algo", help="ppo, sb3-ppo, trpo, a2c, ppo_lstm, or off-policy sac, td3, tqc, crossq "
+        f"(default: {DEFAULT_ALGO})")
     add("--num-envs", type=positive, help="number of robots; beats --env-kwargs num_envs:N and the YAML's n_envs")
     add("-n", "--n-timesteps", type=positive, help="transitions in all: steps of all robots together")
     add("-conf", "--conf-file", help="YAML file, or the name of a shipped one, such as ppo-fast or ppo-course")
@@ -188,10 +189,10 @@ def _as_typed(args: argparse.Namespace, run: Path) -> Path:
 
 def _settings(args: argparse.Namespace, config: TrainConfig, saved: Dict[str, Any]) -> Settings:
     """The flags over what a resumed run was started with, over the defaults."""
-    from sb3_isaac.rl.training.build import setting
+    from sb3_isaac.rl.training.build import iteration_size
     from sb3_isaac.rl.training.train import Settings
 
-    per_iteration = config.n_envs * int(setting(config, "n_steps"))
+    per_iteration = iteration_size(config)
     given = {"eval_episodes": args.eval_episodes, "early_stop": False if args.no_early_stop else None,
              "progress_bar": args.progress, "log_interval": args.log_interval, "tensorboard_log": args.tensorboard_log}
     settings = Settings(**{**saved, **{name: value for name, value in given.items() if value is not None}})

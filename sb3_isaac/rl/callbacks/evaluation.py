@@ -5,15 +5,13 @@ from __future__ import annotations
 import time
 from typing import Any, Callable, Dict, Optional
 
-from stable_baselines3.common.callbacks import BaseCallback
-
 from sb3_isaac.envs.vec_env import IsaacVecEnv
-from sb3_isaac.rl.callbacks.iteration import iteration_of
+from sb3_isaac.rl.callbacks.iteration import IterationCallback, iteration_of
 from sb3_isaac.rl.policy.evaluate import evaluate
 from sb3_isaac.rl.policy.export import evaluation_policy
 
 
-class Evaluation(BaseCallback):
+class Evaluation(IterationCallback):
     """Evaluate the deterministic policy every `every` iterations on an environment of its own.
 
     Each key of :func:`~sb3_isaac.rl.policy.evaluate.evaluate` is logged as ``eval/<key>``, in the row of the next
@@ -37,7 +35,7 @@ class Evaluation(BaseCallback):
     def _on_training_start(self) -> None:
         self.stopped, self._first_steps = False, self.model.num_timesteps
 
-    def _on_rollout_start(self) -> None:
+    def _on_iteration_start(self) -> None:
         iteration = iteration_of(self.model)
         if self.every and self.model.num_timesteps > self._first_steps and iteration % self.every == 0:
             report = self.evaluate()

@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 from typing import Any, Dict, Optional
 
-from stable_baselines3.common.callbacks import BaseCallback
-
 from sb3_isaac.contract.output import say
 from sb3_isaac.contract.tensor_env import Display, Shown
 from sb3_isaac.envs.vec_env import unwrap
 from sb3_isaac.rl.callbacks.evaluation import Evaluation
+from sb3_isaac.rl.callbacks.iteration import IterationCallback
 from sb3_isaac.rl.callbacks.training_log import TrainingLog
 
 _EVERY_TASK = (Shown("reward", "rollout/ep_rew_mean", "{:.1f}"), Shown("length", "rollout/ep_len_mean", "{:.0f}"))
@@ -22,7 +21,7 @@ def clock(seconds: float) -> str:
     return f"{whole // 3600}:{whole % 3600 // 60:02d}:{whole % 60:02d}"
 
 
-class Progress(BaseCallback):
+class Progress(IterationCallback):
     """Prints progress with the time that is left.
 
     :param total: transitions at which training ends.
@@ -38,7 +37,7 @@ class Progress(BaseCallback):
         self.total, self.log, self.evaluation, self.use_bar, self.every = total, log, evaluation, bar, every
         self._bar: Any = None
         self._last_report: Optional[Dict[str, Any]] = None
-        self._iteration = 0
+        self._lines = 0
 
     def _on_training_start(self) -> None:
         self._display: Display = unwrap(self.training_env).env.display
@@ -53,20 +52,20 @@ class Progress(BaseCallback):
             self._bar.update(self.training_env.num_envs)
         return True
 
-    def _on_rollout_start(self) -> None:
+    def _on_iteration_start(self) -> None:
         report = self.evaluation.report if self.evaluation else None
         if report is not None and report is not self._last_report:
             self._last_report = report
             self._say(evaluation_line(report, self._display))
 
-    def _on_rollout_end(self) -> None:
-        self._iteration += 1
+    def _on_iteration_end(self) -> None:
+        self._lines += 1
         values = self.log.values
         shown = (*_EVERY_TASK, *self._display.progress)
         parts = [f"{label} {form.format(values[key])}" for label, key, form in shown if key in values]
         if self._bar is not None:
             self._bar.set_postfix_str(", ".join(parts), refresh=False)
-        elif self._iteration % self.every == 0:
+        elif self._lines % self.every == 0:
             elapsed, done = time.perf_counter() - self._start, self.model.num_timesteps - self._first
             left = (self.total - self.model.num_timesteps) * elapsed / max(done, 1)
             self._say(f"{self.model.num_timesteps / 1e6:6.2f}M of {self.total / 1e6:g}M  {'  '.join(parts)}  "
@@ -76,7 +75,7 @@ class Progress(BaseCallback):
         if self._bar is not None:
             self._bar.close()
             self._bar = None
-        self._on_rollout_start()
+        self._on_iteration_start()
 
     def _say(self, text: str) -> None:
         if self._bar is not None:

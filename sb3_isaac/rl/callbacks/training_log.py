@@ -6,10 +6,8 @@ import sys
 import time
 from typing import Any, Dict, Sequence
 
-from stable_baselines3.common.callbacks import BaseCallback
-
 from sb3_isaac.envs.vec_env import IsaacVecEnv, unwrap
-from sb3_isaac.rl.callbacks.iteration import share_episodes
+from sb3_isaac.rl.callbacks.iteration import IterationCallback, share_episodes
 
 PHASES = ("physics", "task", "inference", "update", "evaluation_and_saving")
 
@@ -24,7 +22,7 @@ def peak_memory_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
-class TrainingLog(BaseCallback):
+class TrainingLog(IterationCallback):
     """Means over every robot, step and finished episode of an iteration, under SB3's log keys and ours.
 
     ``rollout/ep_rew_mean`` and ``rollout/ep_len_mean`` become means over all episodes that finished in the iteration
@@ -43,7 +41,8 @@ class TrainingLog(BaseCallback):
         self.totals = dict.fromkeys(PHASES, 0.0)
         """Seconds spent in each phase since training began."""
         self.values: Dict[str, float] = {}
-        """What was recorded of the last rollout."""
+        """What was recorded of the last iteration."""
+        self._spent = dict.fromkeys(PHASES, 0.0)
         self._rollout_start = self._rollout_end = 0.0
 
     def _on_training_start(self) -> None:
@@ -51,39 +50,45 @@ class TrainingLog(BaseCallback):
         self._rollout_end = 0.0
 
     def _on_rollout_start(self) -> None:
+        super()._on_rollout_start()
         now = time.perf_counter()
         if self._rollout_end:
-            self._record_time("update", now - self._rollout_end)
+            self._spend("update", now - self._rollout_end)
             self._rollout_end = 0.0
         self._rollout_start, self._callbacks_start = now, self._callbacks_s()
         self._env_start, self._physics_start = self._env.step_s, self._env.env.physics_s
-        self._env.statistics.clear()
 
-    def _on_step(self) -> bool:
-        return True
+    def _on_iteration_start(self) -> None:
+        self._spent = dict.fromkeys(PHASES, 0.0)
+        self._env.statistics.clear()
 
     def _callbacks_s(self) -> float:
         return float(sum(callback.spent_s for callback in self._timed_callbacks))
 
     def _on_rollout_end(self) -> None:
+        super()._on_rollout_end()
+        self._rollout_end = time.perf_counter()
+        step_s = self._env.step_s - self._env_start
+        physics_s = self._env.env.physics_s - self._physics_start
+        self._spend("physics", physics_s)
+        self._spend("task", step_s - physics_s)
+        callbacks_s = self._callbacks_s() - self._callbacks_start
+        self._spend("evaluation_and_saving", callbacks_s)
+        self._spend("inference", self._rollout_end - self._rollout_start - step_s - callbacks_s)
+
+    def _on_iteration_end(self) -> None:
         self.values = self._env.statistics.read()
         self._env.check_finite()  # before an update by them would leave a policy of NaN
         self.values.update({f"rollout/{name}": float(count) for name, count in self._env.env.warnings().items()})
         for key, value in self.values.items():
             self.logger.record(key, value)
         share_episodes(self.model, self.values)
-        self._rollout_end = time.perf_counter()
-        step_s = self._env.step_s - self._env_start
-        physics_s = self._env.env.physics_s - self._physics_start
-        self._record_time("physics", physics_s)
-        self._record_time("task", step_s - physics_s)
-        callbacks_s = self._callbacks_s() - self._callbacks_start
-        self._record_time("evaluation_and_saving", callbacks_s)
-        self._record_time("inference", self._rollout_end - self._rollout_start - step_s - callbacks_s)
 
-    def _record_time(self, phase: str, seconds: float) -> None:
+    def _spend(self, phase: str, seconds: float) -> None:
+        """Add to a phase of this iteration, and of all."""
         self.totals[phase] += seconds
-        self.logger.record(f"time/{phase}_s", seconds)
+        self._spent[phase] += seconds
+        self.logger.record(f"time/{phase}_s", self._spent[phase])
 
     def _on_training_end(self) -> None:
         if self._rollout_end:

@@ -7,26 +7,43 @@ import inspect
 import warnings
 from typing import Any, Dict, Mapping, Tuple, Type
 
+import numpy as np
 import stable_baselines3
 import torch
 from gymnasium import spaces
 from stable_baselines3.common import vec_env as sb3
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.noise import ActionNoise, NormalActionNoise, OrnsteinUhlenbeckActionNoise
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_isaac.config import TrainConfig, is_schedule, parse_schedule
-from sb3_isaac.contract.errors import UserError, unknown
+from sb3_isaac.contract.errors import UserError, number_above_zero, unknown, whole_number
 from sb3_isaac.contract.names import find_object
 from sb3_isaac.contract.tensor_env import constructor_parameters
 from sb3_isaac.envs.vec_env import IsaacVecEnv
 from sb3_isaac.envs.vec_normalize import VecNormalize
+from sb3_isaac.rl.callbacks.iteration import off_policy_iteration
 from sb3_isaac.rl.policy.layers import ACTIVATIONS
 
-ALGORITHMS: Dict[str, str] = {"ppo": "sb3_isaac.rl.algo.ppo:PPO", "sb3-ppo": "stable_baselines3:PPO",
-                              "trpo": "sb3_contrib:TRPO"}
-"""``--algo`` -> ``module:class``; on-policy algorithms whose model is an actor-critic. ``sb3-`` is stock SB3."""
+ALGORITHMS: Dict[str, str] = {
+    "ppo": "sb3_isaac.rl.algo.ppo:PPO",
+    "sb3-ppo": "stable_baselines3:PPO",
+    "trpo": "sb3_contrib:TRPO",
+    "a2c": "stable_baselines3:A2C",
+    "sac": "stable_baselines3:SAC",
+    "td3": "stable_baselines3:TD3",
+    "tqc": "sb3_contrib:TQC",
+    "crossq": "sb3_contrib:CrossQ",
+    "ppo_lstm": "sb3_contrib:RecurrentPPO",
+}
+"""``--algo``, in rl-zoo's words -> ``module:class`` of an SB3 algorithm, on-policy or off-policy. ``sb3-`` is stock SB3
+where an algorithm of ours has its name. Another one is another line here, and its settings in ``config/``."""
+UNTUNED = ("a2c", "sac", "td3", "tqc", "crossq", "ppo_lstm")
+"""Those whose shipped settings are sensible guesses: nobody has searched for better ones."""
 MANY_MINIBATCHES = 64
+NOISES: Dict[str, Any] = {"normal": NormalActionNoise, "ornstein-uhlenbeck": OrnsteinUhlenbeckActionNoise}
 CALLBACK_PACKAGES = ("stable_baselines3", "sb3_contrib", "sb3_isaac")
 
 
@@ -51,14 +68,35 @@ def _parameters(name: str) -> Dict[str, inspect.Parameter]:
 
 def algorithm_options(name: str) -> Tuple[str, ...]:
     """Keywords that the algorithm takes and a configuration may set."""
-    not_configurable = ("policy", "env", "tensorboard_log", "verbose", "seed", "device", "_init_setup_model")
-    return tuple(p for p in _parameters(name) if p not in not_configurable)
+    not_configurable = ("policy", "env", "tensorboard_log", "verbose", "seed", "device", "_init_setup_model",
+                        "action_noise", "replay_buffer_class", "rollout_buffer_class")
+    noise = ("noise_type", "noise_std") if "action_noise" in _parameters(name) else ()
+    return (*(p for p in _parameters(name) if p not in not_configurable), *noise)
 
 
 def setting(config: TrainConfig, key: str) -> Any:
     """What the algorithm will run with: the configuration's value, else its own default, else None."""
     parameter = _parameters(config.algo).get(key)
     return config.algo_kwargs.get(key, None if parameter is None else parameter.default)
+
+
+def is_off_policy(name: str) -> bool:
+    """Whether ``--algo NAME`` learns from a replay buffer."""
+    return issubclass(algorithm(name), OffPolicyAlgorithm)
+
+
+def iteration_size(config: TrainConfig) -> int:
+    """Transitions of an iteration, see :mod:`sb3_isaac.rl.callbacks.iteration`."""
+    if not is_off_policy(config.algo):
+        return config.n_envs * int(setting(config, "n_steps"))
+    steps, unit = _train_freq(setting(config, "train_freq"))
+    return off_policy_iteration(config.n_envs * (steps if unit == "step" else 1))
+
+
+def _train_freq(value: Any) -> Tuple[int, str]:
+    """rl-zoo's ``train_freq``: a number of steps, or such as ``[1, episode]``."""
+    steps, unit = value if isinstance(value, (list, tuple)) and len(value) == 2 else (value, "step")
+    return whole_number("train_freq", steps), str(unit)
 
 
 def _schedule(text: str) -> Any:
@@ -76,7 +114,17 @@ def algorithm_kwargs(config: TrainConfig) -> Dict[str, Any]:
         policy_kwargs["activation_fn"] = ACTIVATIONS[policy_kwargs["activation_fn"]]
     if policy_kwargs:
         resolved["policy_kwargs"] = policy_kwargs
+    if "train_freq" in resolved:
+        resolved["train_freq"] = _train_freq(resolved["train_freq"])
     return resolved
+
+
+def _action_noise(kind: Any, std: Any, space: spaces.Space) -> ActionNoise:
+    """rl-zoo's ``noise_type`` and ``noise_std``, as a part of the action's range from -1 to 1."""
+    if kind not in NOISES:
+        raise unknown("noise_type", kind, NOISES)
+    size = spaces.flatdim(space)
+    return NOISES[kind](np.zeros(size), number_above_zero("noise_std", std) * np.ones(size))
 
 
 def check_supported(config: TrainConfig) -> None:
@@ -95,7 +143,7 @@ def check_supported(config: TrainConfig) -> None:
         raise UserError(f"desired_kl in {config.source} steers the learning rate of PPO, and {config.algo} has no use "
                         "for it: remove the key, or give target_kl where the algorithm takes one.")
     n_steps, batch_size = setting(config, "n_steps"), setting(config, "batch_size")
-    if isinstance(n_steps, int) and isinstance(batch_size, int):
+    if not is_off_policy(config.algo) and isinstance(n_steps, int) and isinstance(batch_size, int):
         minibatches = -(-config.n_envs * n_steps // batch_size)
         if minibatches > MANY_MINIBATCHES:
             warnings.warn(f"batch_size {batch_size} makes {minibatches} minibatches of each epoch, which is slow: "
@@ -122,9 +170,13 @@ def normalizer(algo: str) -> Type[sb3.VecNormalize]:
 
 def make_model(config: TrainConfig, env: VecEnv) -> BaseAlgorithm:
     """A fresh model; raises UserError with SB3's own words where it refuses a value."""
+    kwargs = algorithm_kwargs(config)
+    if "noise_type" in kwargs or "noise_std" in kwargs:
+        kwargs["action_noise"] = _action_noise(kwargs.pop("noise_type", "normal"), kwargs.pop("noise_std", None),
+                                               env.action_space)
     try:
         model: BaseAlgorithm = algorithm(config.algo)(
-            _policy(config, env), env, seed=config.seed, device=config.device, **algorithm_kwargs(config))
+            _policy(config, env), env, seed=config.seed, device=config.device, **kwargs)
     except (TypeError, ValueError, AssertionError) as error:
         raise UserError(f"{config.algo} cannot be made from {config.source} ({' '.join(str(error).split())}): "
                         "correct that value.") from error
@@ -135,9 +187,11 @@ def _policy(config: TrainConfig, env: VecEnv) -> str:
     """The name of the policy class; ``auto`` is the one that the observation groups call for."""
     if config.policy != "auto":
         return config.policy
-    if not isinstance(env.observation_space, spaces.Dict):
-        return "MlpPolicy"
-    return "MultiInputPolicy" if config.algo.startswith("sb3-") else "AsymmetricPolicy"
+    kinds = algorithm(config.algo).policy_aliases
+    groups = isinstance(env.observation_space, spaces.Dict)
+    wanted = ("AsymmetricPolicy", "MultiInputPolicy", "MultiInputLstmPolicy") if groups else ("MlpPolicy",
+                                                                                               "MlpLstmPolicy")
+    return next(kind for kind in wanted if kind in kinds)
 
 
 def yaml_callback(path: str, kwargs: Mapping[str, Any]) -> BaseCallback:

@@ -19,7 +19,7 @@ from sb3_isaac.contract.errors import UserError
 from sb3_isaac.contract.files import atomic_file, atomic_folder, write_bytes, write_text
 from sb3_isaac.contract.signals import Interrupts
 from sb3_isaac.envs.vec_env import unwrap
-from sb3_isaac.rl.callbacks.iteration import iteration_of
+from sb3_isaac.rl.callbacks.iteration import IterationCallback, iteration_of
 from sb3_isaac.rl.policy.export import policy_content, warn_without_policy_file
 from sb3_isaac.rl.policy.finite import why_not_finite
 from sb3_isaac.rl.policy.formats import save_policy, torch_bytes
@@ -85,7 +85,7 @@ def write_done(run: Path, steps: Optional[int]) -> None:
     write_text(run / "DONE", f"{steps}\n")
 
 
-class RunCheckpoints(BaseCallback):
+class RunCheckpoints(IterationCallback):
     """``checkpoints/<steps>/`` every `every` iterations and at the end; ``latest/``, replaced, every `latest_every`.
 
     At the end the run folder itself gets the files too, and ``DONE``. A checkpoint is taken after an update and before
@@ -111,7 +111,7 @@ class RunCheckpoints(BaseCallback):
         self.final_steps, self._first_steps = None, self.model.num_timesteps
         warn_without_policy_file(self.model)
 
-    def _on_rollout_start(self) -> None:
+    def _on_iteration_start(self) -> None:
         iteration = iteration_of(self.model)
         if self.model.num_timesteps > self._first_steps:
             if iteration % self.every == 0:
@@ -132,9 +132,6 @@ class RunCheckpoints(BaseCallback):
             write_checkpoint(self.model, temporary, self.config, self._about)
         self.spent_s += time.perf_counter() - start
 
-    def _on_step(self) -> bool:
-        return True
-
     def _on_training_end(self) -> None:
         if self.final_steps is None:
             self.finish()
@@ -153,7 +150,7 @@ class RunCheckpoints(BaseCallback):
         self.final_steps = self.model.num_timesteps
 
 
-class SaveOnStop(BaseCallback):
+class SaveOnStop(IterationCallback):
     """Save the run's last state where an evaluation, at the start of a rollout, has decided to stop training.
 
     SB3 takes one more step before it stops. To be placed after the evaluation.
@@ -165,12 +162,9 @@ class SaveOnStop(BaseCallback):
         super().__init__()
         self._checkpoints, self._stops = checkpoints, stops
 
-    def _on_rollout_start(self) -> None:
+    def _on_iteration_start(self) -> None:
         if self._stops() and self._checkpoints.final_steps is None:
             self._checkpoints.finish()
-
-    def _on_step(self) -> bool:
-        return True
 
 
 class SaveOnSignal(BaseCallback):

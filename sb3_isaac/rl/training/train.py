@@ -26,7 +26,7 @@ from sb3_isaac.envs.vec_env import IsaacVecEnv, unwrap
 from sb3_isaac.gymcompat.install import is_emulated
 from sb3_isaac.rl.callbacks.doctor import Doctor
 from sb3_isaac.rl.callbacks.evaluation import Evaluation
-from sb3_isaac.rl.callbacks.iteration import iteration_of
+from sb3_isaac.rl.callbacks.iteration import OffPolicyLog, iteration_of, transitions_of_iteration
 from sb3_isaac.rl.callbacks.learning_rate import AdaptiveLearningRate
 from sb3_isaac.rl.callbacks.progress import Progress
 from sb3_isaac.rl.callbacks.training_log import TrainingLog
@@ -146,12 +146,15 @@ def _learn(model: Any, config: TrainConfig, run: Path, settings: Settings, confi
     log = TrainingLog(timed_callbacks=(evaluation, checkpoints))
     # The configured ones read the last update and may change the learning rate, which a checkpoint holds. Saving comes
     # before evaluating: what goes wrong in an evaluation costs no checkpoint.
-    callbacks = [log, Doctor(), *configured, checkpoints, evaluation,
+    callbacks = [log, Doctor(), OffPolicyLog(), *configured, checkpoints, evaluation,
                  SaveOnStop(checkpoints, lambda: evaluation.stopped), SaveOnSignal(checkpoints, interrupts),
                  Progress(_last_step(config), log, evaluation, bar=settings.progress_bar, every=settings.log_interval)]
+    off_policy = build.is_off_policy(config.algo)
     try:
+        # On-policy algorithms complete their last iteration and log it by themselves.
         with interrupts.held():
-            model.learn(config.n_timesteps - done, callback=CallbackList(callbacks), log_interval=1,
+            model.learn((_last_step(config) if off_policy else config.n_timesteps) - done,
+                        callback=CallbackList(callbacks), log_interval=None if off_policy else 1,
                         reset_num_timesteps=not resumed)
     except (ValueError, ArithmeticError) as error:
         diverged = reason(model, error)
@@ -161,7 +164,7 @@ def _learn(model: Any, config: TrainConfig, run: Path, settings: Settings, confi
     finally:
         if checkpoints.final_steps is not None:
             # SB3 writes its log before an update: what the last update and evaluation recorded is written here.
-            model.logger.dump(step=iteration_of(model) * model.n_steps * model.n_envs)
+            model.logger.dump(step=iteration_of(model) * transitions_of_iteration(model))
             write_text(run / "timing.txt", log.timing_table() + "\n")
             write_done(run, checkpoints.final_steps)
         model.logger.close()
@@ -178,9 +181,9 @@ def _tell_of_signal(number: int) -> None:
 
 
 def _last_step(config: TrainConfig) -> int:
-    """Transitions at which SB3 stops: whole rollouts."""
-    per_rollout = config.n_envs * int(build.setting(config, "n_steps"))
-    return math.ceil(config.n_timesteps / per_rollout) * per_rollout
+    """Transitions at which training ends: whole iterations."""
+    per_iteration = build.iteration_size(config)
+    return math.ceil(config.n_timesteps / per_iteration) * per_iteration
 
 
 def _evaluation(config: TrainConfig, settings: Settings) -> Evaluation:
