@@ -15,6 +15,8 @@ from sb3_isaac.contract.errors import UserError, unknown
 
 # YAML 1.1 reads 3e-4 (no dot, or no sign in the exponent) as a string; people mean the number.
 _FLOAT_TAG, _FLOAT = "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
+SHIPPED = Path(__file__).parent
+"""Where the configuration files of this package are."""
 _MERGE_TAG = "tag:yaml.org,2002:merge"
 
 
@@ -46,7 +48,7 @@ for _class in (_Loader, _Dumper):
 
 def shipped() -> dict[str, Path]:
     """The configuration files of this package by stem: `ppo`, `ppo-course`."""
-    return {file.stem: file for file in sorted(Path(__file__).parent.glob("*.yml"))}
+    return {file.stem: file for file in sorted(SHIPPED.glob("*.yml"))}
 
 
 def find_file(algo: str, path: str | os.PathLike[str] | None) -> Path:

@@ -182,6 +182,9 @@ class _Draft:
         if given is None:
             return None
         n_minibatches = schema.check_count("n_minibatches", given, where)
+        if "buffer_size" in self.keys:
+            raise UserError(f"n_minibatches in {where} divides a rollout, and this algorithm draws from a replay "
+                            "buffer; give batch_size.")
         if "n_steps" not in self.values:
             raise UserError(f"n_minibatches in {where} needs n_steps; set n_steps as well.")
         n_steps = schema.check_count("n_steps", self.values["n_steps"], self.origin["n_steps"])

@@ -15,10 +15,12 @@ from torch import nn
 
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.contract.tensor_env import Obs
-from sb3_isaac.rl.policy.layers import chain_of, layout_of, mlp_activation
+from sb3_isaac.rl.policy.layers import chain_of, has_hooks, layout_of, mlp_activation, without_batch_norm
 from sb3_isaac.rl.policy.module import PolicyModule
 
 MLP_FORMAT, LAYERS_FORMAT = 1, 2
+_OFF_POLICY = ("stable_baselines3.sac.policies", "stable_baselines3.td3.policies", "sb3_contrib.tqc.policies",
+               "sb3_contrib.crossq.policies")
 _STOCK = ("predict", "_predict", "get_distribution", "_get_action_dist_from_latent")
 
 
@@ -34,6 +36,29 @@ class _Actor(nn.Module):
 
     def forward(self, obs: torch.Tensor) -> torch.Tensor:
         return self.squash(self.mean(self.latent.forward_actor(self.features(obs))))
+
+
+class _OffPolicyActor(nn.Module):
+    """What the actor of SAC, TD3, TQC or CrossQ does between an observation (N, k) and the action without noise."""
+
+    def __init__(self, actor: Any) -> None:
+        super().__init__()
+        extractor = actor.features_extractor
+        self.features = nn.Identity() if _passes_observations_on(extractor) else extractor
+        self.net = (nn.Sequential(*without_batch_norm([*actor.latent_pi, actor.mu]), nn.Tanh())
+                    if hasattr(actor, "latent_pi") else actor.mu)
+
+    def forward(self, obs: torch.Tensor) -> torch.Tensor:
+        action: torch.Tensor = self.net(self.features(obs))
+        return action
+
+
+def _is_stock_off_policy(policy: Any) -> bool:
+    """Whether policy and actor are exactly classes of SB3's or sb3_contrib's off-policy algorithms, without hooks."""
+    actor = getattr(policy, "actor", None)
+    latent = getattr(actor, "latent_pi", None)
+    return actor is not None and (latent is None or (type(latent) is nn.Sequential and not has_hooks(latent))) and all(
+        type(part).__module__ in _OFF_POLICY and not has_hooks(part) for part in (policy, actor))
 
 
 def _passes_observations_on(extractor: Any) -> bool:
@@ -56,13 +81,15 @@ def _actor_layers(model: Any) -> List[nn.Module]:
     stock = isinstance(policy, ActorCriticPolicy) and type(policy.action_dist) in (
         DiagGaussianDistribution, StateDependentNoiseDistribution) and all(
         getattr(type(policy), method) is getattr(ActorCriticPolicy, method) for method in _STOCK)
-    if not stock or not isinstance(group, spaces.Box) or len(group.shape) != 1:
-        raise UserError(f"policy.pth holds an actor-critic with Gaussian actions on one flat observation group "
+    off_policy = _is_stock_off_policy(policy)
+    if not (stock or off_policy) or not isinstance(group, spaces.Box) or len(group.shape) != 1:
+        raise UserError(f"policy.pth holds actors with Gaussian or deterministic actions on one flat observation group "
                         f"'policy', not {name}: use model.zip for this one.")
-    if isinstance(space, spaces.Dict) and not _passes_observations_on(policy.pi_features_extractor):
+    extractor = policy.actor.features_extractor if off_policy else policy.pi_features_extractor
+    if isinstance(space, spaces.Dict) and not _passes_observations_on(extractor):
         raise UserError(f"policy.pth holds actors that see the group 'policy' alone, not {name} with a "
-                        f"{type(policy.pi_features_extractor).__name__}: use model.zip for this one.")
-    return chain_of(_Actor(policy))
+                        f"{type(extractor).__name__}: use model.zip for this one.")
+    return chain_of(_OffPolicyActor(policy.actor) if off_policy else _Actor(policy))
 
 
 def group_moments(normalizer: Optional[VecNormalize], group: str) -> Optional[Tuple[torch.Tensor, torch.Tensor]]:
@@ -122,6 +149,7 @@ class ModelPolicy:
 
     def __init__(self, model: Any, normalizer: Optional[VecNormalize]) -> None:
         self._model, self._space = model, model.observation_space
+        self._memory: Any = None
         self._clip = float(normalizer.clip_obs) if normalizer is not None else float("inf")
         self._normal: Dict[str, Tuple[torch.Tensor, torch.Tensor]] = {}
         groups = self._space.spaces if isinstance(self._space, spaces.Dict) else ("policy",)
@@ -137,6 +165,8 @@ class ModelPolicy:
         policy, device = self._model.policy, next(iter(obs.values())).device
         policy.set_training_mode(False)
         seen = {group: self._prepared(group, value) for group, value in obs.items()}
+        if hasattr(policy, "lstm_actor"):
+            return self._recurrent(seen).to(device)
         actions: torch.Tensor = policy._predict(seen if isinstance(self._space, spaces.Dict) else seen["policy"],
                                                 deterministic=True)
         space = self._model.action_space
@@ -146,6 +176,13 @@ class ModelPolicy:
                 actions = low + 0.5 * (actions + 1.0) * (high - low)
             actions = actions.clamp(low, high)
         return actions.to(device)
+
+    def _recurrent(self, seen: Obs) -> torch.Tensor:
+        """Of sb3_contrib's RecurrentPPO, through arrays; its memory is that of the episodes since the first call."""
+        arrays: Any = {group: value.cpu().numpy() for group, value in seen.items()}
+        actions, self._memory = self._model.policy.predict(
+            arrays if isinstance(self._space, spaces.Dict) else arrays["policy"], self._memory, deterministic=True)
+        return torch.as_tensor(actions)
 
     def _prepared(self, group: str, value: torch.Tensor) -> torch.Tensor:
         value = value.to(self._model.device)

@@ -59,6 +59,29 @@ def chain_of(network: nn.Module) -> List[nn.Module]:
     return [layer for layer in layers if type(layer) not in _NO_OPERATION]
 
 
+def without_batch_norm(layers: Sequence[nn.Module]) -> List[nn.Module]:
+    """`layers` with sb3_contrib's batch renormalisation, as it is at evaluation, put into the linear layer behind it.
+
+    W (s x + t) + b = (W s) x + (W t + b) with s = scale / √(var + ε) and t = bias − s · mean.
+    """
+    plain: List[nn.Module] = []
+    pending: Any = None
+    for layer in layers:
+        if type(layer).__name__ == "BatchRenorm1d" and not has_hooks(layer):
+            pending = layer
+        elif pending is not None and type(layer) is nn.Linear:
+            norm, pending = pending, None
+            with torch.no_grad():
+                scale = norm.scale * (norm.ra_var + norm.eps).rsqrt()
+                joined = nn.utils.skip_init(nn.Linear, layer.in_features, layer.out_features)
+                joined.weight.copy_(layer.weight * scale)
+                joined.bias.copy_(layer.bias + layer.weight @ (norm.bias - scale * norm.ra_mean))
+            plain.append(joined)
+        else:
+            plain.append(layer)
+    return plain
+
+
 def layout_of(layers: Sequence[nn.Module]) -> Layout:
     """The layers as plain data, without their weights.
 

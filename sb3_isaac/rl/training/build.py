@@ -170,13 +170,13 @@ def normalizer(algo: str) -> Type[sb3.VecNormalize]:
 
 def make_model(config: TrainConfig, env: VecEnv) -> BaseAlgorithm:
     """A fresh model; raises UserError with SB3's own words where it refuses a value."""
-    kwargs = algorithm_kwargs(config)
+    policy, kwargs = _policy(config, env), algorithm_kwargs(config)
     if "noise_type" in kwargs or "noise_std" in kwargs:
         kwargs["action_noise"] = _action_noise(kwargs.pop("noise_type", "normal"), kwargs.pop("noise_std", None),
                                                env.action_space)
     try:
         model: BaseAlgorithm = algorithm(config.algo)(
-            _policy(config, env), env, seed=config.seed, device=config.device, **kwargs)
+            policy, env, seed=config.seed, device=config.device, **kwargs)
     except (TypeError, ValueError, AssertionError) as error:
         raise UserError(f"{config.algo} cannot be made from {config.source} ({' '.join(str(error).split())}): "
                         "correct that value.") from error
@@ -188,10 +188,14 @@ def _policy(config: TrainConfig, env: VecEnv) -> str:
     if config.policy != "auto":
         return config.policy
     kinds = algorithm(config.algo).policy_aliases
-    groups = isinstance(env.observation_space, spaces.Dict)
+    groups: Any = env.observation_space.spaces if isinstance(env.observation_space, spaces.Dict) else ()
     wanted = ("AsymmetricPolicy", "MultiInputPolicy", "MultiInputLstmPolicy") if groups else ("MlpPolicy",
                                                                                                "MlpLstmPolicy")
-    return next(kind for kind in wanted if kind in kinds)
+    found = [kind for kind in wanted if kind in kinds]
+    if not found:
+        raise UserError(f"{config.algo} has no policy for several groups of observations, and {config.env} has "
+                        f"{', '.join(groups)}: leave out the option that adds one, or take another algorithm.")
+    return found[0]
 
 
 def yaml_callback(path: str, kwargs: Mapping[str, Any]) -> BaseCallback:

@@ -28,6 +28,8 @@ def task_state(model: Any) -> Dict[str, Any]:
     | log | values that wait for the next row of the log: the last update's, and an evaluation's |
     | discounted_returns | (N,) of VecNormalize, if there is one |
     | matrix_libraries | which library computes which product, if it was measured |
+    | last_original_obs | last_obs as an off-policy algorithm keeps it, not normalised |
+    | lstm_states | of the actor and of the critic, hidden and cell, (layers, N, width) each, if it is recurrent |
     """
     env: VecEnv = model.get_env()
     normalizer = unwrap_vec_normalize(env)
@@ -48,6 +50,10 @@ def task_state(model: Any) -> Dict[str, Any]:
         state["discounted_returns"] = torch.as_tensor(normalizer.returns)
     if hasattr(model, "matrix_libraries"):
         state["matrix_libraries"] = model.matrix_libraries.state_dict()
+    if getattr(model, "_last_original_obs", None) is not None:
+        state["last_original_obs"] = _tensors(model._last_original_obs)
+    if getattr(model, "_last_lstm_states", None) is not None:
+        state["lstm_states"] = [list(of) for of in model._last_lstm_states]
     on_cpu: Dict[str, Any] = to_cpu(state)
     return on_cpu
 
@@ -79,6 +85,11 @@ def restore_task_state(model: Any, state: Mapping[str, Any]) -> None:
     # As numpy arrays, which stock SB3 expects and sb3_isaac.PPO moves to its device; SB3 resets where there is None.
     model._last_obs = _arrays(state["last_obs"]) if has_env_state else None
     model._last_episode_starts = state["last_episode_starts"].numpy().copy()
+    if "last_original_obs" in state:
+        model._last_original_obs = _arrays(state["last_original_obs"])
+    if "lstm_states" in state:
+        moved = [tuple(part.to(model.device) for part in of) for of in state["lstm_states"]]
+        model._last_lstm_states = type(model._last_lstm_states)(*moved)
     torch.set_rng_state(state["random"]["torch"])
     if len(state["random"]["cuda"]) == torch.cuda.device_count() > 0:
         torch.cuda.set_rng_state_all(state["random"]["cuda"])

@@ -17,6 +17,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_isaac.clients import env_options, is_client
 from sb3_isaac.config import TrainConfig
+from sb3_isaac.config.files import SHIPPED
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.contract.files import write_error, write_text
 from sb3_isaac.contract.output import say
@@ -42,6 +43,7 @@ from sb3_isaac.rl.training.checkpoint import (
     write_start,
 )
 from sb3_isaac.rl.training.metrics import MetricsCsv
+from sb3_isaac.rl.training.off_policy import refill_replay_buffer
 from sb3_isaac.rl.training.post_mortem import reason, write_post_mortem
 from sb3_isaac.rl.training.run_folder import check_newest
 from sb3_isaac.rl.training.run_lock import lock_run
@@ -76,6 +78,9 @@ def train(config: TrainConfig, run: Path, settings: Settings, resume_from: Optio
     :raises Interrupted: after SIGINT, SIGTERM or SIGHUP, once this iteration is finished and saved in ``latest/``.
     """
     build.check_supported(config)
+    if config.algo in build.UNTUNED and Path(config.source).parent == SHIPPED:
+        say(f"the settings of {config.algo} in {Path(config.source).name} are untuned: sensible values that nobody has "
+            "searched for.")
     configured = configured_callbacks(config)
     with lock_run(run), _write_errors(run), _started(run, config, settings, resume_from):
         env = build.make_env(config)
@@ -87,7 +92,11 @@ def train(config: TrainConfig, run: Path, settings: Settings, resume_from: Optio
             model.set_logger(Logger(str(run), [metrics, tensorboard]))
             for key, value in log.items():
                 model.logger.record(key, value)
-            _learn(model, config, run, settings, configured, done, resume_from is not None)
+            if done and build.is_off_policy(config.algo):
+                say(f"a checkpoint holds no replay buffer: {model.learning_starts} transitions are collected before "
+                    "updates go on.")
+                refill_replay_buffer(model)
+            _learn(model, config, run, settings, configured, model.num_timesteps, resume_from is not None)
         finally:
             env.close()
     return model
