@@ -115,13 +115,12 @@ class VecNormalize(sb3.VecNormalize):
         obs, final_obs = self._normal(raw_obs), self._normal(step.final_obs, new=False)
         returns, reward = self._returns.tensor(self.device), step.reward
         if self.training:
-            # A reward of one robot that is not finite would stay in its return.
-            returns = returns * self.gamma + reward.nan_to_num(0.0, 0.0, 0.0)
+            returns = returns * self.gamma + reward
             take_in(self.ret_rms, returns)
         if self.norm_reward:
             _, scale = center_and_scale(self.ret_rms, self.epsilon, self.device)
             reward = (reward * scale).clamp_(-self.clip_reward, self.clip_reward)
-        self._returns.write(returns.masked_fill(step.terminated | step.truncated, 0.0))
+        self._returns.write(returns.masked_fill(step.terminated | step.truncated, 0.0))  # it may be NaN
         return step._replace(obs=obs, reward=reward, final_obs=final_obs)
 
     def _isaac_env(self) -> IsaacVecEnv:
