@@ -8,21 +8,21 @@ from typing import Any, Dict
 import numpy as np
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecNormalize
 
 from sb3_isaac.contract.output import say
 from sb3_isaac.envs.vec_env import unwrap
 from sb3_isaac.rl.callbacks.findings import FINDINGS, Facts, History
+from sb3_isaac.rl.callbacks.iteration import IterationCallback, transitions_of_iteration
 
 LOOKED_AT_EVERY = 10
 """Iterations between looks at what the normaliser clips."""
 
 
-class Doctor(BaseCallback):
+class Doctor(IterationCallback):
     """Prints a sentence for each failure of :mod:`~sb3_isaac.rl.callbacks.findings` that the run shows.
 
-    It reads what is logged, once an iteration, at the end of the rollout. It stands after a
+    It reads what is logged, once an iteration, at its end. It stands after a
     :class:`~sb3_isaac.rl.callbacks.training_log.TrainingLog`, which logs most of that.
     """
 
@@ -33,20 +33,17 @@ class Doctor(BaseCallback):
 
     def _on_training_start(self) -> None:
         model: Any = self.model
-        n_steps = int(getattr(model, "n_steps", 1))
+        transitions = transitions_of_iteration(model)
         env, space = unwrap(self.training_env).env, model.action_space
         half = 0.0
         if isinstance(space, spaces.Box):
             half = float(np.min(space.high - space.low)) / 2
         self.history = History(Facts(
-            max_steps=float(getattr(env, "max_steps", None) or math.inf), transitions=n_steps * model.n_envs,
-            n_steps=n_steps, half_range=half if math.isfinite(half) else 1.0,
+            max_steps=float(getattr(env, "max_steps", None) or math.inf), transitions=transitions,
+            n_steps=transitions // model.n_envs, half_range=half if math.isfinite(half) else 1.0,
             target_kl=getattr(model, "target_kl", None) or 0.0))
 
-    def _on_step(self) -> bool:
-        return True
-
-    def _on_rollout_end(self) -> None:
+    def _on_iteration_end(self) -> None:
         self.history.add(self.logger.name_to_value)
         if self.history.count % LOOKED_AT_EVERY == 0:
             self.history.clipped = self._clipped()
