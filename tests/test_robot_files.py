@@ -130,9 +130,9 @@ def test_a_files_robot_is_told_by_its_actuators_keyframe_and_shape(tmp_path: Pat
     assert robot.torque_limit_nm == (20.0,) * 12
     # The foot, under the hip, is THIGH_M sin 0.9 before the knee, and the calf's centre half of that.
     knee = 9.81 * THIGH_M * math.sin(0.9) * (MASS_KG / 4 - CALF_KG / 2)
-    assert robot.kp == pytest.approx((knee / 0.15,) * 12, rel=0.005)
-    assert robot.kd == pytest.approx((0.025 * knee / 0.15 - 0.1,) * 12, rel=0.01)
-    assert robot.action_scale_rad == pytest.approx(20 / (knee / 0.15), rel=0.01)
+    assert robot.kp == pytest.approx((knee / 0.1,) * 12, rel=0.005)
+    assert robot.kd == pytest.approx((0.025 * knee / 0.1 - 0.1,) * 12, rel=0.01)
+    assert robot.action_scale_rad == pytest.approx(20 / (knee / 0.1), rel=0.01)
     assert robot.armature_kgm2 == (0.01,) * 12
 
 
@@ -156,7 +156,7 @@ def test_position_actuators_say_gains_per_joint(tmp_path: Path) -> None:
     robot = Robot.from_file(write(tmp_path, dog(extra=drives + keyframe())))
     assert robot.kp == (50.0,) + (120.0,) * 11 and robot.kd == (1.0,) + (8.0,) * 11  # gear² · kp, gear² · kv
     assert robot.torque_limit_nm == (40.0,) + (16.0,) * 11
-    assert robot.action_scale_rad == pytest.approx(16 / 120, rel=0.005)
+    assert robot.action_scale_rad == 0.5  # 16 / 120, at least what a stride takes
     with MujocoWorld(robot) as sim:
         offset = torch.full((1, 12), 0.01)
         sim.step(sim.state.joint_pos.clone() + offset)
@@ -196,9 +196,9 @@ def test_overrides_are_used_as_given_and_change_what_follows(tmp_path: Path) -> 
     path = write(tmp_path, dog(extra=keyframe()))
     with pytest.raises(UserError, match=r"no torque limit for FR_hip_joint, .* and 8 more: give torque_limit_nm"):
         Robot.from_file(path)
-    found = derive(path, {"torque_limit_nm": 10, "kp": (40.0,) * 12, "default_joint_pos": (0.0, 0.0, -0.5) * 4})
+    found = derive(path, {"torque_limit_nm": 10, "kp": (20.0,) * 12, "default_joint_pos": (0.0, 0.0, -0.5) * 4})
     robot = Robot(**found.fields)
-    assert robot.torque_limit_nm == (10.0,) * 12 and robot.action_scale_rad == 0.25
+    assert robot.torque_limit_nm == (10.0,) * 12 and robot.action_scale_rad == 0.5
     assert robot.base_height_m == pytest.approx(0.2 + 0.2 * np.cos(0.5) + 0.02, abs=1e-6)
     assert found.origin["torque_limit_nm"] == found.origin["kp"] == "given" and "kp" in found.origin["kd"]
 
@@ -256,6 +256,30 @@ def test_of_several_keyframes_home_counts_or_the_highest(tmp_path: Path) -> None
         assert Robot.from_file(write(tmp_path, dog(extra=motors() + text))).default_joint_pos == POSE * 4
 
 
+def test_without_a_keyframe_it_stands_on_bent_legs_with_its_feet_below_the_hips(tmp_path: Path) -> None:
+    """0.75 of the reach, which the calf's range of 0.5 rad from straight bounds; an arm is no leg."""
+    arm = ARM.format(pos="0.2 0 0.05")
+    for text in (dog(extra=motors()), dog(extra=motors() + keyframe("home", (0.0, 1.4, -2.7))),
+                 dog(extra=motors()).replace('<geom type="box"', f'{arm}<geom type="box"')):
+        found = derive(write(tmp_path, text), {"torque_limit_nm": 20.0})
+        robot = Robot(**found.fields)
+        legs = np.array(robot.default_joint_pos)[[robot.joints.index(f"{leg}_{part}_joint") for leg in LEGS
+                                                  for part in ("hip", "thigh", "calf")]].reshape(4, 3)
+        reach = 2 * THIGH_M * math.cos(0.25)
+        bent = math.acos(0.75 * reach / (2 * THIGH_M))
+        np.testing.assert_allclose(legs, [[0.0, bent, -2 * bent]] * 4, atol=0.05)
+        np.testing.assert_allclose(legs, legs[[0]].repeat(4, axis=0), atol=2e-3)  # all alike
+        assert robot.base_height_m == pytest.approx(0.75 * reach + 0.02, abs=0.006) and "75%" in \
+            found.origin["default_joint_pos"]
+        assert robot.feet == ("FL_sole", "FR_sole", "RL_sole", "RR_sole") and np.abs(motion(robot)).max() < 0.1
+
+
+ARM = """<body name="arm" pos="{pos}"><joint name="arm_joint" axis="0 1 0" range="-1 1"/>
+  <body name="hand" pos="0 0 0.3"><joint name="hand_joint" axis="0 1 0" range="-1 1"/>
+    <geom size="0.03" pos="0 0 0.3" mass="0.1"/></body>
+  <geom size="0.03" mass="0.1"/></body>"""
+
+
 def test_a_urdf_is_a_robot_too(tmp_path: Path) -> None:
     dae = '<visual><geometry><mesh filename="package://dog/meshes/trunk.dae"/></geometry></visual>'
     robot = Robot.from_file(write(tmp_path, dog_urdf(visual=dae), "dog.urdf"), default_joint_pos=POSE * 4)
@@ -276,7 +300,7 @@ def test_a_urdf_is_a_robot_too(tmp_path: Path) -> None:
     (dog(world=f'<body name="other">{leg("FL").replace("FL", "XX")}</body>'), r"has 2 bodies .* \(other, torso\)"),
     (dog("none", extra=motors() + keyframe(pose=(0.0, -1.0, -0.5))).replace("<geom type=\"capsule\"",
      '<geom contype="0" conaffinity="0" type="capsule"'), "has 0 links that reach the ground"),
-    (dog(extra=motors()), "no keyframe, and joint 'FR_calf_joint' cannot be at 0 rad .*default_joint_pos"),
+    (dog(legs=("FL", "FR")), "no keyframe, and joint 'FL_calf_joint' cannot be at 0 rad .*default_joint_pos"),
     (dog(root='<joint type="slide"/>', extra=motors()), "has joints torso_joint on its trunk 'torso'"),
     (dog(extra=motors() + keyframe()).replace('axis="1 0 0"', 'type="slide" axis="1 0 0"'), "are no hinges"),
 ])

@@ -14,19 +14,27 @@ from sb3_isaac.contract.errors import UserError, is_number
 from sb3_isaac.robots.drives import Drives, read_drives
 from sb3_isaac.robots.geometry import height_range
 from sb3_isaac.robots.model import find_trunk, parse, read_model, unreadable
+from sb3_isaac.robots.stance import BENT, find_legs, leg_height, standing_pose
 from sb3_isaac.robots.values import per_joint
 
 HOME_KEYS = ("home", "stand", "standing", "default", "init")
 NEAR_GROUND = 0.15
 """A link reaches the ground when its lowest point is within this share of the trunk's height above the lowest one."""
+ANKLE = 0.3
+"""Feet are not higher than this share of the trunk's height."""
+LYING = 0.4
+"""A keyframe lies or sits where a leg reaches down by less than this share of its links' length."""
 BESIDE_FOOT = 0.05
 """A shin that reaches the ground to this share of the trunk's height touches whenever its foot does."""
-SAG_RAD = 0.15
-"""kp where a file says no gain: the standing robot's most loaded joint gives way by this angle under the weight. It is
-39 N·m/rad for a Go2 in its keyframe's crouch and 117 for an ANYmal; an angle is the same for small and large robots."""
+SAG_RAD = 0.1
+"""kp where a file says no gain: the standing robot's most loaded joint gives way by this angle under the weight, 59
+N·m/rad for a Go2 in its keyframe's crouch. An angle is the same for small and large robots; at 0.15 they sit down on
+their hind legs."""
 GRAVITY_M_S2 = 9.81
 DAMPING_S = 0.025
 """kd = DAMPING_S · kp, less the joint's own damping: as many seconds as a Go2 and an ANYmal are run with."""
+ACTION_SCALE_RAD = (0.5, 1.0)
+"""An action of 1 asks for a joint's whole torque, within what a stride takes: ±0.45 rad at 1 m/s on legs of 0.3 m."""
 FASTEST_RAD_S = 70.0
 """A drive of kp swings a joint of inertia I at √(kp / I). Steps of 10 ms with contacts are stable to about this, and
 files are written for steps of 2 ms: joints get the armature that brings them down to it."""
@@ -104,10 +112,27 @@ class _Derivation:
     # ---- pose
 
     def _pose(self) -> None:
-        pose, origin = self._key_pose() or self._zero_pose()
+        pose, origin = ((), "") if "default_joint_pos" in self.given else self._found_pose()
+        self._place(self.take_per_joint("default_joint_pos", pose, origin))
+
+    def _place(self, pose: Sequence[float]) -> None:
         self.data.qpos[:7] = (0, 0, 0, 1, 0, 0, 0)
-        self.data.qpos[self.model.jnt_qposadr[self.joints]] = self.take_per_joint("default_joint_pos", pose, origin)
+        self.data.qpos[self.model.jnt_qposadr[self.joints]] = pose
         mujoco.mj_forward(self.model, self.data)
+
+    def _found_pose(self) -> Tuple[Tuple[float, ...], str]:
+        """The keyframe's, if it is not lying; else one made for four or more legs; else as the file draws it."""
+        legs, key = find_legs(self.model), self._key_pose()
+        if key is not None:
+            self._place(key[0])
+            if not legs or leg_height(self.model, self.data, legs) >= LYING:
+                return key
+        if len(legs) < 4:
+            return self._zero_pose() if key is None else key
+        angles, reach = standing_pose(self.model, legs)
+        why = "for it has no keyframe" if key is None else f"for in {key[1]} it does not stand on its legs"
+        return tuple(float(angles[j]) for j in self.joints), \
+            f"feet below the hips and legs at {BENT:.0%} of their reach of {reach:.3f} m, {why}"
 
     def _key_pose(self) -> Optional[Tuple[Tuple[float, ...], str]]:
         """The keyframe called home or the like, else the one with the highest trunk."""
@@ -130,7 +155,7 @@ class _Derivation:
         pose = self._in_order(self.file_model.qpos0)
         for joint, angle in zip(self.joints, pose):
             low, high = self.model.jnt_range[joint]
-            if "default_joint_pos" not in self.given and self.model.jnt_limited[joint] and not low <= angle <= high:
+            if self.model.jnt_limited[joint] and not low <= angle <= high:
                 raise UserError(f"robot file {self.path!r} has no keyframe, and joint {self.model.joint(joint).name!r} "
                                 f"cannot be at {angle:g} rad as drawn: add a <key name=\"home\" qpos=...> or give "
                                 "default_joint_pos.")
@@ -151,13 +176,14 @@ class _Derivation:
             raise UserError(f"robot file {self.path!r} has no geom that can touch the ground: give its feet collision "
                             "geoms.")
         ground = min(low for low, _ in heights.values())
-        near = ground + NEAR_GROUND * (self.data.xpos[1, 2] - ground)
+        height = self.data.xpos[1, 2] - ground
+        near, ankle = ground + NEAR_GROUND * height, ground + ANKLE * height
         feet = []
         for link in self._last_links():
             below = [g for g in geoms if link in self._ancestors(int(model.geom_bodyid[g]))]
             lowest = min(below, key=lambda g: heights[g][0], default=-1)
             if lowest >= 0 and heights[lowest][0] <= near:
-                feet.append(self._foot(lowest, heights, near))
+                feet.append(self._foot(lowest, heights, ankle))
         if len(feet) < 2 and "feet" not in self.given:
             raise UserError(f"robot file {self.path!r} has {len(feet)} links that reach the ground in the default "
                             "pose: give default_joint_pos for a pose on its feet, or name the feet.")
@@ -189,11 +215,11 @@ class _Derivation:
             body = int(self.model.body_parentid[body])
         return chain
 
-    def _foot(self, lowest: int, heights: Mapping[int, Tuple[float, float]], near: float) -> Tuple[str, np.ndarray]:
-        """A foot's name and place: the body of the lowest geom, if all its geoms are near the ground, else the geom."""
+    def _foot(self, lowest: int, heights: Mapping[int, Tuple[float, float]], ankle: float) -> Tuple[str, np.ndarray]:
+        """A foot's name and place: the body of the lowest geom, if all its geoms are below the ankle, else the geom."""
         model, body = self.model, int(self.model.geom_bodyid[lowest])
-        alone = all(heights[g][1] <= near for g in heights if model.geom_bodyid[g] == body)
-        spans = heights[lowest][1] > near  # a shank down to the ground is a foot as a whole
+        alone = all(heights[g][1] <= ankle for g in heights if model.geom_bodyid[g] == body)
+        spans = heights[lowest][1] > ankle  # a shin down to the ground is a foot as a whole
         name = model.body(body).name if alone or spans else model.geom(lowest).name
         return name, self.data.geom_xpos[lowest].copy()
 
@@ -239,7 +265,9 @@ class _Derivation:
             kd = [_rounded(max(DAMPING_S * gain - float(damping), 0.0)) for gain, damping in zip(kp, own)]
             self.take_per_joint("kd", kd, f"{DAMPING_S:g} s · kp, less the joint's own damping")
         scale = min((limit / gain for limit, gain in zip(limits, kp) if gain > 0), default=1.0)
-        self.take("action_scale_rad", _rounded(min(scale, 1.0)), "the smallest torque limit / kp, at most 1")
+        least, most = ACTION_SCALE_RAD
+        self.take("action_scale_rad", _rounded(min(max(scale, least), most)),
+                  f"the smallest torque limit / kp, from {least:g} to {most:g}")
         self._armature(kp)
 
     def _armature(self, kp: Sequence[float]) -> None:

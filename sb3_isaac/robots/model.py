@@ -65,9 +65,23 @@ def parse(path: str) -> mujoco.MjSpec:
         raise unreadable(path, error) from error
     spec.compiler.fusestatic = False  # bodies that joints do not move may be feet
     if file.suffix.lower() == ".urdf":
-        spec.compiler.balanceinertia = True  # URDFs with an inertia that no body can have are common
+        _mend_inertias(spec)
     _name_all(spec)
     return spec
+
+
+def _mend_inertias(spec: mujoco.MjSpec) -> None:
+    """URDFs with an inertia that no body can have are common; MuJoCo balances it if all of its moments are positive."""
+    spec.compiler.balanceinertia = True
+    for body in spec.bodies:
+        xx, yy, zz, xy, xz, yz = body.fullinertia
+        tensor = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
+        if not np.isfinite(tensor).all():
+            continue
+        moments, axes = np.linalg.eigh(tensor)
+        if moments.min() <= 0 < moments.max():
+            mended = axes @ np.diag(np.maximum(moments, 1e-3 * moments.max())) @ axes.T
+            body.fullinertia = [*np.diag(mended), mended[0, 1], mended[0, 2], mended[1, 2]]
 
 
 def unreadable(path: str, error: ValueError) -> UserError:

@@ -30,7 +30,7 @@ def get_robot(robot: str | Mapping[str, Any] | Robot) -> Robot:
         return robot
     path, overrides = robot_source(robot)
     if path in ROBOTS:
-        return replace(ROBOTS[path], **check_fields(overrides))
+        return replace(ROBOTS[path], **check_fields(overrides)) if overrides else ROBOTS[path]
     return Robot.from_file(path, **overrides)
 
 

@@ -115,6 +115,7 @@ def _mass(robot: Robot, model: mujoco.MjModel) -> Check:
 def _self_collision(robot: Robot, model: mujoco.MjModel) -> Check:
     """Bodies that overlap in the default pose and are not next to each other; the simulation lets them pass."""
     spec = read_model(robot.mjcf, robot.feet)
+    spec.compiler.discardvisual = True
     for geom in spec.geoms:
         geom.contype = geom.conaffinity
     own = spec.compile()
