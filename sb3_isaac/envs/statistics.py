@@ -61,14 +61,18 @@ class RolloutStatistics:
         columns = [finished, step.truncated, torch.where(finished, self.episode_return, 0.0),
                    self.episode_length * finished,
                    *(step.log[name] for name in self._names or ())]
-        self._sums += torch.stack([column.to(torch.float32) for column in columns]).sum(dim=1)
+        table = torch.stack([column.to(torch.float32) for column in columns])
+        if diverged is not None:  # what a diverged world shows is no measure; its own column is the first after four
+            table[5:].masked_fill_(diverged, 0.0)
+        self._sums += table.sum(dim=1)
         self._steps += 1
 
     def _choose(self, log: Dict[str, torch.Tensor]) -> None:
         """Which names of the log are read, and under which keys."""
         keys = {"bad_world": "rollout/bad_worlds", **{name: f"rollout/{name}" for name in self._logged}}
         keys.update({name: name for name in log if name.startswith("reward/")})
-        self._names = [name for name, value in log.items() if name in keys and value.dim() == 1]
+        self._names = sorted((name for name, value in log.items() if name in keys and value.dim() == 1),
+                             key=lambda name: name != "bad_world")
         self._keys = [(keys[name], log[name].dtype is torch.bool) for name in self._names]
         self._log = dict(log)
         self._sums = torch.zeros(4 + len(self._names), dtype=torch.float64, device=self._device)

@@ -231,8 +231,8 @@ class EpisodicTask(TensorEnv):
             terminated |= ends(features)
         truncated = (self.steps >= self.max_steps) & ~terminated
         terms, reward = total_reward(features, self.rewards, diverged, self.LEAST_REWARD)
-        measures = {name: value.masked_fill(_like(diverged, value), 0)
-                    for name, value in self.measures(features, terminated).items()}
+        # Copies: a feature may be a view of the simulation's state, which a restart changes.
+        measures = {name: value.clone() for name, value in self.measures(features, terminated).items()}
         self._observe(features, self._final_obs, keep=diverged)
         self._remember(features)
         followed = self.followed(features)
