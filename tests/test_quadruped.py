@@ -109,9 +109,8 @@ def test_a_lost_world_is_ended_counted_and_gone() -> None:
     assert step.log["bad_world"].tolist() == [False, False, True, False]
     assert step.terminated.tolist() == [False, False, True, False] and not step.truncated.any()
     assert step.reward[2] == 0 and torch.equal(step.final_obs["policy"][2], before[2])
-    assert not step.log["falls"].any(), "a diverged world is no fall"
     for name, value in step.log.items():
-        if name.startswith("reward/") or name in ("forward_speed", "power_w"):
+        if name.startswith("reward/"):
             assert torch.isfinite(value).all() and value[2] == 0, name
     assert torch.isfinite(step.obs["policy"]).all()
     step = env.step(torch.zeros(4, 12))

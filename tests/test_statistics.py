@@ -17,7 +17,8 @@ def step(reward: Any, terminated: Any = (0, 0), truncated: Any = (0, 0), diverge
     obs: Dict[str, torch.Tensor] = {"policy": torch.zeros(2, 1)}
     rewards, fell, late, lost = torch.tensor(reward), *(torch.tensor(x, dtype=torch.bool)
                                                         for x in (terminated, truncated, diverged))
-    log = {"reward/speed": rewards, "falls": fell & ~lost, "bad_world": lost, "forward_speed": 2 * rewards,
+    speed = torch.where(lost, torch.nan, 2 * rewards)
+    log = {"reward/speed": rewards, "falls": fell, "bad_world": lost, "forward_speed": speed,
            "foot_contact": torch.ones(2, 4)}
     return Step(obs, rewards, fell, late, obs, log)
 
@@ -44,7 +45,7 @@ def test_lost_worlds_are_counted_and_in_no_mean() -> None:
     sums.add(step([0.0, 3.0], terminated=(1, 0), diverged=(1, 0)), ACTIONS)
     values = sums.read()
     assert values["rollout/bad_worlds"] == 1 and values["rollout/falls"] == 0 and "rollout/ep_rew_mean" not in values
-    assert values["reward/speed"] == 3.0, "of the one good robot"
+    assert values["reward/speed"] == 3.0 and values["rollout/forward_speed"] == 6.0, "of the one good robot"
 
 
 def test_running_episodes_are_saved() -> None:
