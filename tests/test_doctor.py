@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
@@ -14,6 +15,8 @@ from sb3_isaac import PPO, Doctor, IsaacVecEnv, VecNormalize
 from sb3_isaac.cli.main import main
 from sb3_isaac.rl.callbacks.findings import FINDINGS, Facts, History
 from sb3_isaac.rl.callbacks.training_log import TrainingLog
+from sb3_isaac.tasks.quadruped_flat import QuadrupedFlat
+from sb3_isaac.tasks.quadruped_velocity import QuadrupedVelocity
 
 PENDULUM = "IsaacDoublePendulum-v0"
 FACTS = Facts(max_steps=500, transitions=10_000, n_steps=25, half_range=1.0)
@@ -114,3 +117,18 @@ def test_clipped_observations_are_measured_in_training() -> None:
     assert list(doctor.findings) == ["observations_are_clipped"]
     assert "values of joint_vel" in doctor.findings["observations_are_clipped"]
     assert torch.isfinite(model.policy.log_std).all()
+
+
+def test_commands_outside_the_trained_range_are_told() -> None:
+    """The flat task trains forward speeds from 0 to 1.2 m/s, here up to 0.5."""
+    slow = {"command": {"forward_m_s": [0.0, 0.5]}}
+    for options, command, said in (({}, (3.0, 0.0), r"forward_m_s 3 \(trained from 0 to 1.2\) is outside"),
+                                   (slow, (0.6, -0.9), r"forward_m_s 0.6 \(trained from 0 to 0.5\), yaw_rad_s -0.9 "),
+                                   (slow, None, r"forward_m_s 1 \(trained from 0 to 0.5\)")):
+        with pytest.warns(UserWarning, match=said):
+            QuadrupedFlat.evaluation_options(options, command)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        QuadrupedFlat.evaluation_options({}, (1.2, -0.5))
+        QuadrupedFlat.evaluation_options(slow, (0.5, 0.0))
+        QuadrupedVelocity.evaluation_options({})

@@ -14,6 +14,7 @@ from pathlib import Path
 from signal import SIGINT
 from typing import Any, ContextManager, List, NoReturn, Optional, Sequence
 
+from sb3_isaac.contract.cores import sleep_while_waiting
 from sb3_isaac.contract.errors import UserError, unknown
 from sb3_isaac.contract.output import drop_output
 from sb3_isaac.contract.signals import Interrupted, leave_to_system, raising, tell
@@ -100,6 +101,7 @@ def _run(argv: List[str]) -> int:
         return 0
     if argv[0] not in VERBS:
         raise unknown("verb", argv[0], VERBS)
+    sleep_while_waiting()
     module: Any = importlib.import_module(f"sb3_isaac.cli.{argv[0]}")
     parser = ArgumentParser(prog=f"sb3-isaac {argv[0]}", description=_sentence(VERBS[argv[0]]), allow_abbrev=False)
     module.add_arguments(parser)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import time
 import warnings
 from typing import Any, Dict, Iterator, Mapping, Optional
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 from mujoco import batch
 
+from sb3_isaac.contract.cores import available_cores
 from sb3_isaac.contract.errors import UserError, unknown
 from sb3_isaac.engine import WARNINGS
 
@@ -21,13 +21,6 @@ _W = mujoco.mjtWarning
 _FATAL = [int(w) for w in (_W.mjWARN_BADQPOS, _W.mjWARN_BADQVEL, _W.mjWARN_BADQACC, _W.mjWARN_BADCTRL)]
 """Warnings after which a world's state is no simulation any more: MuJoCo has reset it, or ignored its controls."""
 _COUNTED = dict(zip(WARNINGS, (int(w) for w in (_W.mjWARN_CONTACTFULL, _W.mjWARN_CNSTRFULL, _W.mjWARN_INERTIA))))
-
-
-def available_cores() -> int:
-    """Cores this process may run on, which in a container are fewer than the machine has."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @contextlib.contextmanager

@@ -42,12 +42,14 @@ from sb3_isaac.rl.training.checkpoint import (
     write_done,
     write_start,
 )
+from sb3_isaac.rl.training.memory import check_memory
 from sb3_isaac.rl.training.metrics import MetricsCsv
 from sb3_isaac.rl.training.off_policy import refill_replay_buffer
 from sb3_isaac.rl.training.post_mortem import reason, write_post_mortem
 from sb3_isaac.rl.training.run_folder import check_newest
 from sb3_isaac.rl.training.run_lock import lock_run
 from sb3_isaac.rl.training.task_state import load_task_state, restore_task_state
+from sb3_isaac.rl.training.threads import choose_torch_threads
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,9 @@ def train(config: TrainConfig, run: Path, settings: Settings, resume_from: Optio
             "searched for.")
     configured = configured_callbacks(config)
     with lock_run(run), _write_errors(run), _started(run, config, settings, resume_from):
+        if not uses_nvidias_isaacgym(config):
+            check_memory(config)
+        choose_torch_threads()
         env = build.make_env(config)
         try:
             model, done, log = _model(config, env, resume_from)

@@ -147,6 +147,17 @@ class Commands:
         return table[(robot + self._turn(steps, control_dt)[0]) % len(table)]
 
 
+def outside(trained: Mapping[str, Axis], told: Sequence[Mapping[str, float]]) -> List[str]:
+    """What of the commands `told` lies beyond the ranges that a policy was trained for, each axis once."""
+    names: Dict[str, str] = {}
+    for command in told:
+        for name, value in command.items():
+            if name in trained and not trained[name].low - 1e-6 <= value <= trained[name].high + 1e-6:
+                names.setdefault(name, f"{name} {value:g} (trained from {trained[name].low:g} to "
+                                       f"{trained[name].high:g})")
+    return list(names.values())
+
+
 def told_by(axes: Sequence[str], command: Sequence[float]) -> Dict[str, float]:
     """The numbers of a command by the names of its axes; UserError where there are too few or too many."""
     if len(command) != len(axes):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
@@ -14,7 +15,7 @@ from sb3_isaac.contract.mirror import Mirror
 from sb3_isaac.contract.rotations import from_yaw
 from sb3_isaac.robots import Robot, get_robot
 from sb3_isaac.sim import Simulator, make_simulator
-from sb3_isaac.tasks.parts.command import Axis, Commands, told_by
+from sb3_isaac.tasks.parts.command import Axis, Commands, outside, told_by
 from sb3_isaac.tasks.parts.episode import EpisodicTask, Memory
 from sb3_isaac.tasks.parts.features import LeggedFeatures
 from sb3_isaac.tasks.parts.gait_report import gait_report
@@ -192,6 +193,10 @@ class LeggedTask(EpisodicTask):
         else:
             several = command if all(isinstance(one, (list, tuple)) for one in command) else [command]
             told = [told_by(axes, one) for one in several]
+        beyond = outside(Commands(cls.command_axes(options), given).axes, told)
+        if beyond:
+            warnings.warn(f"the command {', '.join(beyond)} is outside what the policy was trained for, and it may "
+                          "fall: command less, or train with that range in --env-kwargs.", stacklevel=2)
         if len(told) > 1:
             given.update(sequence=told, random_times=False)
         for name, value in (told[0].items() if len(told) == 1 else ()):

@@ -1,0 +1,105 @@
+"""Memory, cores and threads: what is measured before a training, and what follows from it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Dict, List
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+
+from sb3_isaac.cli.main import main
+from sb3_isaac.config import load_config
+from sb3_isaac.contract import cores
+from sb3_isaac.rl.training import memory, threads
+from sb3_isaac.rl.training.build import algorithm_options
+
+PENDULUM = "IsaacDoublePendulum-v0"
+
+
+def test_too_many_robots_are_refused_with_the_number_that_fits(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """4294967296 pendulums; with as many as are named nothing is allocated either, for -n is reached by none."""
+    assert main(["train", "--env", PENDULUM, "--num-envs", "4294967296", "-n", "1e12", "-f", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert "4294967296 robots need about" in said and "give at most --num-envs" in said and said.count("\n") == 1
+    fitting = int(said.rsplit(" ", 1)[1].rstrip(".\n"))
+    free = memory.available_bytes()
+    assert free is not None and 1_000 < free / fitting < 200_000
+    assert not list((tmp_path / "ppo").iterdir()), "nothing is left behind"
+
+
+def test_a_rollouts_bytes_by_hand() -> None:
+    """16 steps: twice 3 + 2 + 6 numbers of 4 bytes; a quarter of a rollout is a minibatch, of two nets of 64 and 64."""
+    config = load_config(PENDULUM, "ppo", algo_keys=algorithm_options("ppo"), env_keys=(), num_envs=256)
+    box = spaces.Box(-1.0, 1.0, (3,), np.float32)
+    found = memory.learner_bytes(config, spaces.Dict({"policy": box}), spaces.Box(-1.0, 1.0, (2,), np.float32))
+    assert found == 2 * 16 * 4 * 11 + 16 / 4 * 4 * 3 * 256
+
+
+def test_few_robots_are_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = load_config(PENDULUM, "ppo", algo_keys=algorithm_options("ppo"), env_keys=(), num_envs=4096)
+    monkeypatch.setattr(memory, "available_bytes", lambda: 4096 * memory.SURELY_ENOUGH + 1)
+    monkeypatch.setattr(memory, "bytes_for_each", lambda config: pytest.fail("a simulation was made"))
+    memory.check_memory(config)
+
+
+@pytest.mark.parametrize(("load", "chosen", "policy"), [(0.0, {}, None), (9e9, {}, "passive"),
+                                                        (9e9, {"OMP_WAIT_POLICY": "active"}, "active"),
+                                                        (9e9, {"GOMP_SPINCOUNT": "9"}, None)])
+def test_waits_are_passive_on_busy_cores_alone(monkeypatch: pytest.MonkeyPatch, load: float, chosen: Dict[str, str],
+                                               policy: str) -> None:
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"):
+        monkeypatch.setenv(name, "")  # so that it is put back
+        monkeypatch.delenv(name)
+    for name, value in chosen.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(os, "getloadavg", lambda: (load, 0.0, 0.0), raising=False)
+    cores.sleep_while_waiting()
+    assert os.environ.get("OMP_WAIT_POLICY") == chosen.get("OMP_WAIT_POLICY"), "torch is here already: too late"
+    monkeypatch.delitem(sys.modules, "torch")
+    cores.sleep_while_waiting()
+    assert os.environ.get("OMP_WAIT_POLICY") == policy
+
+
+def test_the_command_sets_it_before_torch_is_there() -> None:
+    code = ("import os, sys; os.getloadavg = lambda: (1e9, 0.0, 0.0); os.environ.pop('OMP_WAIT_POLICY', None)\n"
+            "from sb3_isaac.cli.main import main\n"
+            "assert main(['train', '--n-timesteps']) == 2 and 'torch' not in sys.modules\n"
+            "assert os.environ['OMP_WAIT_POLICY'] == 'passive'")
+    subprocess.run([sys.executable, "-c", code], check=True, stderr=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize(("seconds", "busy", "expected"), [
+    ({4: 1.0, 2: 1.0, 1: 1.2}, True, 4), ({4: 1.2, 2: 1.0, 1: 1.0}, True, 4), ({4: 9.0, 2: 3.0, 1: 1.0}, True, 1),
+    ({4: 9.0, 2: 3.0, 1: 4.0}, True, 2), ({4: 9.0, 2: 3.0, 1: 1.0}, False, 4)])
+def test_fewer_torch_threads_where_they_are_much_faster(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture,
+                                                        seconds: Dict[int, float], busy: bool, expected: int) -> None:
+    def measured(counts: List[int]) -> Dict[int, float]:
+        assert counts == [4, 2, 1]
+        return seconds
+
+    before = torch.get_num_threads()
+    for name in cores.CHOSEN_BY_USER:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(threads, "cores_are_busy", lambda: busy)
+    monkeypatch.setattr(threads, "product_seconds", measured)
+    torch.set_num_threads(4)
+    try:
+        assert threads.choose_torch_threads() == expected == torch.get_num_threads()
+        assert ("doctor: other programs use the cores" in capsys.readouterr().out) == (expected != 4)
+        torch.set_num_threads(4)
+        monkeypatch.setenv("OMP_NUM_THREADS", "4")
+        assert threads.choose_torch_threads() == 4
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_product_is_timed_for_each_number_of_threads() -> None:
+    before = torch.get_num_threads()
+    seconds = threads.product_seconds([2, 1])
+    assert set(seconds) == {1, 2} and min(seconds.values()) > 0.0 and torch.get_num_threads() == before
