@@ -346,10 +346,12 @@ def test_the_command_line_trains_evaluates_and_resumes(tmp_path: Path, site: Pat
     assert {"model.zip", "vecnormalize.pkl", "config.yml", "meta.json", "task_state.pt", "policy.pth", "metrics.csv",
             "DONE"} <= {file.name for file in run.iterdir()}
     assert json.loads((run / "meta.json").read_text())["env"] == f"{PACKAGE}:cart"
-    out = python("-m", "sb3_isaac", "eval", str(run), "--episodes", "4", "--json", cwd=tmp_path, path=site)
+    named = ("--env", f"{PACKAGE}:cart")
+    assert f"eval {run.relative_to(tmp_path)} {' '.join(named)}" in out.stdout
+    out = python("-m", "sb3_isaac", "eval", str(run), *named, "--episodes", "4", "--json", cwd=tmp_path, path=site)
     report = json.loads(out.stdout.splitlines()[-1])
     assert report["episodes"] == 4 and 1 <= report["length_mean"] <= 21, out.stdout + out.stderr
-    out = python("-m", "sb3_isaac", "train", "-i", str(run), "-n", "256", cwd=tmp_path, path=site)
+    out = python("-m", "sb3_isaac", "train", "-i", str(run), *named, "-n", "256", cwd=tmp_path, path=site)
     assert out.returncode == 0 and (run / "DONE").read_text() == "256\n", out.stdout + out.stderr
 
 

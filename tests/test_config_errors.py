@@ -109,7 +109,7 @@ def test_values_outside_the_grammar(text):
         ("env_kwargs: {reward: {a: 1, 'a': 2}}", ["'a'", "twice"]),
         ("gamma: !!float abc", ["abc"]),
         ("gamma: [", ["not valid YAML"]),
-        ("policy_kwargs: &a {x: *a}", ["my.yml", "Circular"]),
+        ("policy_kwargs: &a {x: *a}", ["my.yml", "aliases"]),
     ],
 )
 def test_mistakes_in_the_file(tmp_path, lines, words):

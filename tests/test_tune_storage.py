@@ -18,7 +18,7 @@ from optuna.storages import fail_stale_trials
 from optuna.trial import TrialState
 
 from sb3_isaac.contract.errors import UserError
-from sb3_isaac.tuning import Plan
+from sb3_isaac.tuning.passwords import hidden_in, shown
 from sb3_isaac.tuning.storage import MAX_RETRIES, RUNNER, StorageLost, StorageRetry, open_storage, retry
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning",
@@ -260,3 +260,36 @@ def test_a_study_has_the_name_of_a_folder(name: str, tmp_path: Path) -> None:
 def test_a_share_of_falls_is_from_0_to_1(max_falls: Any) -> None:
     with pytest.raises(UserError, match="max_falls"):
         Plan(max_falls=max_falls)
+
+
+PASSWORDS = ["geheim", "pw@in", "zl/wxyz", "zq?ery&x", "ümläut", 'quo"te', "per%40cent", "back\\slash", "xz:wvq"]
+
+
+@pytest.mark.parametrize("password", PASSWORDS)
+@pytest.mark.parametrize("url", [
+    "postgresql+psycopg://user:{}@host:5432/db", "mysql://user:{}@host/db?charset=utf8",
+    "postgresql://host/db?password={}",
+    "postgresql://user@host/db?sslmode=require&password={}", "x://u:{}@[::1", "p://u:{}@host:notaport/x",
+    "postgresql://host/db?pass%77ord={}&x=1", "postgresql://u:{}@h/d?sslpassword=other"])
+def test_a_password_is_shown_nowhere(url: str, password: str) -> None:
+    given = url.format(password)
+    visible = shown(given)
+    for part in re.split(r"[@/?&:]", password):
+        assert len(part) < 2 or part not in visible.replace("postgresql", "").replace("charset=utf8", ""), visible
+    assert visible.startswith(given.partition("://")[0] + "://") and "***" in visible
+    argv = ["tune", "--storage", given, f"--storage={given}"]
+    text = json.dumps(hidden_in({"plan": {"storage": given}, "argv": argv}, given))
+    assert password not in text and json.dumps(password)[1:-1] not in text
+
+
+def test_a_url_without_a_password_stays_as_it_is() -> None:
+    for url in ("sqlite:///study.db", "postgresql://user@host/db", "study.log", "postgresql://host/db?sslmode=require"):
+        assert shown(url) == url
+
+
+def test_a_message_of_the_driver_does_not_repeat_the_password() -> None:
+    for url in ("postgresql+psycopg://u:geheim@127.0.0.1:notaport/x", "postgresql://u:geheim@[::1", "://u:geheim@x",
+                "nosuch://u:geheim@h/x", "sqlite:////nowhere/x.db?password=geheim"):
+        with pytest.raises(UserError) as error:
+            open_storage(url, patience_s=0.0)
+        assert "geheim" not in str(error.value) and error.value.__cause__ is None

@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
     finally:
         with contextlib.suppress(OSError):
             folder.rmdir()  # succeeds on an empty folder alone: a mistake found before anything was saved
-    name, more = shlex.quote(str(folder)), gym_packages_flag(args)
+    name, more = shlex.quote(str(folder)), _trusted(args)
     say("\n  ".join(("done:", f"sb3-isaac eval {name}{more}", f"sb3-isaac play {name} --video play.mp4{more}",
                      f"sb3-isaac plot {name}")))
     return 0
@@ -99,9 +99,9 @@ def _where_it_stands(signal: Interrupted, folder: Path, args: argparse.Namespace
 
     name = shlex.quote(str(folder))
     if (folder / "DONE").exists():
-        return f"ended by {signal} after the training: 'sb3-isaac eval {name}{gym_packages_flag(args)}' evaluates it."
+        return f"ended by {signal} after the training: 'sb3-isaac eval {name}{_trusted(args)}' evaluates it."
     longer = f" -n {args.n_timesteps}" if args.trained_agent and args.n_timesteps else ""
-    goes_on = f"'sb3-isaac train -i {name}{longer}{gym_packages_flag(args)}'"
+    goes_on = f"'sb3-isaac train -i {name}{longer}{_trusted(args)}'"
     if has_no_checkpoint_yet(folder):
         return f"ended by {signal} before the first checkpoint in {folder}: {goes_on} begins it again."
     try:
@@ -109,6 +109,14 @@ def _where_it_stands(signal: Interrupted, folder: Path, args: argparse.Namespace
     except UserError:
         return f"ended by {signal}; nothing was saved in {folder}: give the same command again."
     return f"ended by {signal}; {steps} steps are saved in {folder}: {goes_on} goes on."
+
+
+def _trusted(args: argparse.Namespace) -> str:
+    """What a command that is to be copied ends with: the packages and the client whose code may be imported."""
+    from sb3_isaac.clients import is_client
+
+    client = f" --env {args.env}" if args.env and is_client(args.env) else ""
+    return f"{client}{gym_packages_flag(args)}"
 
 
 def _client(args: argparse.Namespace) -> str:
@@ -144,7 +152,7 @@ def _resume(args: argparse.Namespace) -> Tuple[TrainConfig, Path, Optional[Path]
     A checkpoint's run is the folder above it; from one that stands alone, and from one that is not its run's newest, a
     new run goes on.
     """
-    from sb3_isaac.clients import env_options
+    from sb3_isaac.clients import env_of_file, env_options
     from sb3_isaac.config import load_config
     from sb3_isaac.rl.training.build import algorithm_options
     from sb3_isaac.rl.training.run_folder import (
@@ -159,13 +167,18 @@ def _resume(args: argparse.Namespace) -> Tuple[TrainConfig, Path, Optional[Path]
     given = Path(args.trained_agent).resolve()  # "." and ".." have no names to go by
     given = given.parent if given.is_file() else given
     checkpoint = given if has_no_checkpoint_yet(given) else find_checkpoint(given)
-    meta = read_meta(checkpoint)
+    meta = {"env": None, "algo": None, "seed": None, **read_meta(checkpoint)}
+    if meta["env"] is None or meta["algo"] is None:
+        raise UserError(f"{checkpoint / 'meta.json'} says no environment or algorithm, so it is of a program's own "
+                        "training: go on with that program.")
     fixed = {"--env": (args.env, meta["env"]), "--algo": (args.algo, meta["algo"]), "--seed": (args.seed, meta["seed"]),
              "--num-envs": (args.num_envs, None), "-conf": (args.conf_file, None),
              "-params": (args.hyperparams or None, None), "--env-kwargs": (args.env_kwargs or None, None)}
     for flag, (value, saved) in fixed.items():
         if value is not None and value != saved:
             raise UserError(f"{flag} cannot change on a resumed run: leave it out, or start a new run.")
+    if args.env is None:
+        env_of_file(meta["env"], str(checkpoint / "meta.json"))
     check_env_id(meta["env"])
     config = load_config(meta["env"], meta["algo"], path=checkpoint / "config.yml",
                          algo_keys=algorithm_options(meta["algo"]), env_keys=env_options(meta["env"]),

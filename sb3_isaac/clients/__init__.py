@@ -11,17 +11,20 @@ from __future__ import annotations
 import importlib
 import importlib.machinery
 import importlib.util
+import re
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Sequence, Tuple
 
-from sb3_isaac.contract.errors import UserError, unknown, whole_number
+from sb3_isaac.contract.errors import UserError, brief, unknown, whole_number
 from sb3_isaac.contract.ids import TASKS
+from sb3_isaac.contract.names import is_allowed
 
 if TYPE_CHECKING:
     from sb3_isaac.contract.tensor_env import TensorEnv
 
 _OURS = "sb3_isaac"
+_ENV_ID = re.compile(r"([A-Za-z_][\w.]*:)?[A-Za-z][\w.-]{0,199}")
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,24 @@ def registered_id(env_id: str) -> Optional[str]:
 def is_client(env_id: str) -> bool:
     """Whether `env_id` names a client's task, ``package:task``."""
     return registered_id(env_id) is None
+
+
+def env_of_file(env_id: object, where: str) -> str:
+    """`env_id`, which a file names, as the id of an environment that may be made: a file has nothing imported.
+
+    A client's task is code in the client's package. It is made where the command line names it, as ``--env`` or as one
+    of ``--gym-packages``, or where the caller of a Python function does.
+
+    :raises UserError: for what is no id, and for a client that was not named besides.
+    """
+    if not isinstance(env_id, str) or not _ENV_ID.fullmatch(env_id):
+        raise UserError(f"{where} names the environment {brief(env_id)}, which is no environment id: give --env ID.")
+    ours = registered_id(env_id)
+    package = env_id.rpartition(":")[0]
+    if ours is None and not is_allowed(package):
+        raise UserError(f"{where} names the environment {env_id}, and importing {package} would run its code: give "
+                        f"--env {env_id} if you trust that package.")
+    return ours or env_id
 
 
 def env_options(env_id: str) -> Tuple[str, ...]:

@@ -148,7 +148,7 @@ def _import(package: str) -> Tuple[Any, Any]:
         importlib.import_module(f"{package}.envs")
         helpers = importlib.import_module(f"{package}.utils.helpers")
         return importlib.import_module(f"{package}.utils.task_registry").task_registry, helpers
-    except ImportError as error:
+    except (ImportError, AttributeError) as error:
         raise UserError(f"the client {package!r} cannot be imported ({error}): put the folders that hold it and the "
                         "packages it needs, such as rsl_rl, on PYTHONPATH.") from error
 

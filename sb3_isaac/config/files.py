@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -11,7 +10,7 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped,unused-ignore]
 
-from sb3_isaac.contract.errors import UserError, unknown
+from sb3_isaac.contract.errors import UserError, brief, nearest, unknown
 
 # YAML 1.1 reads 3e-4 (no dot, or no sign in the exponent) as a string; people mean the number.
 _FLOAT_TAG, _FLOAT = "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
@@ -20,8 +19,20 @@ SHIPPED = Path(__file__).parent
 _MERGE_TAG = "tag:yaml.org,2002:merge"
 
 
+LARGEST_BYTES, MOST_VALUES = 2**20, 50_000
+"""Of a file; a value that several aliases stand for counts each time."""
+
+
 class _Loader(yaml.SafeLoader):
-    """Safe YAML that refuses a key given twice."""
+    """Safe YAML that refuses a key given twice, and aliases that make much of little."""
+
+    def get_single_node(self) -> Any:
+        """The document's node, once it was found to be no bomb: constructing it repeats what aliases stand for."""
+        node = super().get_single_node()
+        if node is not None and _values(node, {}) > MOST_VALUES:
+            raise yaml.MarkedYAMLError(problem=f"its aliases make more than {MOST_VALUES} values of it",
+                                       problem_mark=node.start_mark)
+        return node
 
     def compose_mapping_node(self, anchor: Any) -> Any:
         """Checked while composing, because merging `<<` rewrites nodes later and repeats keys on purpose."""
@@ -46,6 +57,16 @@ for _class in (_Loader, _Dumper):
     _class.add_implicit_resolver(_FLOAT_TAG, _FLOAT, list("-+.0123456789"))
 
 
+def _values(node: Any, known: dict[int, float]) -> float:
+    """Values in `node`, those behind an alias each time; infinite for an alias inside its own anchor."""
+    if id(node) not in known:
+        known[id(node)] = float("inf")
+        parts = [part for pair in node.value for part in pair] if isinstance(node, yaml.MappingNode) \
+            else node.value if isinstance(node, yaml.SequenceNode) else []
+        known[id(node)] = 1.0 + sum(_values(part, known) for part in parts)
+    return known[id(node)]
+
+
 def shipped() -> dict[str, Path]:
     """The configuration files of this package by stem: `ppo`, `ppo-course`."""
     return {file.stem: file for file in sorted(SHIPPED.glob("*.yml"))}
@@ -63,7 +84,8 @@ def find_file(algo: str, path: str | os.PathLike[str] | None) -> Path:
         return Path(path)
     if str(path) in files:
         return files[str(path)]
-    raise UserError(f"configuration file {str(path)!r} does not exist; give a YAML file or one of {', '.join(files)}.")
+    raise UserError(f"there is no configuration file {brief(str(path))}: {nearest(str(path), files)}give a YAML file, "
+                    f"or one of the shipped {', '.join(files)}.")
 
 
 def read_entry(file: Path, env: str) -> Mapping[str, object]:
@@ -74,7 +96,9 @@ def read_entry(file: Path, env: str) -> Mapping[str, object]:
         return _mapping(document[name], f"entry {name!r} of {file}")
     if any(key in document and not isinstance(document[key], Mapping) for key in ("policy", "n_timesteps")):
         return document
-    raise unknown("environment id", env, document, str(file))
+    names = ", ".join(brief(key).strip("'") for key in list(document)[:12])
+    raise UserError(f"{file} has no entry for {env!r} and none called default, but {names}: add one, or give another "
+                    "file.")
 
 
 def to_yaml(document: Mapping[str, object]) -> str:
@@ -86,20 +110,28 @@ def to_yaml(document: Mapping[str, object]) -> str:
 def read_mapping(file: Path) -> Mapping[str, object]:
     """The mapping that a YAML file holds, or a sentence."""
     try:
+        if file.stat().st_size > LARGEST_BYTES:
+            raise UserError(f"{file} has more than {LARGEST_BYTES:,} bytes, which no configuration needs: give "
+                            "another file.")
         document = yaml.load(file.read_bytes(), Loader=_Loader)
-        json.dumps(document, default=str, skipkeys=True)  # ValueError for an alias inside its own anchor
     except OSError as error:
         raise UserError(f"{file} cannot be read ({error.strerror}); check its permissions.") from None
     except yaml.YAMLError as error:
         mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
         line = f" line {mark.line + 1}" if mark else ""
         raise UserError(f"{file}{line} is not valid YAML ({problem or 'unreadable text'}); correct it.") from None
-    except (ValueError, RecursionError) as error:  # also `!!float abc`, a month 13
-        raise UserError(f"{file} holds a value that cannot be read ({error}); correct it.") from None
+    except UserError:
+        raise
+    except Exception as error:  # PyYAML answers `!!float abc`, `!!bool maybe` or a month 13 in many ways
+        reason = " ".join(str(error).split())[:100]
+        raise UserError(f"{file} holds a value that cannot be read ({reason}); correct it.") from None
+    if document is None:
+        raise UserError(f"{file} is empty; give a mapping of environment ids to their settings.")
     return _mapping(document, str(file))
 
 
 def _mapping(value: object, where: str) -> Mapping[str, object]:
     if isinstance(value, Mapping):
         return value
-    raise UserError(f"{where} is a {type(value).__name__}; it has to be a mapping of keys to values.")
+    kind = "empty" if value is None else f"a {type(value).__name__}"
+    raise UserError(f"{where} is {kind}; it has to be a mapping of keys to values.")

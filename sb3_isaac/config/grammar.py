@@ -10,12 +10,13 @@ import ast
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from sb3_isaac.contract.errors import UserError
+from sb3_isaac.contract.errors import LARGEST_FLOAT, LARGEST_INT, UserError, brief
 
 ACTIVATIONS = ("nn.ELU", "nn.ReLU", "nn.Tanh", "nn.LeakyReLU", "nn.SiLU", "nn.GELU")
 """Names a string may contain; they stay strings here, whoever builds the network resolves them to classes."""
 
 SCHEDULES = ("lin",)
+LONGEST_TEXT = 10_000
 _ALLOWED = (
     "numbers, quoted strings, True, False, None, lists, tuples, dicts with string keys, dict(key=value) "
     f"and {', '.join(ACTIVATIONS)}"
@@ -35,12 +36,12 @@ def parse_literal(text: str, where: str) -> object:
     try:
         tree = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise UserError(f"{where}: {text!r} cannot be read; write {_ALLOWED}.") from None
+        raise UserError(f"{where}: {brief(text)} cannot be read; write {_ALLOWED}.") from None
     try:
         return _value_of(tree)
     except _Refused as refused:
         part = ast.get_source_segment(text.strip(), refused.node) or text
-        raise UserError(f"{where}: {part!r} is not allowed, as nothing is evaluated; write {_ALLOWED}.") from None
+        raise UserError(f"{where}: {brief(part)} is not allowed, as nothing is evaluated; write {_ALLOWED}.") from None
 
 
 def parse_value(text: str, where: str) -> object:
@@ -64,12 +65,33 @@ def plain(value: object, where: str) -> object:
         return None
     for kind in (bool, int, float, str):
         if isinstance(value, kind):  # also a numpy.float64, which is a float that YAML cannot write
-            return kind(value)
+            return _usable(kind(value), where)
     if isinstance(value, (list, tuple)):
         return [plain(item, where) for item in value]
     if isinstance(value, Mapping):
         return {key: plain(item, where) for key, item in _str_items(value, where)}
-    raise UserError(f"{where} holds {value!r} of type {type(value).__name__}; write {_ALLOWED}.")
+    raise UserError(f"{where} holds {brief(value)} of type {type(value).__name__}; write {_ALLOWED}.")
+
+
+def _usable(value: object, where: str) -> object:
+    """`value`, found to be a number that a computer computes with (or an infinity), or a text that can be written."""
+    if isinstance(value, str):
+        if len(value) > LONGEST_TEXT or "\0" in value or not _is_text(value):
+            raise UserError(f"{where} is {brief(value)}; write a text of at most {LONGEST_TEXT} characters.")
+    elif isinstance(value, (int, float)):
+        largest = LARGEST_INT if isinstance(value, int) else LARGEST_FLOAT
+        if not (abs(value) <= largest or abs(value) == float("inf")):
+            raise UserError(f"{where} is {brief(value)}; write a number from -{largest:g} to {largest:g}.")
+    return value
+
+
+def _is_text(text: str) -> bool:
+    """Whether `text` can be written as UTF-8: half of a surrogate pair cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def resolve(value: object, where: str) -> object:
@@ -93,8 +115,9 @@ def parse_key_values(items: Sequence[str], flag: str) -> dict[str, object]:
     for item in items:
         key, colon, text = item.partition(":")
         if not (key.strip() and colon and text.strip()):
-            raise UserError(f"{flag} was given {item!r}; write key:value, for example n_epochs:5.")
-        pairs[key.strip()] = parse_value(text.strip(), f"{flag} {key.strip()}")
+            raise UserError(f"{flag} was given {brief(item)}; write key:value, for example n_epochs:5.")
+        where = f"{flag} {key.strip()}"
+        pairs[key.strip()] = plain(parse_value(text.strip(), where), where)
     return pairs
 
 
@@ -111,9 +134,9 @@ def parse_schedule(text: str, where: str = "schedule") -> tuple[str, float]:
             value = float(number)
         except ValueError:
             value = 0.0
-        if 0.0 < value < float("inf"):
+        if 0.0 < value <= LARGEST_FLOAT:
             return kind, value
-    raise UserError(f"{where} is {text!r}; write a positive number or a linear schedule such as lin_3e-4.")
+    raise UserError(f"{where} is {brief(text)}; write a positive number or a linear schedule such as lin_3e-4.")
 
 
 def _value_of(node: ast.AST) -> object:
@@ -171,5 +194,6 @@ def _activation(node: ast.AST) -> str:
 def _str_items(value: Mapping[object, object], where: str) -> Iterable[tuple[str, object]]:
     for key, item in value.items():
         if not isinstance(key, str):
-            raise UserError(f"{where} has the key {key!r}; keys are strings, so put it in quotes.")
+            raise UserError(f"{where} has the key {brief(key)}; keys are strings, so put it in quotes.")
+        _usable(key, f"a key of {where}")
         yield key, item

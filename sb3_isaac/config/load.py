@@ -10,10 +10,13 @@ from sb3_isaac.config import schema
 from sb3_isaac.config.files import find_file, read_entry, to_yaml
 from sb3_isaac.config.grammar import parse_key_values, parse_literal, plain, resolve
 from sb3_isaac.config.schema import OWN_KEYS, TrainConfig
-from sb3_isaac.contract.errors import UserError, unknown
+from sb3_isaac.contract.errors import UserError, brief, unknown
 
 # Options of a task or wrapper are free text: only `dict(...)` as the whole of env_kwargs is parsed.
 _VERBATIM = ("env_kwargs", "env_wrapper", "vec_env_wrapper", "callback")
+MOST_ENVS = 10**7
+DEEPEST = 8
+"""Parts of a dotted key."""
 _CARRIED = ("frame_stack", "env_wrapper", "vec_env_wrapper")
 _LAB_NORMALIZE = {"normalize_input": "norm_obs", "normalize_value": "norm_reward", "clip_obs": "clip_obs"}
 
@@ -35,14 +38,16 @@ def load_config(
     """The configuration of training `env` with `algo`, in rl-zoo's or Isaac Lab's SB3 dialect.
 
     `path` is a file or the stem of a shipped one; None is the shipped `<algo>.yml`. `algo_keys` and `env_keys` are the
-    arguments that the algorithm and the task accept. Later layers win: file, `overrides` (dotted keys reach inside
+    arguments that the algorithm and the task accept; as a mapping, `algo_keys` gives their defaults, by which values
+    are checked. Later layers win: file, `overrides` (dotted keys reach inside
     mappings: `policy_kwargs.log_std_init`), `env_kwargs`, the remaining arguments. Inside env_kwargs a mapping is
     merged by key. `env_kwargs["num_envs"]` is `n_envs`. `n_minibatches` beats `batch_size` of the same or an earlier
     layer and sets the batch size to ⌈n_envs · n_steps / n_minibatches⌉. Raises UserError for everything unknown,
     missing, repeated or out of range.
     """
     file = find_file(algo, path)
-    draft = _Draft(str(file), OWN_KEYS | set(algo_keys), {"num_envs", *env_keys})
+    draft = _Draft(str(file), OWN_KEYS | set(algo_keys), {"num_envs", *env_keys},
+                   algo_keys if isinstance(algo_keys, Mapping) else {})
     draft.add(read_entry(file, env), str(file))
     draft.add(overrides, "-params")
     draft.add({"env_kwargs": env_kwargs}, "--env-kwargs")
@@ -93,6 +98,8 @@ class _Draft:
     source: str
     keys: Collection[str]
     env_keys: Collection[str]
+    defaults: Mapping[str, object]
+    """The algorithm's own values."""
     values: dict[str, object] = field(default_factory=dict)
     env_kwargs: dict[str, object] = field(default_factory=dict)
     origin: dict[str, str] = field(default_factory=dict)
@@ -117,7 +124,7 @@ class _Draft:
     def build(self, env: str, algo: str) -> TrainConfig:
         """The checked configuration."""
         normalize = self._normalize()
-        n_envs = schema.check_count("n_envs", *self._take("n_envs"))
+        n_envs = schema.check_count("n_envs", *self._take("n_envs"), most=MOST_ENVS)
         carried = {key: self.values.pop(key, None) for key in _CARRIED}
         desired_kl, where = self._take("desired_kl", None)
         return TrainConfig(
@@ -145,7 +152,7 @@ class _Draft:
             return
         given = plain(parse_literal(value, name) if isinstance(value, str) else value, name)
         if not isinstance(given, dict) and given is not None:
-            raise UserError(f"{name} is {value!r}; give a mapping or a dict(...) string.")
+            raise UserError(f"{name} is {brief(value)}; give a mapping or a dict(...) string.")
         for key, item in (given or {}).items():
             self._put_env(key.split("."), item, where)
 
@@ -200,21 +207,23 @@ class _Draft:
     def _algo_kwargs(self) -> dict[str, object]:
         """What is left in the entry."""
         for key, value in self.values.items():
-            schema.check_algo(key, value, self.origin.get(key, self.source))
+            schema.check_algo(key, value, self.origin.get(key, self.source), self.defaults.get(key))
         return self.values
 
 
 def _put(tree: dict[str, object], path: list[str], value: object, where: str, merge: bool = False) -> None:
     """Set `tree[a][b]...` to `value`; absent, null and (normalize: true) true parents become mappings."""
-    if not all(path):
-        raise UserError(f"{'.'.join(path)!r} in {where} has an empty part; write key.inner_key.")
+    if not all(path) or len(path) > DEEPEST:
+        raise UserError(f"{brief('.'.join(path))} in {where} has an empty part, or more than {DEEPEST}; write "
+                        "key.inner_key.")
     for depth, key in enumerate(path[:-1]):
         child = tree.get(key)
         if child is None or child is True:
             child = tree[key] = {}
         if not isinstance(child, dict):
             parent = ".".join(path[: depth + 1])
-            raise UserError(f"{'.'.join(path)} in {where} cannot be set as {parent} is {child!r}; set {parent} first.")
+            raise UserError(f"{'.'.join(path)} in {where} cannot be set as {parent} is {brief(child)}; set {parent} "
+                            "first.")
         tree = child
     old = tree.get(path[-1])
     if merge and isinstance(old, dict) and isinstance(value, dict):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from sb3_isaac.config.grammar import ACTIVATIONS, parse_schedule
-from sb3_isaac.contract.errors import UserError, unknown
+from sb3_isaac.contract.errors import LARGEST_FLOAT, LARGEST_INT, UserError, brief, unknown
 
 OWN_KEYS = frozenset(
     {
@@ -75,38 +75,38 @@ def minibatch_size(transitions: int, n_minibatches: int) -> int:
     return -(-transitions // n_minibatches)
 
 
-def check_count(key: str, value: object, where: str) -> int:
-    """`value` as a whole number of at least 1."""
-    if type(value) is not int or value < 1:
-        raise UserError(f"{key} in {where} is {value!r}; give a whole number of at least 1.")
+def check_count(key: str, value: object, where: str, most: int = 10**9) -> int:
+    """`value` as a whole number from 1 to `most`."""
+    if type(value) is not int or not 1 <= value <= most:
+        raise UserError(f"{key} in {where} is {brief(value)}; give a whole number of at least 1 and at most {most}.")
     return value
 
 
 def check_timesteps(key: str, value: object, where: str) -> int:
     """Like `check_count`, and 1e7 is taken as the whole number it is."""
     whole = int(value) if isinstance(value, float) and value.is_integer() else value
-    return check_count(key, whole, where)
+    return check_count(key, whole, where, most=LARGEST_INT)
 
 
 def check_number(key: str, value: object, where: str, high: float = math.inf) -> float:
     """`value` as a number from 0 to `high`; True, False and NaN are refused."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= high:
         span = "of at least 0" if high == math.inf else f"from 0 to {high:g}"
-        raise UserError(f"{key} in {where} is {value!r}; give a number {span}.")
+        raise UserError(f"{key} in {where} is {brief(value)}; give a number {span}.")
     return value
 
 
 def check_bool(key: str, value: object, where: str) -> bool:
     """`value` as True or False."""
     if not isinstance(value, bool):
-        raise UserError(f"{key} in {where} is {value!r}; give true or false.")
+        raise UserError(f"{key} in {where} is {brief(value)}; give true or false.")
     return value
 
 
 def check_text(key: str, value: object, where: str) -> str:
     """`value` as a string that is not empty."""
     if not isinstance(value, str) or not value:
-        raise UserError(f"{key} in {where} is {value!r}; give a name.")
+        raise UserError(f"{key} in {where} is {brief(value)}; give a name.")
     return value
 
 
@@ -115,32 +115,49 @@ def check_seed(key: str, value: object, where: str) -> int | None:
     if value is None or (type(value) is int and value == -1):
         return None
     if type(value) is not int or not 0 <= value < 2**32:
-        raise UserError(f"{key} in {where} is {value!r}; give a whole number from 0 to 2**32 - 1, or -1 for random.")
+        raise UserError(f"{key} in {where} is {brief(value)}; give a whole number from 0 to 2**32 - 1, or "
+                        "-1 for random.")
     return value
 
 
 def check_positive(key: str, value: object, where: str) -> float:
     """`value` as a positive, finite number."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
-        raise UserError(f"{key} in {where} is {value!r}; give a positive number.")
+        raise UserError(f"{key} in {where} is {brief(value)}; give a positive number.")
     return value
 
 
-def check_algo(key: str, value: object, where: str) -> None:
-    """The arguments whose mistakes are common and late to show; the others are the algorithm's to judge."""
-    if key in _NULLABLE and value is None:
+def check_algo(key: str, value: object, where: str, default: object = None) -> None:
+    """An argument of the algorithm: of the kind that its `default` is of, in a range that makes sense.
+
+    Where the default says nothing (None), a value of any kind is the algorithm's to judge.
+    """
+    if value is None and (key in _NULLABLE or default is None):
         return
+    if key.endswith("_class"):
+        raise UserError(f"{key} in {where} is {brief(value)}, and a configuration names no classes: give it in a "
+                        "program of your own.")
     if key in ("learning_rate", "clip_range", "clip_range_vf"):
         if isinstance(value, str):
             parse_schedule(value, f"{key} in {where}")
         else:
             check_positive(key, value, where)
-    elif key in ("n_steps", "n_epochs", "batch_size"):
-        check_count(key, value, where)
-    elif key in _HIGHEST and not (key == "ent_coef" and str(value).startswith("auto")):
-        check_number(key, value, where, _HIGHEST[key])
     elif key == "policy_kwargs":
-        _check_policy_kwargs(value, where)
+        check_policy_kwargs(value, where)
+    elif key in _MOST:
+        check_count(key, value, where, _MOST[key])
+    elif isinstance(default, bool):
+        check_bool(key, value, where)
+    elif type(default) is int and not isinstance(value, (list, dict)):
+        _check_whole(key, value, where)
+    elif type(default) is float or (key in _HIGHEST and not (isinstance(default, str) and value == default)):
+        check_number(key, value, where, _HIGHEST.get(key, LARGEST_FLOAT))
+
+
+def _check_whole(key: str, value: object, where: str) -> None:
+    least = _LEAST.get(key, 1)
+    if type(value) is not int or not least <= value <= 10**9:
+        raise UserError(f"{key} in {where} is {brief(value)}; give a whole number of at least {least}.")
 
 
 def check_normalize(value: object, where: str) -> dict[str, object] | None:
@@ -150,7 +167,8 @@ def check_normalize(value: object, where: str) -> dict[str, object] | None:
     if value is True:
         return {}
     if not isinstance(value, Mapping):
-        raise UserError(f"normalize in {where} is {value!r}; give true, false or a mapping such as norm_obs: true.")
+        raise UserError(f"normalize in {where} is {brief(value)}; give true, false or a mapping such as "
+                        "norm_obs: true.")
     for key, item in value.items():
         if key not in _NORMALIZE:
             raise unknown("normalize key", key, _NORMALIZE, where)
@@ -169,29 +187,74 @@ def _callback(item: object, where: str) -> tuple[str, Mapping[str, object]]:
     kwargs = {} if kwargs is None else kwargs
     if isinstance(path, str) and re.fullmatch(r"\w+(\.\w+)+", path) and isinstance(kwargs, Mapping):
         return path, dict(kwargs)
-    raise UserError(f"callback in {where} is {item!r}; give package.module.Class or {{package.module.Class: kwargs}}.")
+    raise UserError(f"callback in {where} is {brief(item)}; give package.module.Class or "
+                    "{package.module.Class: kwargs}.")
 
 
-def _check_policy_kwargs(value: object, where: str) -> None:
+def check_policy_kwargs(value: object, where: str) -> None:
+    """SB3's arguments of policies; what is not in the table is the policy's to judge."""
     if not isinstance(value, Mapping):
-        raise UserError(f"policy_kwargs in {where} is {value!r}; give a mapping or a dict(...) string.")
+        raise UserError(f"policy_kwargs in {where} is {brief(value)}; give a mapping or a dict(...) string.")
     if value.get("activation_fn", ACTIVATIONS[0]) not in ACTIVATIONS:
         raise unknown("activation", value["activation_fn"], ACTIVATIONS, where)
+    for key, item in value.items():
+        name = f"policy_kwargs.{key}"
+        if key.endswith("_class"):
+            raise UserError(f"{name} in {where} is {brief(item)}, and a configuration names no classes: give it in a "
+                            "program of your own.")
+        if key in _POLICY_KWARGS and item is not None:
+            _POLICY_KWARGS[key](name, item, where)
+
+
+def _check_net_arch(key: str, value: object, where: str, deep: bool = False) -> None:
+    """Widths of layers, or a mapping of pi, vf or qf to them."""
+    if isinstance(value, Mapping) and not deep and set(value) <= {"pi", "vf", "qf"}:
+        for name, widths in value.items():
+            _check_net_arch(f"{key}.{name}", widths, where, deep=True)
+        return
+    if not isinstance(value, list) or len(value) > 64 or not all(
+            type(width) is int and 1 <= width <= WIDEST for width in value):
+        raise UserError(f"{key} in {where} is {brief(value)}; give a list of widths from 1 to {WIDEST} such as "
+                        "[256, 128, 64], or one each for pi and vf.")
+
+
+def _check_log_std(key: str, value: object, where: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= 20:
+        raise UserError(f"{key} in {where} is {brief(value)}; give a number from -20 to 20, the logarithm of a spread.")
+
+
+def _check_mapping(key: str, value: object, where: str) -> None:
+    if not isinstance(value, Mapping):
+        raise UserError(f"{key} in {where} is {brief(value)}; give a mapping.")
 
 
 def _check_keys(key: str, value: object, where: str) -> None:
-    if value is not None and not isinstance(value, list):
-        raise UserError(f"{key} in {where} is {value!r}; give a list of observation keys.")
+    if value is not None and not (isinstance(value, list) and all(isinstance(item, str) for item in value)):
+        raise UserError(f"{key} in {where} is {brief(value)}; give a list of observation keys.")
 
 
 _NULLABLE = ("clip_range_vf", "target_kl", "policy_kwargs")
 _HIGHEST = {
     "gamma": 1.0,
     "gae_lambda": 1.0,
-    "ent_coef": math.inf,
-    "vf_coef": math.inf,
+    "ent_coef": 1e6,
+    "vf_coef": 1e6,
     "max_grad_norm": math.inf,
-    "target_kl": math.inf,
+    "target_kl": 1e6,
+    "tau": 1.0,
+    "cg_damping": 1e6,
+    "line_search_shrinking_factor": 1.0,
+}
+_MOST = {"n_steps": 10**6, "n_epochs": 10**4, "batch_size": 10**9}
+_LEAST = {"sde_sample_freq": -1, "gradient_steps": -1, "learning_starts": 0, "top_quantiles_to_drop_per_net": 0}
+WIDEST = 8192
+_POLICY_KWARGS: dict[str, Callable[[str, object, str], object]] = {
+    "net_arch": _check_net_arch,
+    "log_std_init": _check_log_std,
+    **dict.fromkeys(("ortho_init", "full_std", "use_expln", "squash_output", "share_features_extractor",
+                     "normalize_images", "enable_critic_lstm", "shared_lstm"), check_bool),
+    **dict.fromkeys(("n_critics", "n_quantiles", "lstm_hidden_size", "n_lstm_layers"), check_count),
+    **dict.fromkeys(("optimizer_kwargs", "features_extractor_kwargs", "lstm_kwargs"), _check_mapping),
 }
 _NORMALIZE: dict[str, Callable[[str, object, str], object]] = {
     "training": check_bool,

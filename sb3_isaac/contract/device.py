@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import torch
 
-from sb3_isaac.contract.errors import UserError
+from sb3_isaac.contract.errors import UserError, brief
 
 
 def usable_device(name: str) -> torch.device:
     """The device `name`, ``auto`` being the CPU; raises UserError where this torch has none of that name."""
     try:
-        return torch.zeros(1, device="cpu" if name == "auto" else name).device
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"device {name!r} is not available here: give 'auto', 'cpu', or a device that this PyTorch "
-                        "has, such as 'cuda:0'.") from error
+        probe = torch.zeros(1, device="cpu" if name == "auto" else name)
+        probe.tolist()  # the device "meta" has no numbers
+        return probe.device
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
+        raise UserError(f"device {brief(name)} is not available here: give 'auto', 'cpu', or a device that this "
+                        "PyTorch has, such as 'cuda:0'.") from error

@@ -9,7 +9,7 @@ import importlib
 import sys
 from typing import Any, Iterable, Set
 
-from sb3_isaac.contract.errors import UserError
+from sb3_isaac.contract.errors import UserError, brief
 
 _ALLOWED: Set[str] = {"sb3_isaac"}
 
@@ -17,6 +17,11 @@ _ALLOWED: Set[str] = {"sb3_isaac"}
 def allow_packages(packages: Iterable[str]) -> None:
     """Let configurations name what is in these modules and below them, from now on in this process."""
     _ALLOWED.update(packages)
+
+
+def is_allowed(module: str) -> bool:
+    """Whether configurations may name what is in `module`."""
+    return any(f"{module}.".startswith(f"{package}.") for package in _ALLOWED)
 
 
 def find_object(name: object, what: str, also: Iterable[str] = ()) -> Any:
@@ -27,13 +32,13 @@ def find_object(name: object, what: str, also: Iterable[str] = ()) -> Any:
     :raises UserError: for a name outside of the allowed packages, or that is not there.
     """
     if not isinstance(name, str) or "." not in name or not all(part.isidentifier() for part in name.split(".")):
-        raise UserError(f"{what} is {name!r}: give a function, or its name such as my_tasks.jump.")
+        raise UserError(f"{what} is {brief(name)}: give a function, or its name such as my_tasks.jump.")
     module, _, attribute = name.rpartition(".")
     allowed = sorted({*_ALLOWED, *also})
-    if not any(f"{module}.".startswith(f"{package}.") for package in allowed):
+    if not is_allowed(module) and not any(f"{module}.".startswith(f"{package}.") for package in also):
         raise UserError(f"{what} is {name}, which is in none of {', '.join(allowed)}, and importing it would run its "
                         f"code: allow it with --gym-packages {name.split('.')[0]}.")
     try:
         return getattr(sys.modules.get(module) or importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # a module may raise anything while it is imported
         raise UserError(f"{what} is {name}, which cannot be found ({error}): correct the name.") from error

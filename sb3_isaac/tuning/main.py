@@ -23,11 +23,12 @@ from sb3_isaac.tuning import results
 from sb3_isaac.tuning.final import CANDIDATE, SEED, SHIPPED, Comparison, as_builtins, compare, queue
 from sb3_isaac.tuning.goal import Goal
 from sb3_isaac.tuning.launch import run_in_processes
+from sb3_isaac.tuning.passwords import shown
 from sb3_isaac.tuning.plan import Plan
 from sb3_isaac.tuning.report import write_report
 from sb3_isaac.tuning.simulations import TrialSimulations
 from sb3_isaac.tuning.space import Space
-from sb3_isaac.tuning.storage import open_storage, shown
+from sb3_isaac.tuning.storage import open_storage
 from sb3_isaac.tuning.study import Quota, best_trials, join, make_pruner, make_sampler
 from sb3_isaac.tuning.worker import Job, Worker
 

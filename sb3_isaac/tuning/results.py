@@ -18,9 +18,9 @@ from sb3_isaac.contract.files import write_text
 from sb3_isaac.rl.training.run_folder import installed_versions
 from sb3_isaac.tuning.final import Comparison
 from sb3_isaac.tuning.goal import FALLS_KEY
+from sb3_isaac.tuning.passwords import hidden_in
 from sb3_isaac.tuning.plan import Plan
 from sb3_isaac.tuning.space import Space
-from sb3_isaac.tuning.storage import shown
 from sb3_isaac.tuning.study import REASON, best_trials, is_feasible
 
 UNITS = {"steps": "steps to the stop rule", "reward": "reward"}
@@ -99,8 +99,8 @@ def write_meta(plan: Plan, base: TrainConfig) -> None:
     meta = {"plan": plan.flags(), "command_line": sys.argv, "python": platform.python_version(),
             "platform": platform.platform(), "versions": installed_versions(
                 "sb3_isaac", "optuna", "stable-baselines3", "torch", "mujoco", "numpy")}
-    text = json.dumps(meta, indent=2, default=str) + "\n"
-    write_text(plan.folder / "meta.json", text.replace(plan.storage_name, shown(plan.storage_name)))  # no password
+    text = json.dumps(hidden_in(meta, plan.storage_name), indent=2, default=str) + "\n"
+    write_text(plan.folder / "meta.json", text)
     write_text(plan.folder / "config.yml", dump_config(base))
 
 

@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Mapping, Optional, Protocol, Tuple
 
 from sb3_isaac.config.files import read_entry
 from sb3_isaac.config.schema import minibatch_size
-from sb3_isaac.contract.errors import UserError, is_number, mapping, truth, unknown
+from sb3_isaac.contract.errors import UserError, brief, is_number, mapping, truth, unknown
 
 FOLDER = Path(__file__).parent / "spaces"
 KINDS = ("float", "int", "categorical")
@@ -73,8 +73,8 @@ class Parameter:
             if is_number(value) and self.low <= value <= self.high and (self.kind == "float" or value == int(value)):
                 return value
             span = f"from {self.low:g} to {self.high:g}"
-        raise UserError(f"{self.name} is {value!r} in {where}, and the search space wants it {span}: widen the space, "
-                        f"or start from another value with -params {self.name}:VALUE.")
+        raise UserError(f"{self.name} is {brief(value)} in {where}, and the search space wants it {span}: widen the "
+                        f"space, or start from another value with -params {self.name}:VALUE.")
 
     def probes(self) -> List[Any]:
         """The values at the borders of what can be drawn."""
@@ -207,7 +207,7 @@ def _range(fields: Mapping[str, Any], kind: str, where: str) -> Tuple[float, flo
     ends = fields.get("low"), fields.get("high")
     for name, value in zip(("low", "high"), ends):
         if not is_number(value) or (kind == "int" and value != int(value)):  # type: ignore[arg-type]
-            raise UserError(f"{where} has {name} {value!r}: give a {'whole ' if kind == 'int' else ''}number.")
+            raise UserError(f"{where} has {name} {brief(value)}: give a {'whole ' if kind == 'int' else ''}number.")
     low, high = (int(end) if kind == "int" else float(end) for end in ends)  # type: ignore[arg-type]
     if low > high:
         raise UserError(f"{where} has low {low:g} above high {high:g}: swap them.")

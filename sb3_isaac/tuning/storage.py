@@ -25,6 +25,7 @@ from optuna.storages.journal._file import get_lock_file
 from optuna.trial import FrozenTrial, TrialState
 
 from sb3_isaac.contract.errors import UserError
+from sb3_isaac.tuning.passwords import shown, without_password
 
 OUTAGES: Tuple[Type[Exception], ...] = (OSError, optuna.exceptions.StorageInternalError,
                                         sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError)
@@ -329,7 +330,11 @@ def _journal(name: str, heartbeat_s: int) -> Journal:
 
 
 def _database(url: str, heartbeat_s: int) -> Database:
+    def words(error: object) -> str:
+        return without_password(" ".join(str(error).split())[:300], url)
+
     try:
+        sqlalchemy.make_url(url)
         for _ in range(5):
             with contextlib.suppress(sqlalchemy.exc.IntegrityError, sqlalchemy.exc.ProgrammingError):
                 return _connected(url, heartbeat_s)
@@ -337,14 +342,14 @@ def _database(url: str, heartbeat_s: int) -> Database:
         return _connected(url, heartbeat_s)
     except (ImportError, ModuleNotFoundError) as error:
         raise UserError(f"storage {shown(url)} needs a database driver that is not installed "
-                        f"({error.__cause__ or error}): pip install 'psycopg[binary]' for postgresql+psycopg://, "
-                        "pymysql for mysql+pymysql://.") from error
-    except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-        raise UserError(f"storage {shown(url)} cannot be reached ({reason_of(error)}): start it, or correct the URL "
-                        "given with --storage.") from error
-    except (RuntimeError, ValueError, AssertionError) as error:
-        raise UserError(f"storage {shown(url)} is of no use to this version of Optuna ({reason_of(error)}): "
-                        "choose another one with --storage.") from error
+                        f"({words(error.__cause__ or error)}): pip install 'psycopg[binary]' for "
+                        "postgresql+psycopg://, pymysql for mysql+pymysql://.") from None
+    except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError, OSError) as error:
+        raise UserError(f"storage {shown(url)} cannot be reached ({words(reason_of(error))}): start it, or correct "
+                        "the URL given with --storage.") from None
+    except Exception as error:  # drivers and Optuna answer what is no URL, or no study's database, in many ways
+        raise UserError(f"storage {shown(url)} is of no use to this version of Optuna ({words(reason_of(error))}): "
+                        "choose another one with --storage.") from None
 
 
 def _connected(url: str, heartbeat_s: int) -> Database:
@@ -353,11 +358,3 @@ def _connected(url: str, heartbeat_s: int) -> Database:
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         return Database(url, engine_kwargs={"pool_pre_ping": True, **waits}, heartbeat_interval=heartbeat_s,
                         grace_period=2 * heartbeat_s, heartbeat_stale_trial_callback=retry)
-
-
-def shown(url: str) -> str:
-    """The URL without its password."""
-    try:
-        return sqlalchemy.make_url(url).render_as_string(hide_password=True)
-    except sqlalchemy.exc.ArgumentError:
-        return url

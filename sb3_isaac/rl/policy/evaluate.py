@@ -6,7 +6,7 @@ from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Union
 
 import torch
 
-from sb3_isaac.clients import env_options, make_tensor_env, registered_id
+from sb3_isaac.clients import env_of_file, env_options, make_tensor_env, registered_id
 from sb3_isaac.contract.episodes import Episodes
 from sb3_isaac.contract.errors import NotFinite, UserError
 from sb3_isaac.contract.tensor_env import TensorEnv
@@ -33,12 +33,16 @@ def eval_options(env_id: str, env_kwargs: Mapping[str, Any], command: Optional[S
 
 
 def env_of(policy: PolicyModule, env: Optional[str] = None) -> str:
-    """`env`, or the id of the environment that `policy` was trained on; raises UserError where the file has none."""
-    env_id = env or policy.info.get("env")
-    if env_id is None:
+    """`env`, or the id of the environment that `policy` was trained on.
+
+    :raises UserError: where the file has none, or names a package that nobody else has named.
+    """
+    if env is not None:
+        return registered_id(env) or env
+    if policy.info.get("env") is None:
         raise UserError("the run was made by a program without a configuration, so its policy does not say on which "
                         "environment: give --env ID.")
-    return registered_id(str(env_id)) or str(env_id)
+    return env_of_file(policy.info["env"], "the policy")
 
 
 def make_eval_env(policy: PolicyModule, num_envs: int, command: Optional[Sequence[Any]] = None,

@@ -5,28 +5,35 @@ Unlike a zip or a pickle it executes nothing when it is loaded: it is the file t
 
 from __future__ import annotations
 
-import io
 import json
-import pickle
-import zipfile
+import math
 from pathlib import Path
-from typing import Any, Mapping, Union
+from typing import Any, Dict, Mapping, Union
 
 import torch
 
 from sb3_isaac.contract.errors import NotFinite, UserError
 from sb3_isaac.contract.files import current_folder, write_bytes
+from sb3_isaac.contract.records import (
+    Check,
+    anything,
+    choice,
+    list_of,
+    mapping_of,
+    number,
+    optional,
+    record,
+    refused,
+    text,
+    truth,
+    whole,
+)
 from sb3_isaac.rl.policy.finite import is_finite
+from sb3_isaac.rl.policy.layers import ACTIVATIONS, LAYER_NAMES, Layout
 from sb3_isaac.rl.policy.module import PolicyModule
+from sb3_isaac.rl.torch_files import read_torch, torch_bytes
 
 FORMAT_VERSIONS = (1, 2)
-
-
-def torch_bytes(content: Any) -> bytes:
-    """What ``torch.save`` writes; on a full disk its own writer raises no OSError, and ours does."""
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    return buffer.getvalue()
 
 
 def save_policy(path: Path, content: Mapping[str, Any]) -> None:
@@ -40,21 +47,72 @@ def load_policy(path: Union[str, Path]) -> PolicyModule:
     :raises UserError: when there is none, when the file is not one of ours or of a newer format, or holds NaN.
     """
     file = find_policy(path)
+    content = read_torch(file, "a policy file of sb3_isaac")
     try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
-        version = content["format_version"]
-        if version in FORMAT_VERSIONS:
-            policy = PolicyModule(content)
-            if is_finite(policy):
-                return policy
-    except (RuntimeError, ValueError, EOFError, KeyError, IndexError, TypeError, AttributeError, pickle.UnpicklingError,
-            zipfile.BadZipFile) as error:
-        raise UserError(f"{file} is not a policy file of sb3_isaac: give a run folder or its policy.pth.") from error
-    if version in FORMAT_VERSIONS:
+        content = record("policy file", content, _FIELDS, needed=_NEEDED)
+        if content["format_version"] not in FORMAT_VERSIONS:
+            raise UserError(f"it has policy format {content['format_version']} and this version reads up to "
+                            f"{FORMAT_VERSIONS[-1]}: upgrade sb3_isaac.")
+        policy = _checked_module(content)
+    except UserError as error:
+        raise UserError(f"{file} is not a policy file of sb3_isaac that can be used here: {error}") from error
+    if not is_finite(policy) or not bool((policy.obs_mean + policy.obs_scale).isfinite().all()):
         raise NotFinite(f"{file} holds a network of NaN or infinite numbers: its training has diverged, so give an "
                         "earlier checkpoint, or train anew with a smaller learning_rate.")
-    raise UserError(f"{file} has policy format {version} and this version reads up to {FORMAT_VERSIONS[-1]}: "
-                    "upgrade sb3_isaac.")
+    return policy
+
+
+def _checked_module(content: Mapping[str, Any]) -> PolicyModule:
+    """The module, once its network was seen to make actions of observations of their widths."""
+    try:
+        policy = PolicyModule(content)
+        action = policy(torch.zeros(1, policy.obs_width))
+    except Exception as error:  # torch raises many kinds of errors for a network that does not fit
+        raise UserError(f"its network cannot be computed ({' '.join(str(error).split())[:120]}): give a file that "
+                        "sb3_isaac wrote.") from error
+    if action.shape != (1, *policy.low.shape) or policy.low.shape != policy.high.shape:
+        raise UserError(f"its network gives actions of shape {tuple(action.shape[1:])} and their bounds have shape "
+                        f"{tuple(policy.low.shape)}: give a file that sb3_isaac wrote.")
+    return policy
+
+
+def _tensor(dims: int) -> Check:
+    """A tensor of floats with `dims` dimensions."""
+    def check(name: str, value: Any) -> torch.Tensor:
+        if not isinstance(value, torch.Tensor) or value.dim() != dims or value.dtype is not torch.float32:
+            raise refused(name, value, f"a float32 tensor of {dims} dimensions")
+        return value
+    return check
+
+
+def _weights(name: str, value: Any) -> Dict[str, torch.Tensor]:
+    """A state_dict: names to float tensors."""
+    weights: Dict[str, torch.Tensor] = mapping_of(lambda _, item: item)(name, value)
+    for key, item in weights.items():
+        if not isinstance(item, torch.Tensor) or not item.is_floating_point() or item.dim() not in (1, 2):
+            raise refused(f"{name} at {key!r}", item, "a tensor of floats with 1 or 2 dimensions")
+    return weights
+
+
+def _layers(name: str, value: Any) -> Layout:
+    """(class name, arguments) of each layer; widths are bounded by those of the weights, which the file holds."""
+    layout: Layout = []
+    for item in list_of(list_of(anything, 2))(name, value):
+        arguments = mapping_of(anything)(name, item[1])
+        layout.append((choice(*LAYER_NAMES)(name, item[0]), arguments))
+    return layout
+
+
+_BOUND = number(-math.inf, math.inf)
+_FIELDS: Dict[str, Check] = {
+    "format_version": whole(0, 10_000), "state_dict": _weights, "activation": choice(*ACTIVATIONS), "layers": _layers,
+    "squashed": truth, "action_low": list_of(_BOUND), "action_high": list_of(_BOUND), "obs_mean": _tensor(1),
+    "obs_var": _tensor(1), "epsilon": number(0.0), "clip_obs": number(0.0, math.inf),
+    "env": optional(text(300)), "env_kwargs": mapping_of(anything), "obs_table": optional(mapping_of(whole())),
+    "steps": whole(), "control_dt": number(0.0), "action_scale": number(), "joint_names": list_of(text(300)),
+}
+"""What a policy file holds; other keys are handed on as ``info``."""
+_NEEDED = ("format_version", "state_dict", "action_low", "action_high", "obs_mean", "obs_var", "epsilon", "clip_obs")
 
 
 def find_policy(path: Union[str, Path]) -> Path:
@@ -83,5 +141,5 @@ def _steps_in_meta(folder: Path) -> int:
     """``num_timesteps`` of the folder's meta.json, -1 where there is none that can be read."""
     try:
         return int(json.loads((folder / "meta.json").read_text(encoding="utf-8"))["num_timesteps"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except Exception:  # a file of anybody's: what cannot be read has no steps
         return -1

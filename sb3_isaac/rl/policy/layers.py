@@ -23,6 +23,8 @@ _ARGUMENTS: Dict[Type[nn.Module], Tuple[str, ...]] = {
     nn.GELU: ("approximate",), nn.Sigmoid: (), nn.Softplus: ("beta", "threshold"),
 }
 _BY_NAME = {cls.__name__: cls for cls in _ARGUMENTS}
+LAYER_NAMES = tuple(_BY_NAME)
+"""Classes of ``torch.nn`` that a policy file may name."""
 _NO_OPERATION = (nn.Dropout, nn.Identity, nn.Flatten)  # at evaluation, on observations (N, k)
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 _HOOKS_ON_ALL = [getattr(nn.modules.module, f"_global{name}", {}) for name in _HOOKS]
@@ -105,8 +107,12 @@ def layout_of(layers: Sequence[nn.Module]) -> Layout:
 def network_of(layout: Layout, state_dict: Mapping[str, torch.Tensor]) -> nn.Sequential:
     """The network of a layout with its weights, which need no gradient."""
     layers: List[nn.Module] = []
-    for name, arguments in layout:
+    for i, (name, arguments) in enumerate(layout):
         cls = _BY_NAME[name]
+        shape = tuple(getattr(state_dict.get(f"{i}.weight"), "shape", ()))
+        if cls is nn.Linear and shape != (arguments.get("out_features"), arguments.get("in_features")):
+            raise UserError(f"layer {i} is Linear with {arguments} and its weight has shape {shape}: give weights that "
+                            "fit.")  # said before memory is taken for a layer of any size
         # Not initialised, so that an evaluation in mid-training draws nothing from the global random stream.
         layers.append(nn.utils.skip_init(cls, **arguments) if cls is nn.Linear else cls(**arguments))
     network = nn.Sequential(*layers)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import warnings
-from typing import Any, Dict, Mapping, Tuple, Type
+from typing import Any, Dict, Mapping, Type
 
 import numpy as np
 import stable_baselines3
@@ -19,7 +19,7 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_isaac.config import TrainConfig, is_schedule, parse_schedule
-from sb3_isaac.contract.errors import UserError, number_above_zero, unknown, whole_number
+from sb3_isaac.contract.errors import UserError, brief, number_above_zero, unknown, whole_number
 from sb3_isaac.contract.names import find_object
 from sb3_isaac.contract.tensor_env import constructor_parameters
 from sb3_isaac.envs.vec_env import IsaacVecEnv
@@ -44,6 +44,8 @@ UNTUNED = ("a2c", "sac", "td3", "tqc", "crossq", "ppo_lstm")
 """Those whose shipped settings are sensible guesses: nobody has searched for better ones."""
 MANY_MINIBATCHES = 64
 NOISES: Dict[str, Any] = {"normal": NormalActionNoise, "ornstein-uhlenbeck": OrnsteinUhlenbeckActionNoise}
+ONE_GROUP, MANY_GROUPS = ("MlpPolicy", "CnnPolicy"), ("MultiInputPolicy", "AsymmetricPolicy")
+"""Names of policies for an observation that is an array, and for one that is a dict of groups."""
 CALLBACK_PACKAGES = ("stable_baselines3", "sb3_contrib", "sb3_isaac")
 
 
@@ -66,12 +68,13 @@ def _parameters(name: str) -> Dict[str, inspect.Parameter]:
     return constructor_parameters(algorithm(name))
 
 
-def algorithm_options(name: str) -> Tuple[str, ...]:
-    """Keywords that the algorithm takes and a configuration may set."""
+def algorithm_options(name: str) -> Dict[str, Any]:
+    """Keywords that the algorithm takes and a configuration may set, with their defaults."""
     not_configurable = ("policy", "env", "tensorboard_log", "verbose", "seed", "device", "_init_setup_model",
                         "action_noise", "replay_buffer_class", "rollout_buffer_class")
     noise = ("noise_type", "noise_std") if "action_noise" in _parameters(name) else ()
-    return (*(p for p in _parameters(name) if p not in not_configurable), *noise)
+    return {**{key: parameter.default for key, parameter in _parameters(name).items() if key not in not_configurable},
+            **dict.fromkeys(noise)}
 
 
 def setting(config: TrainConfig, key: str) -> Any:
@@ -131,8 +134,8 @@ def check_supported(config: TrainConfig) -> None:
     """Refuse an unknown device, and what rl-zoo's YAML can say and environments that are one object cannot do."""
     if config.device != "auto":
         try:
-            torch.zeros(1, device=config.device)
-        except (RuntimeError, AssertionError) as error:
+            torch.zeros(1, device=config.device).tolist()  # "meta" has no numbers
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
             raise UserError(f"device {config.device!r} cannot be used here: give auto, cpu, or a CUDA device such as "
                             f"cuda:0 where torch finds one ({torch.cuda.device_count()} found).") from error
     for key in ("env_wrapper", "vec_env_wrapper", "frame_stack"):
@@ -160,7 +163,11 @@ def wrap_env(config: TrainConfig, env: IsaacVecEnv) -> VecEnv:
     if config.normalize is None:
         return env
     kwargs: Dict[str, Any] = {"gamma": config.algo_kwargs.get("gamma", 0.99), **config.normalize}
-    return normalizer(config.algo)(env, **kwargs)
+    try:
+        return normalizer(config.algo)(env, **kwargs)
+    except (ValueError, TypeError, AssertionError) as error:
+        raise UserError(f"normalize in {config.source} cannot be used with {config.env} "
+                        f"({' '.join(str(error).split()).rstrip('.')}): correct it.") from error
 
 
 def normalizer(algo: str) -> Type[sb3.VecNormalize]:
@@ -168,17 +175,25 @@ def normalizer(algo: str) -> Type[sb3.VecNormalize]:
     return sb3.VecNormalize if algo.startswith("sb3-") else VecNormalize
 
 
-def make_model(config: TrainConfig, env: VecEnv) -> BaseAlgorithm:
-    """A fresh model; raises UserError with SB3's own words where it refuses a value."""
+def make_model(config: TrainConfig, env: VecEnv, set_up: bool = True) -> BaseAlgorithm:
+    """A fresh model; raises UserError with SB3's own words where it refuses a value.
+
+    :param set_up: whether it has networks and buffers; without, it is what SB3's ``load`` begins with.
+    """
     policy, kwargs = _policy(config, env), algorithm_kwargs(config)
+    several = isinstance(env.observation_space, spaces.Dict)
+    if policy in ONE_GROUP + MANY_GROUPS and several != (policy in MANY_GROUPS):
+        raise UserError(f"policy {policy} in {config.source} is for {'one group' if several else 'groups'} of "
+                        f"observations, and {config.env} has {'groups' if several else 'one'}: give policy: auto.")
     if "noise_type" in kwargs or "noise_std" in kwargs:
         kwargs["action_noise"] = _action_noise(kwargs.pop("noise_type", "normal"), kwargs.pop("noise_std", None),
                                                env.action_space)
     try:
         model: BaseAlgorithm = algorithm(config.algo)(
-            policy, env, seed=config.seed, device=config.device, **kwargs)
-    except (TypeError, ValueError, AssertionError) as error:
-        raise UserError(f"{config.algo} cannot be made from {config.source} ({' '.join(str(error).split())}): "
+            policy, env, seed=config.seed, device=config.device, **kwargs,
+            **({} if set_up else {"_init_setup_model": False}))
+    except Exception as error:  # SB3 and torch answer a value that they cannot use in many ways
+        raise UserError(f"{config.algo} cannot be made from {config.source} ({' '.join(str(error).split())[:300]}): "
                         "correct that value.") from error
     return model
 
@@ -208,6 +223,6 @@ def yaml_callback(path: str, kwargs: Mapping[str, Any]) -> BaseCallback:
         raise UserError(f"callback {path!r} is not a class derived from stable_baselines3's BaseCallback: give one.")
     try:
         callback: BaseCallback = cls(**kwargs)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"callback {path!r} refuses {dict(kwargs)} ({error}): correct its arguments.") from error
+    except Exception as error:  # a class of the user's may raise anything
+        raise UserError(f"callback {path!r} refuses {brief(dict(kwargs))} ({error}): correct its arguments.") from error
     return callback

@@ -22,7 +22,8 @@ from sb3_isaac.envs.vec_env import unwrap
 from sb3_isaac.rl.callbacks.iteration import IterationCallback, iteration_of
 from sb3_isaac.rl.policy.export import policy_content, warn_without_policy_file
 from sb3_isaac.rl.policy.finite import why_not_finite
-from sb3_isaac.rl.policy.formats import save_policy, torch_bytes
+from sb3_isaac.rl.policy.formats import save_policy
+from sb3_isaac.rl.torch_files import torch_bytes
 from sb3_isaac.rl.training.run_folder import CHECKPOINT_FILES, installed_versions
 from sb3_isaac.rl.training.task_state import task_state
 

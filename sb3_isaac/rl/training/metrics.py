@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import io
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Sequence, Tuple, Union
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
 from stable_baselines3.common.logger import KVWriter
 
+from sb3_isaac.contract.errors import LARGEST_INT, UserError, brief
 from sb3_isaac.contract.files import write_error, write_text
 
 
@@ -70,13 +71,43 @@ def _lines(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _read_rows(path: Path) -> Tuple[List[str], List[Dict[str, Any]]]:
-    """Columns and rows; a last line that does not end was being written when the process was killed: left out."""
-    text = path.read_text(encoding="utf-8", errors="replace")
-    reader = csv.DictReader(io.StringIO(text[:text.rfind("\n") + 1]))
-    return list(reader.fieldnames or ["step"]), list(reader)
+    """Columns, and rows of numbers as they are written.
+
+    A last line that does not end was being written when the process was killed: it is left out.
+
+    :raises UserError: when it is not what :class:`MetricsCsv` writes.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8", errors="replace")
+        reader = csv.DictReader(io.StringIO(text[:text.rfind("\n") + 1]), restval="")
+        columns = list(reader.fieldnames or ["step"])
+        rows = [{key: _cell(key, value) for key, value in row.items()} for row in reader]
+        if "step" not in columns or len(set(columns)) < len(columns):
+            raise ValueError("its first line is not names of columns with 'step' among them")
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}): check it, or delete it.") from error
+    except (ValueError, TypeError, csv.Error) as error:
+        raise UserError(f"{path} is not a table that 'sb3-isaac train' wrote ({' '.join(str(error).split())[:100]}): "
+                        "delete or correct it.") from error
+    return columns, rows
+
+
+def _cell(key: Optional[str], value: Any) -> Any:
+    """`value`, found to be a number or empty; a step as an int."""
+    if key is None:  # where csv puts the cells behind the last column
+        raise ValueError("a row has more cells than the first line")
+    if value == "":
+        return value
+    number = float(value)
+    if key != "step":
+        return value
+    if not (0 <= number <= LARGEST_INT and number == int(number)):
+        raise ValueError(f"step {brief(value)} is not a whole number")
+    return int(number)
 
 
 def read_metrics(path: Union[str, Path]) -> Dict[str, np.ndarray]:
     """Columns of a ``metrics.csv`` as arrays, NaN where a row has no value."""
     columns, rows = _read_rows(Path(path))
-    return {key: np.array([float(row[key] or "nan") for row in rows]) for key in columns} if rows else {}
+    return {key: np.array([float("nan" if row[key] == "" else row[key]) for row in rows])
+            for key in columns} if rows else {}

@@ -10,6 +10,7 @@ from typing import Any, Dict, List, Optional
 
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.contract.files import current_folder
+from sb3_isaac.contract.records import Check, list_of, mapping_of, number, optional, record, text, truth, whole
 
 CHECKPOINT_FILES = ("model.zip", "vecnormalize.pkl", "config.yml", "meta.json", "task_state.pt", "policy.pth")
 _NEEDED_TO_RESUME = ("model.zip", "config.yml", "meta.json", "task_state.pt")
@@ -71,7 +72,8 @@ def _complete_checkpoints(path: Path) -> List[Path]:
 
 def steps_of(folder: Path) -> int:
     """Transitions behind the model of a run or checkpoint folder."""
-    return int(read_meta(folder)["num_timesteps"])
+    steps: int = read_meta(folder)["num_timesteps"]
+    return steps
 
 
 def check_newest(run: Path, checkpoint: Path) -> None:
@@ -81,14 +83,35 @@ def check_newest(run: Path, checkpoint: Path) -> None:
         raise UserError(f"{checkpoint} has {steps} steps and {run} holds a newer checkpoint by now: resume from {run}.")
 
 
+_EVERY = whole(1, 10**12)
+META_FIELDS: Dict[str, Check] = {
+    "num_timesteps": whole(), "iteration": optional(whole()), "seed": optional(whole(0, 2**32 - 1)), "env": text(300),
+    "algo": text(100),
+    "settings": lambda name, value: record(name, value, {
+        "save_every": _EVERY, "latest_every": _EVERY, "eval_every": whole(0, 10**12),
+        "eval_episodes": whole(1, 10**7), "early_stop": truth, "progress_bar": truth, "log_interval": _EVERY,
+        "tensorboard_log": optional(text(4000))}),
+    "panels": list_of(list_of(text(200), 2)),
+    "stop_rule": mapping_of(list_of(optional(number()), 2)),
+}
+"""What ``meta.json`` holds that is used again; the rest is for people."""
+LARGEST_META = 2**24
+
+
 def read_meta(folder: Path) -> Dict[str, Any]:
-    """``meta.json`` of a run or checkpoint folder."""
+    """``meta.json`` of a run or checkpoint folder, which holds what ``META_FIELDS`` says.
+
+    :raises UserError: when it is missing, no JSON, or holds something else.
+    """
+    path = folder / "meta.json"
     try:
-        meta: Dict[str, Any] = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-        return meta
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder / 'meta.json'} cannot be read: give a folder that 'sb3-isaac train' wrote.") \
-            from error
+        if path.stat().st_size > LARGEST_META:
+            raise ValueError(f"more than {LARGEST_META} bytes")
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:100]
+        raise UserError(f"{path} cannot be read ({reason}): give a folder that 'sb3-isaac train' wrote.") from error
+    return record(str(path), content, META_FIELDS, needed=("num_timesteps",))
 
 
 def installed_versions(*names: str) -> Dict[str, str]:

@@ -11,7 +11,9 @@ import numpy as np
 import torch
 from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 
+from sb3_isaac.contract.records import Check, anything, list_of, mapping_of, record, refused, whole
 from sb3_isaac.envs.vec_env import unwrap
+from sb3_isaac.rl.torch_files import read_torch
 
 
 def task_state(model: Any) -> Dict[str, Any]:
@@ -59,9 +61,38 @@ def task_state(model: Any) -> Dict[str, Any]:
 
 
 def load_task_state(path: Path) -> Dict[str, Any]:
-    """What :func:`task_state` gave, from a file that any device wrote; loading it executes nothing."""
-    state: Dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    return state
+    """What :func:`task_state` gave, from a file that any device wrote; loading it executes nothing.
+
+    :raises UserError: when it is another kind of file.
+    """
+    return record("task_state.pt", read_torch(path, "a task_state.pt"), _FIELDS,
+                  needed=[key for key in _FIELDS if key != "log"])
+
+
+def _tensor(name: str, value: Any) -> torch.Tensor:
+    if not isinstance(value, torch.Tensor):
+        raise refused(name, value, "a tensor")
+    return value
+
+
+def _observation(name: str, value: Any) -> Any:
+    return _tensor(name, value) if isinstance(value, torch.Tensor) else mapping_of(_tensor)(name, value)
+
+
+def _float(name: str, value: Any) -> float:
+    if type(value) is not float:
+        raise refused(name, value, "a float")
+    return value
+
+
+_FIELDS: Dict[str, Check] = {
+    "num_timesteps": whole(), "last_obs": _observation, "last_episode_starts": _tensor,
+    "episodes": list_of(mapping_of(_float)), "log": mapping_of(anything),
+    "env": lambda name, value: record(name, value, {"env": mapping_of(anything)}, needed=("env",)),
+    "random": lambda name, value: record(name, value, {
+        "torch": _tensor, "python": list_of(anything, 3), "cuda": list_of(_tensor), "numpy": list_of(anything, 5),
+    }, needed=("torch", "python", "cuda", "numpy")),
+}
 
 
 def restore_task_state(model: Any, state: Mapping[str, Any]) -> None:

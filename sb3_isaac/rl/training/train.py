@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import pickle
 import signal
 import sys
 from dataclasses import asdict, dataclass
@@ -48,6 +47,7 @@ from sb3_isaac.rl.training.off_policy import refill_replay_buffer
 from sb3_isaac.rl.training.post_mortem import reason, write_post_mortem
 from sb3_isaac.rl.training.run_folder import check_newest
 from sb3_isaac.rl.training.run_lock import lock_run
+from sb3_isaac.rl.training.saved_model import load_model, load_normalizer
 from sb3_isaac.rl.training.task_state import load_task_state, restore_task_state
 from sb3_isaac.rl.training.threads import choose_torch_threads
 
@@ -233,17 +233,21 @@ def configured_callbacks(config: TrainConfig) -> List[BaseCallback]:
 
 def _resumed(config: TrainConfig, env: IsaacVecEnv, folder: Path) -> Tuple[Any, Dict[str, Any]]:
     """The model of a checkpoint, its normaliser and environment where they stood; and its task state."""
+    wrapped: VecEnv = env
+    name = "vecnormalize.pkl"
     try:
-        wrapped: VecEnv = env
         if config.normalize is not None:
-            wrapped = build.normalizer(config.algo).load(str(folder / "vecnormalize.pkl"), env)
-        model = build.algorithm(config.algo).load(folder / "model.zip", env=wrapped, device=config.device)
-        state = load_task_state(folder / "task_state.pt")
+            wrapped = load_normalizer(config, folder / name, env)
+        name = "model.zip"
+        model = load_model(config, folder / name, wrapped)
+        name = "task_state.pt"
+        state = load_task_state(folder / name)
         restore_task_state(model, state)
         diverged = why_not_finite(model)
         if diverged is not None:
             raise diverged
-    except (OSError, ValueError, RuntimeError, EOFError, KeyError, AttributeError, pickle.UnpicklingError) as error:
-        raise UserError(f"the checkpoint {folder} cannot be continued ({error}): "
+    except Exception as error:  # what is read of a damaged or foreign file may raise anything
+        why = " ".join(str(error).split()).rstrip(".")[:300] or type(error).__name__
+        raise UserError(f"the checkpoint {folder} cannot be continued ({name}: {why}): "
                         "choose another one below checkpoints/.") from error
     return model, state

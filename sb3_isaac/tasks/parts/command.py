@@ -6,7 +6,7 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tup
 
 import torch
 
-from sb3_isaac.contract.errors import UserError, is_number, mapping, number_above_zero, truth, unknown
+from sb3_isaac.contract.errors import UserError, brief, is_number, mapping, number_above_zero, truth, unknown
 from sb3_isaac.contract.names import find_object
 
 WIDEN_AT, WIDEN_S = 0.6, 10.0
@@ -192,5 +192,5 @@ def _setting(name: str, value: Any) -> Any:
 def _range(name: str, value: Any) -> Axis:
     pair: Tuple[Any, ...] = (value, value) if is_number(value) else value[:2] if isinstance(value, Axis) else value
     if not isinstance(pair, (list, tuple)) or len(pair) != 2 or not all(map(is_number, pair)) or pair[0] > pair[1]:
-        raise UserError(f"command {name} is {value!r}: give a number, or [low, high] with low <= high.")
+        raise UserError(f"command {name} is {brief(value)}: give a number, or [low, high] with low <= high.")
     return Axis(float(pair[0]), float(pair[1]))

@@ -10,7 +10,7 @@ from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional, Tuple
 
 import torch
 
-from sb3_isaac.contract.errors import UserError, is_number, mapping, unknown
+from sb3_isaac.contract.errors import UserError, brief, is_number, mapping, unknown
 from sb3_isaac.contract.names import find_object
 
 Function = Callable[[Any], torch.Tensor]
@@ -44,8 +44,8 @@ def reward_terms(table: Mapping[str, Term], given: Optional[Mapping[str, Any]],
         if pair is None and name not in known:
             if is_number(value):
                 raise unknown("reward term", name, known)
-            raise UserError(f"reward term {name!r} is {value!r}: give a weight, or for a term of your own (weight, "
-                            "function).")
+            raise UserError(f"reward term {name!r} is {brief(value)}: give a weight, or for a term of your own "
+                            "(weight, function).")
         weight = value if pair is None else pair[0]
         if not is_number(weight):
             raise UserError(f"reward weight {name!r} is {weight!r}: give a finite number.")
