@@ -17,7 +17,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from sb3_isaac.clients import env_options, is_client
 from sb3_isaac.config import TrainConfig
 from sb3_isaac.config.files import SHIPPED
-from sb3_isaac.contract.errors import UserError
+from sb3_isaac.contract.errors import NotFinite, UserError
 from sb3_isaac.contract.files import write_error, write_text
 from sb3_isaac.contract.output import say
 from sb3_isaac.contract.signals import Interrupts, tell
