@@ -331,7 +331,7 @@ def _journal(name: str, heartbeat_s: int) -> Journal:
 
 def _database(url: str, heartbeat_s: int) -> Database:
     def words(error: object) -> str:
-        return without_password(" ".join(str(error).split())[:300], url)
+        return without_password(" ".join(str(error).split())[:250], url)
 
     try:
         sqlalchemy.make_url(url)

@@ -108,8 +108,8 @@ _FIELDS: Dict[str, Check] = {
     "format_version": whole(0, 10_000), "state_dict": _weights, "activation": choice(*ACTIVATIONS), "layers": _layers,
     "squashed": truth, "action_low": list_of(_BOUND), "action_high": list_of(_BOUND), "obs_mean": _tensor(1),
     "obs_var": _tensor(1), "epsilon": number(0.0), "clip_obs": number(0.0, math.inf),
-    "env": optional(text(300)), "env_kwargs": mapping_of(anything), "obs_table": optional(mapping_of(whole())),
-    "steps": whole(), "control_dt": number(0.0), "action_scale": number(), "joint_names": list_of(text(300)),
+    "env": optional(text(256)), "env_kwargs": mapping_of(anything), "obs_table": optional(mapping_of(whole())),
+    "steps": whole(), "control_dt": number(0.0),
 }
 """What a policy file holds; other keys are handed on as ``info``."""
 _NEEDED = ("format_version", "state_dict", "action_low", "action_high", "obs_mean", "obs_var", "epsilon", "clip_obs")

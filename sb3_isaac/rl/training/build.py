@@ -193,7 +193,7 @@ def make_model(config: TrainConfig, env: VecEnv, set_up: bool = True) -> BaseAlg
             policy, env, seed=config.seed, device=config.device, **kwargs,
             **({} if set_up else {"_init_setup_model": False}))
     except Exception as error:  # SB3 and torch answer a value that they cannot use in many ways
-        raise UserError(f"{config.algo} cannot be made from {config.source} ({' '.join(str(error).split())[:300]}): "
+        raise UserError(f"{config.algo} cannot be made from {config.source} ({' '.join(str(error).split())[:250]}): "
                         "correct that value.") from error
     return model
 

@@ -247,7 +247,7 @@ def _resumed(config: TrainConfig, env: IsaacVecEnv, folder: Path) -> Tuple[Any, 
         if diverged is not None:
             raise diverged
     except Exception as error:  # what is read of a damaged or foreign file may raise anything
-        why = " ".join(str(error).split()).rstrip(".")[:300] or type(error).__name__
+        why = " ".join(str(error).split()).rstrip(".")[:250] or type(error).__name__
         where = "" if isinstance(error, NotFinite) else f"{name}: "
         raise UserError(f"the checkpoint {folder} cannot be continued ({where}{why}): "
                         "choose another one below checkpoints/.") from error
