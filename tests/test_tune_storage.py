@@ -18,6 +18,7 @@ from optuna.storages import fail_stale_trials
 from optuna.trial import TrialState
 
 from sb3_isaac.contract.errors import UserError
+from sb3_isaac.tuning import Plan
 from sb3_isaac.tuning.passwords import hidden_in, shown
 from sb3_isaac.tuning.storage import MAX_RETRIES, RUNNER, StorageLost, StorageRetry, open_storage, retry
 

@@ -150,8 +150,13 @@ def check_algo(key: str, value: object, where: str, default: object = None) -> N
         check_bool(key, value, where)
     elif type(default) is int and not isinstance(value, (list, dict)):
         _check_whole(key, value, where)
-    elif type(default) is float or (key in _HIGHEST and not (isinstance(default, str) and value == default)):
+    elif type(default) is float or (key in _HIGHEST and not _is_auto(value, default)):
         check_number(key, value, where, _HIGHEST.get(key, LARGEST_FLOAT))
+
+
+def _is_auto(value: object, default: object) -> bool:
+    """Whether `value` leaves it to the algorithm, as SAC's ``auto_0.1`` does, where its default does too."""
+    return isinstance(default, str) and isinstance(value, str) and value.startswith(default)
 
 
 def _check_whole(key: str, value: object, where: str) -> None:

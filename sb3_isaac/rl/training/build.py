@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import warnings
-from typing import Any, Dict, Mapping, Type
+from typing import Any, Dict, Mapping, Tuple, Type
 
 import numpy as np
 import stable_baselines3
