@@ -1,7 +1,7 @@
-"""The same task on another robot: a registered one by name, or any MJCF with its description.
+"""The same task on another robot: a registered one by name, or one of your own.
 
 `python examples/another_robot.py` lets both stand for two seconds. To train: `sb3-isaac train --env-kwargs
-robot:anymal`, or pass your `Robot` to `IsaacVecEnv(..., robot=...)`.
+robot:anymal`, `robot:my_robot.xml`, or pass a `Robot` to `IsaacVecEnv(..., robot=...)`; see docs/robots.md.
 """
 
 from dataclasses import replace

@@ -6,8 +6,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from sb3_isaac import IsaacVecEnv
 from sb3_isaac.cli.main import main
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.robots import Robot, get_robot
@@ -36,6 +38,17 @@ def test_a_description_is_a_file_and_what_is_given_besides(path: str, tmp_path: 
             get_robot(given)
 
 
+def test_an_environment_takes_a_file_or_a_description(path: str) -> None:
+    for robot, kp in ((path, get_robot(path).kp), ({"mjcf": path, "kp": 30.0}, (30.0,) * 12)):
+        env = IsaacVecEnv("IsaacQuadrupedFlat-v0", num_envs=2, robot=robot, threads=1)
+        try:
+            env.reset()
+            _, rewards, _, _ = env.step(np.zeros((2, 12), np.float32))
+            assert np.isfinite(rewards).all() and tuple(env.env.metadata()["kp"]) == kp
+        finally:
+            env.close()
+
+
 @pytest.mark.parametrize("name", ["dog", "quadruped"])
 def test_what_is_described_is_the_same_robot(name: str, path: str, tmp_path: Path) -> None:
     robot = get_robot(path if name == "dog" else name)
@@ -58,7 +71,7 @@ def test_a_menagerie_robot_by_name(path: str, tmp_path: Path, monkeypatch: pytes
         get_robot("menagerie/unitree_go")
     monkeypatch.delenv("MENAGERIE_ROOT")
     monkeypatch.setenv("MENAGERIE_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setenv("MENAGERIE_BASE_URL", "http://127.0.0.1:9")  # nothing listens there
+    monkeypatch.setenv("MENAGERIE_BASE_URL", (tmp_path / "nowhere").as_uri())  # a download that fails at once
     with pytest.raises(UserError, match=r"'menagerie/unitree_a1' could not be downloaded .* or set MENAGERIE_ROOT"):
         get_robot("menagerie/unitree_a1")
 

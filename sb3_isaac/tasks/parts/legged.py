@@ -32,7 +32,8 @@ class LeggedTask(EpisodicTask):
     :param sim, device, threads, physics_dt, substeps: see :func:`~sb3_isaac.sim.make_simulator`; ``sim`` may be a
         Simulator. 100 Hz physics is stable here and twice as fast as 200 Hz.
     :param seed: of the first reset; None draws one.
-    :param robot: a registered name or a :class:`~sb3_isaac.robots.Robot`.
+    :param robot: a :class:`~sb3_isaac.robots.Robot`, or what stands for one (:func:`~sb3_isaac.robots.get_robot`): a
+        registered name, the path of an MJCF or URDF file, a mapping of ``mjcf`` and fields that are used as given.
     :param reward, command, observation, termination: changes of the tables, see
         :class:`~sb3_isaac.tasks.parts.episode.EpisodicTask`.
     :param episode_length_s: seconds until an episode runs out of time.
@@ -70,7 +71,7 @@ class LeggedTask(EpisodicTask):
 
     def __init__(
         self, num_envs: int = 1, *, sim: Union[str, Simulator] = "auto", device: str = "auto",
-        seed: Optional[int] = None, robot: Union[str, Robot] = "quadruped",
+        seed: Optional[int] = None, robot: Union[str, Mapping[str, Any], Robot] = "quadruped",
         reward: Optional[Mapping[str, Any]] = None, command: Optional[Mapping[str, Any]] = None,
         observation: Optional[Mapping[str, Any]] = None, termination: Optional[Mapping[str, Any]] = None,
         episode_length_s: float = 20.0, stagger: bool = True, physics_dt: float = 0.01, substeps: int = 2,
