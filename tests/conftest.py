@@ -1,5 +1,8 @@
-"""Torch's number of threads stays what it is while tests run: ``train`` would choose another on busy cores, and tests
-compare results bit for bit."""
+"""Torch's number of threads is set before torch is imported, and stays what it is while tests run.
+
+``train`` would choose another number on busy cores, and tests compare results bit for bit. Where tests run on each
+core at the same time (``pytest -n auto``) a process takes one thread.
+"""
 
 from __future__ import annotations
 
@@ -7,4 +10,4 @@ import os
 
 from sb3_isaac.contract.cores import available_cores
 
-os.environ.setdefault("OMP_NUM_THREADS", str(available_cores()))  # before torch is imported
+os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else str(available_cores()))
