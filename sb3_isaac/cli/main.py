@@ -26,6 +26,7 @@ VERBS = {
     "play": "watch a trained policy: viewer, video or picture",
     "robot": "see what a robot's MJCF or URDF file tells, and whether it stands",
     "plot": "draw the curves of one or more runs",
+    "compare": "compare two groups of runs, such as seeds of two settings",
     "tune": "search for better settings with Optuna, on one machine or many",
     "run": "run a program written for Isaac Gym, or audit what it needs",
     "bench": "measure what an iteration costs, beside stock SB3 and rsl_rl",

@@ -12,21 +12,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """RUNs and where the picture goes."""
     parser.add_argument("runs", nargs="+", metavar="RUN", help="run folders")
     parser.add_argument("--out", help="PNG file (default: curve.png in the first run folder)")
-    parser.add_argument("--labels", nargs="+", help="a name for each run (default: its folder's)")
+    parser.add_argument("--labels", nargs="+", help="a name for each run (default: its folder's); runs of the same "
+                        "name are drawn as a band")
 
 
 def run(args: argparse.Namespace) -> int:
     """Draw."""
-    from sb3_isaac.view.plot import draw
+    from sb3_isaac.view.plot import draw, read_run
 
-    folders = [Path(name) for name in args.runs]
-    for folder in folders:
-        if not (folder / "metrics.csv").is_file():
-            raise UserError(f"{str(folder)!r} holds no metrics.csv: give a folder that 'sb3-isaac train' wrote.")
-    labels = args.labels or [folder.name for folder in folders]
-    if len(labels) != len(folders):
-        raise UserError(f"{len(labels)} labels for {len(folders)} runs: give one for each.")
-    out = Path(args.out) if args.out else folders[0] / "curve.png"
-    draw(folders, labels, out)
+    runs = [read_run(Path(name)) for name in args.runs]
+    labels = args.labels or [Path(name).name for name in args.runs]
+    if len(labels) != len(runs):
+        raise UserError(f"{len(labels)} labels for {len(runs)} runs: give one for each.")
+    out = Path(args.out) if args.out else runs[0].folder / "curve.png"
+    draw(runs, labels, out)
     print(out)
     return 0

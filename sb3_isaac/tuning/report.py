@@ -12,14 +12,12 @@ from optuna.trial import TrialState
 
 from sb3_isaac.config import TrainConfig
 from sb3_isaac.contract.files import atomic_file, write_text
+from sb3_isaac.contract.html import page, table
 from sb3_isaac.tuning.final import Comparison
 from sb3_isaac.tuning.plan import Plan
 from sb3_isaac.tuning.results import UNITS, best_trial, values_beside
 from sb3_isaac.tuning.space import Space
 
-STYLE = ("body{font:15px/1.5 sans-serif;max-width:1100px;margin:2em auto;padding:0 1em;color:#222}"
-         "table{border-collapse:collapse}td,th{padding:.2em .8em;border-bottom:1px solid #ddd;text-align:left}"
-         "h2{margin-top:2em}.none{color:#777}")
 FIGURES: Tuple[Tuple[str, str, str], ...] = (
     ("history", "History", "plot_optimization_history"),
     ("learning", "Reports at equal environment steps", "plot_intermediate_values"),
@@ -37,12 +35,12 @@ def write_report(plan: Plan, base: TrainConfig, space: Space, study: optuna.Stud
     parts = [f"<h1>{html.escape(plan.name)}</h1>", *(f"<p>{html.escape(line)}</p>" for line in words)]
     best = best_trial(study, comparisons)
     if best is not None:
-        parts += ["<h2>Values</h2>", _table(["parameter", "shipped", f"trial {best.number}"],
+        parts += ["<h2>Values</h2>", table(["parameter", "shipped", f"trial {best.number}"],
                                             values_beside(plan, space, base, best))]
     for comparison in comparisons:
         rows = list(zip(comparison.seeds, comparison.theirs, comparison.ours))
         parts += [f"<h2>Final stage: {html.escape(comparison.candidate)}</h2>",
-                  _table(["seed", "shipped", comparison.candidate], rows), _final_figure(plan, comparison)]
+                  table(["seed", "shipped", comparison.candidate], rows), _final_figure(plan, comparison)]
     parts += _figures(plan, study)
     write_text(plan.folder / "report.html", _page(plan.name, parts))
     for name, _, function in FIGURES:
@@ -54,19 +52,7 @@ def write_report(plan: Plan, base: TrainConfig, space: Space, study: optuna.Stud
 def _page(title: str, parts: Sequence[str]) -> str:
     from plotly.offline import get_plotlyjs
 
-    return (f"<!doctype html><html><head><meta charset='utf-8'><title>{html.escape(title)}</title>"
-            f"<style>{STYLE}</style><script>{get_plotlyjs()}</script></head><body>{''.join(parts)}</body></html>\n")
-
-
-def _table(head: Sequence[Any], rows: Sequence[Sequence[Any]]) -> str:
-    def line(cells: Sequence[Any], tag: str) -> str:
-        return "<tr>" + "".join(f"<{tag}>{html.escape(_text(cell))}</{tag}>" for cell in cells) + "</tr>"
-    return f"<table>{line(head, 'th')}{''.join(line(row, 'td') for row in rows)}</table>"
-
-
-def _text(cell: Any) -> str:
-    return f"{cell:,.5g}" if isinstance(cell, float) and abs(cell) < 1e4 else f"{cell:,.0f}" \
-        if isinstance(cell, float) else str(cell)
+    return page(title, parts, head=f"<script>{get_plotlyjs()}</script>")
 
 
 def _figures(plan: Plan, study: optuna.Study) -> Iterator[str]:
