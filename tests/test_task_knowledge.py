@@ -77,7 +77,7 @@ def test_the_pendulum_ends_shows_and_plots_by_its_own_measures(
     import matplotlib.pyplot as plt
 
     monkeypatch.setattr(plt, "close", lambda figure: None)
-    plot.draw([run], ["pendulum"], tmp_path / "curve.png")
+    plot.draw([plot.read_run(run)], ["pendulum"], tmp_path / "curve.png")
     titles = [axis.get_title() for axis in plt.gcf().axes]
     monkeypatch.undo()
     plt.close("all")
