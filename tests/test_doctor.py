@@ -94,9 +94,9 @@ def test_a_policy_of_choices_is_judged_by_its_entropy() -> None:
 
 
 def short(tmp_path: Path, capsys: pytest.CaptureFixture, *more: str) -> Tuple[str, int]:
-    """What is printed by a training of 25 short iterations of 16 pendulums, and how often the doctor spoke."""
-    assert main(["train", "--env", PENDULUM, "--num-envs", "16", "-n", "6400", "--seed", "0", "-f", str(tmp_path),
-                 "--eval-freq", "-1", "-params", "n_epochs:1", *more]) == 0
+    """What is printed by a training of 22 short iterations of 16 pendulums, and how often the doctor spoke."""
+    assert main(["train", "--env", PENDULUM, "--num-envs", "16", "-n", "1408", "--seed", "0", "-f", str(tmp_path),
+                 "--eval-freq", "-1", "--eval-episodes", "4", "-params", "n_epochs:1", "n_steps:4", *more]) == 0
     text = capsys.readouterr().out
     return text, text.count("doctor: ")
 

@@ -19,6 +19,7 @@ from sb3_isaac.contract.errors import NotFinite
 from sb3_isaac.envs.finite import FiniteWatch, not_finite
 from sb3_isaac.rl.callbacks.training_log import TrainingLog
 from sb3_isaac.rl.policy.evaluate import evaluate
+from sb3_isaac.rl.policy.finite import why_not_finite
 from sb3_isaac.tasks import make_task
 
 NAN, PENDULUM = float("nan"), "IsaacDoublePendulum-v0"
@@ -184,3 +185,12 @@ def test_where_all_worlds_diverge_nan_actions_are_not_laid_to_the_physics() -> N
     env = make_task("IsaacQuadrupedFlat-v0", 2, threads=1, stagger=False)
     with pytest.raises(UserError, match="actions are NaN or infinite: its training has diverged"):
         evaluate(env, lambda obs: torch.full((2, 12), NAN), seed=0)
+
+
+def test_networks_of_off_policy_algorithms_are_looked_at_too() -> None:
+    """They have an optimizer for each network, so the rate is the schedule's."""
+    model = stable_baselines3.SAC("MlpPolicy", IsaacVecEnv(PENDULUM, num_envs=2, seed=0), learning_rate=0.25)
+    assert why_not_finite(model) is None
+    with torch.no_grad():
+        next(model.critic.parameters()).fill_(NAN)
+    assert "smaller learning_rate (it was 0.25)" in str(why_not_finite(model))

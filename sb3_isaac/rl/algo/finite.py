@@ -8,7 +8,7 @@ import torch
 
 from sb3_isaac.contract.errors import NotFinite
 from sb3_isaac.envs.vec_env import IsaacVecEnv
-from sb3_isaac.rl.policy.finite import why_not_finite
+from sb3_isaac.rl.policy.finite import learning_rate_of, why_not_finite
 
 
 def check_rollout(model: Any) -> None:
@@ -32,10 +32,9 @@ def check_update(model: Any, losses: torch.Tensor) -> None:
     """
     finite = torch.isfinite(losses).tolist()
     if not all(finite):
-        rate = model.policy.optimizer.param_groups[0]["lr"]
         raise NotFinite(f"the loss was not finite in minibatch {finite.index(False) + 1} of the update at "
                         f"{model.num_timesteps} steps: training has diverged, so try a smaller learning_rate (it was "
-                        f"{rate:g}).")
+                        f"{learning_rate_of(model):g}).")
     error = why_not_finite(model)
     if error is not None:
         raise error

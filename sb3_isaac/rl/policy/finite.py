@@ -18,12 +18,18 @@ def is_finite(module: nn.Module) -> bool:
     return not sums or bool(torch.isfinite(torch.stack(sums)).all())
 
 
+def learning_rate_of(model: Any) -> float:
+    """The rate of an SB3 model's last update."""
+    optimizer = getattr(model.policy, "optimizer", None)  # off-policy algorithms have one for each network
+    return float(model.lr_schedule(model._current_progress_remaining) if optimizer is None
+                 else optimizer.param_groups[0]["lr"])
+
+
 def why_not_finite(model: Any) -> Optional[NotFinite]:
     """What of an SB3 model is NaN or infinite, its networks or its normaliser; None where nothing is."""
     if not is_finite(model.policy):
-        rate = model.policy.optimizer.param_groups[0]["lr"]
         return NotFinite(f"the networks' parameters are not finite after {model.num_timesteps} steps: training has "
-                         f"diverged, so try a smaller learning_rate (it was {rate:g}).")
+                         f"diverged, so try a smaller learning_rate (it was {learning_rate_of(model):g}).")
     normalizer = model.get_vec_normalize_env()
     if normalizer is not None and not all(map(_has_finite_moments, _statistics(normalizer))):
         return NotFinite(f"the normaliser's statistics are not finite after {model.num_timesteps} steps: an "

@@ -11,7 +11,7 @@ from sb3_isaac.config import TrainConfig
 from sb3_isaac.contract.errors import NotFinite, UserError
 from sb3_isaac.contract.files import atomic_folder, write_text
 from sb3_isaac.envs.vec_env import unwrap
-from sb3_isaac.rl.policy.finite import why_not_finite
+from sb3_isaac.rl.policy.finite import learning_rate_of, why_not_finite
 from sb3_isaac.rl.training.checkpoint import write_checkpoint
 from sb3_isaac.rl.training.run_folder import find_checkpoint
 
@@ -41,7 +41,7 @@ def write_post_mortem(model: Any, run: Path, config: Optional[TrainConfig], erro
     logged = {key: value if math.isfinite(value) else repr(value)  # JSON has no NaN
               for key, value in model.logger.name_to_value.items() if isinstance(value, (int, float))}
     why = {"error": str(error), "num_timesteps": model.num_timesteps, "updates": getattr(model, "_n_updates", None),
-           "learning_rate": model.policy.optimizer.param_groups[0]["lr"], "logged": logged}
+           "learning_rate": learning_rate_of(model), "logged": logged}
     try:
         with atomic_folder(run / "post_mortem") as folder:
             write_checkpoint(model, folder, config)
