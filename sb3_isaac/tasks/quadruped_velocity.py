@@ -27,18 +27,6 @@ GRID = tuple({"forward_m_s": forward, "left_m_s": left, "yaw_rad_s": turn, "head
 """The 45 commands of an evaluation; the first is to stand."""
 
 
-def held(f: Any) -> torch.Tensor:
-    """In (0, 1]: how well the commanded velocity is held, (N,).
-
-    held(e²; 0.4, 0.05) · (0.4 + 0.6 held((ω_z − c_ω)²; 0.8, 0.05)), where e² is (v_x − c_x)² + (v_y − c_y)²; the yaw
-    kernel is as wide as the range of its command, and multiplied for the reason told in
-    :func:`~sb3_isaac.tasks.parts.gait.track_velocity`.
-    """
-    miss = (f.lin_vel_b[:, :2] - f.velocity_command[:, :2]).square().sum(dim=1)
-    turn = (f.ang_vel_b[:, 2] - f.velocity_command[:, 2]).square()
-    return gait.held(miss, 0.4, 0.05) * (0.4 + 0.6 * gait.held(turn, 0.8, 0.05))
-
-
 class VelocityFeatures(LeggedFeatures):
     """With ``phase`` (N,), of a stride, in [0, 1), where a clock runs; it stands while the robot is to stand."""
 
@@ -47,9 +35,22 @@ class VelocityFeatures(LeggedFeatures):
         self.phase, self.first_phase = task.phase, task.first_phase
 
     @cached_property
-    def tracking(self) -> torch.Tensor:
-        """(N,) in (0, 1]: see :func:`held`."""
-        return held(self)
+    def approach(self) -> torch.Tensor:
+        """(N,) in (0, 1]: how near the velocity is to its command.
+
+        approach(e²; 0.25, 0.08) · (0.4 + 0.6 approach((ω_z − c_ω)²; 0.25, 0.08)), where e² is
+        (v_x − c_x)² + (v_y − c_y)²; multiplied for the reason told in
+        :func:`~sb3_isaac.tasks.parts.gait.track_velocity`.
+        """
+        miss = (self.lin_vel_b[:, :2] - self.velocity_command[:, :2]).square().sum(dim=1)
+        turn = (self.ang_vel_b[:, 2] - self.velocity_command[:, 2]).square()
+        return gait.approach(miss, 0.25, 0.08) * (0.4 + 0.6 * gait.approach(turn, 0.25, 0.08))
+
+    @cached_property
+    def gait_share(self) -> torch.Tensor:
+        """(N,): how much of a gait's reward is given; the part that a robot gets anywhere lets it step before it knows
+        where to."""
+        return 0.3 + 0.7 * self.approach
 
 
 def clock_of(f: Any) -> torch.Tensor:
@@ -131,7 +132,7 @@ class QuadrupedVelocity(LeggedTask):
         "tilt": lambda f: f.gravity_b[:, 2] > -MAX_TILT_COS,
     }
     REWARD: Mapping[str, Term] = {
-        "velocity": Term(0.6, lambda f: f.tracking),
+        "velocity": Term(0.7, lambda f: f.approach),
         "energy": Term(-1e-4, lambda f: f.power_w),
         "torque": Term(-2e-6, lambda f: gait.sum_square(f.torque)),
         "action_rate": Term(-0.008, lambda f: gait.sum_square(f.action - f.last_action)),
@@ -139,12 +140,13 @@ class QuadrupedVelocity(LeggedTask):
         "roll_pitch_rate": Term(-0.002, lambda f: gait.sum_square(f.ang_vel_b[:, :2])),
         "tilt": Term(-0.5, lambda f: gait.sum_square(f.gravity_b[:, :2])),
         "pose": Term(-0.005, lambda f: gait.sum_square(f.joint_pos)),
-        "trot": Term(0.2, lambda f: f.tracking * gait.trot(f.foot_contact, ~f.standing)),
-        "air_time": Term(1.5, lambda f: f.tracking * gait.air_time(f.foot_air_time, f.foot_landed, ~f.standing)),
+        "step": Term(0.08, lambda f: gait.stepping(f.foot_contact, ~f.standing)),
+        "trot": Term(0.2, lambda f: f.gait_share * gait.trot(f.foot_contact, ~f.standing)),
+        "air_time": Term(1.5, lambda f: f.gait_share * gait.air_time(f.foot_air_time, f.foot_landed, ~f.standing)),
         "swing_height": Term(-0.6, lambda f: gait.swing_height(f.foot_clearance, f.foot_vel_w, SWING_HEIGHT_M)),
         "slip": Term(-0.02, lambda f: gait.slip(f.foot_contact, f.foot_vel_w)),
         "knee_contact": Term(-0.05, lambda f: f.knee_contact.float()),
-        "stand": Term(0.2, lambda f: f.tracking * f.standing * f.foot_contact.all(dim=1)),
+        "stand": Term(0.2, lambda f: f.approach * f.standing * f.foot_contact.all(dim=1)),
         "stand_pose": Term(-0.05, lambda f: gait.sum_square(f.joint_pos) * f.standing),
     }
     LEAST_REWARD = 0.0
@@ -175,7 +177,7 @@ class QuadrupedVelocity(LeggedTask):
         self.COMMAND = self.command_axes({"heading": truth("heading", heading)})
         if truth("clock", clock):
             self.OBSERVATION = {**self.OBSERVATION, "policy": {**self.OBSERVATION["policy"], "clock": clock_of}}
-            self.REWARD = {**self.REWARD, "trot": Term(self.REWARD["trot"].weight, lambda f: f.tracking * in_time(f))}
+            self.REWARD = {**self.REWARD, "trot": Term(self.REWARD["trot"].weight, lambda f: f.gait_share * in_time(f))}
         super().__init__(num_envs, **options)
 
     def _allocate(self) -> None:
@@ -206,7 +208,7 @@ class QuadrupedVelocity(LeggedTask):
 
     def check_rewards(self) -> None:
         """A trot is for four feet."""
-        feet, trot = len(self.robot.feet), self.rewards.get("trot", Term(0.0, held))
+        feet, trot = len(self.robot.feet), self.rewards.get("trot", Term(0.0, in_time))
         if feet != 4 and trot.weight != 0.0 and trot.value is self.REWARD["trot"].value:
             raise UserError(f"robot {self.robot.name!r} has {feet} feet, and a trot is for four: pass reward="
                             "{'trot': 0.0}.")

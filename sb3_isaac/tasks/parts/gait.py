@@ -25,6 +25,15 @@ def track_velocity(lin_vel_b: torch.Tensor, yaw_rate: torch.Tensor, command: tor
     return held(miss, 0.4, 0.05) * (0.5 + 0.5 * torch.exp(-turn / 0.25))
 
 
+def approach(square_error: torch.Tensor, wide: float, narrow: float) -> torch.Tensor:
+    """0.5 / (1 + e² / wide) + 0.5 exp(−e² / narrow), in (0, 1].
+
+    However far off, a little nearer is worth more: a robot that stands while it is told to run backward finds no slope
+    in exponentials of e².
+    """
+    return 0.5 / (1.0 + square_error / wide) + 0.5 * torch.exp(-square_error / narrow)
+
+
 def mechanical_power(torque: torch.Tensor, joint_vel: torch.Tensor) -> torch.Tensor:
     """Σ |τ q̇| in W: what the motors give and, since a leg drive recovers little, what they brake."""
     return (torque * joint_vel).abs().sum(dim=1)
@@ -51,6 +60,12 @@ def trot(contact: torch.Tensor, moving: torch.Tensor) -> torch.Tensor:
     """
     first, second = contact[:, 0], contact[:, 1]
     return ((contact[:, 3] == first) & (contact[:, 2] == second) & (first != second) & moving).float()
+
+
+def stepping(contact: torch.Tensor, moving: torch.Tensor) -> torch.Tensor:
+    """1 where one or two feet are in the air, while told to move: contact (N, 4) bool."""
+    down = contact.sum(dim=1)
+    return ((down == 2) | (down == 3)) * moving.float()
 
 
 def swing_height(clearance: torch.Tensor, foot_vel_w: torch.Tensor, target: float) -> torch.Tensor:
