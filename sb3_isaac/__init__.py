@@ -25,12 +25,13 @@ if TYPE_CHECKING:
     from sb3_isaac.rl.callbacks.training_log import TrainingLog
     from sb3_isaac.rl.policy.formats import load_policy
     from sb3_isaac.rl.training.checkpoint import RunCheckpoints
+    from sb3_isaac.rl.training.load import load_run
     from sb3_isaac.robots import Robot
 
 __version__ = "0.1.0"
 __all__ = ["AdaptiveLearningRate", "Display", "Doctor", "Evaluation", "FadingExploration", "IsaacVecEnv", "PPO",
            "Robot", "RunCheckpoints", "Step", "StopRule", "TensorEnv",
-           "TrainingLog", "UserError", "VecNormalize", "load_policy", "register_task"]
+           "TrainingLog", "UserError", "VecNormalize", "load_policy", "load_run", "register_task"]
 
 _LAZY = {
     "AdaptiveLearningRate": "sb3_isaac.rl.callbacks.learning_rate",
@@ -48,6 +49,7 @@ _LAZY = {
     "TrainingLog": "sb3_isaac.rl.callbacks.training_log",
     "VecNormalize": "sb3_isaac.envs.vec_normalize",
     "load_policy": "sb3_isaac.rl.policy.formats",
+    "load_run": "sb3_isaac.rl.training.load",
 }
 
 

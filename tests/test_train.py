@@ -116,7 +116,7 @@ def test_resume_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
 
 def test_a_resumed_run_keeps_what_it_was(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     run = train(tmp_path, *PENDULUM, "-n", "128", "--seed", "1", "--eval-freq", "-1")
-    for flags in (["--num-envs", "4"], ["--seed", "2"], ["--env", "IsaacQuadrupedFlat-v0"], ["-params", "gamma:0.9"]):
+    for flags in (["--num-envs", "4"], ["--env", "IsaacQuadrupedFlat-v0"], ["-params", "gamma:0.9"]):
         assert main(["train", "-i", str(run), *flags]) == 2
         assert f"{flags[0]} cannot change" in capsys.readouterr().err
     assert main(["train", "-i", str(run)]) == 2, "it has its 128 steps"

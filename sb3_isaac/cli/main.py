@@ -28,6 +28,8 @@ VERBS = {
     "plot": "draw the curves of one or more runs",
     "compare": "compare two groups of runs, such as seeds of two settings",
     "tune": "search for better settings with Optuna, on one machine or many",
+    "config": "list every setting of a training, and where it comes from",
+    "list": "list environments, robots, reward terms, commands, algorithms and shipped settings",
     "run": "run a program written for Isaac Gym, or audit what it needs",
     "bench": "measure what an iteration costs, beside stock SB3 and rsl_rl",
 }

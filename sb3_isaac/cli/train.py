@@ -9,16 +9,16 @@ import secrets
 import shlex
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict
 
 from sb3_isaac.cli.main import (
     add_gym_packages,
     check_env_id,
-    gym_packages_flag,
     import_gym_packages,
     import_isaacgym_if_needed,
     positive,
 )
+from sb3_isaac.cli.resume import LOGS, Begin, begin_of, trusted, where_it_stands
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.contract.output import say
 from sb3_isaac.contract.signals import Interrupted, tell
@@ -27,26 +27,20 @@ if TYPE_CHECKING:
     from sb3_isaac.config import TrainConfig
     from sb3_isaac.rl.training.train import Settings
 
-DEFAULT_ENV, DEFAULT_ALGO, CLIENT_CONF, LOGS = "IsaacQuadrupedFlat-v0", "ppo", "ppo-client", "logs"
+DEFAULT_ENV, DEFAULT_ALGO, CLIENT_CONF = "IsaacQuadrupedFlat-v0", "ppo", "ppo-client"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """rl-zoo's names and meanings; frequencies are in timesteps, as there."""
     add = parser.add_argument
     add("--env", help=f"environment id (default: {DEFAULT_ENV})")
+    add_settings(parser)
     add("--client", metavar="PACKAGE:TASK", help="a task of another package, such as legged_gym:go2, instead of --env")
-    add("--algo", help="ppo, sb3-ppo, trpo, a2c, ppo_lstm, or off-policy sac, td3, tqc, crossq "
-        f"(default: {DEFAULT_ALGO})")
-    add("--num-envs", type=positive, help="number of robots; beats --env-kwargs num_envs:N and the YAML's n_envs")
-    add("-n", "--n-timesteps", type=positive, help="transitions in all: steps of all robots together")
-    add("-conf", "--conf-file", help="YAML file, or the name of a shipped one, such as ppo-fast or ppo-course")
-    add("-params", "--hyperparams", nargs="+", default=[], metavar="KEY:VALUE", help="override YAML keys")
-    add("--env-kwargs", nargs="+", default=[], metavar="KEY:VALUE", help="task options, such as robot:anymal")
-    add("--seed", type=int, help="random seed (default: the YAML's, else a random one)")
-    add("--device", help="torch device of the learner (default: auto)")
     add("-f", "--log-folder", help=f"where run folders are made (default: {LOGS})")
     add("-tb", "--tensorboard-log", help="folder of TensorBoard's files (default: RUN/tb)")
     add("-i", "--trained-agent", metavar="RUN", help="resume this run folder or checkpoint folder")
+    add("--from", dest="start_from", metavar="RUN",
+        help="begin a run with the networks of this one and its settings, changed by -params, --env-kwargs and others")
     add("-P", "--progress", action="store_true", help="show a progress bar instead of lines")
     add("--eval-freq", type=int, help="timesteps between evaluations; -1: only at the end (default: 10 iterations)")
     add("--eval-episodes", type=positive, help="episodes of an evaluation (default: 128)")
@@ -56,67 +50,52 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_gym_packages(parser)
 
 
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """The flags that make a configuration."""
+    add = parser.add_argument
+    add("--algo", help="ppo, sb3-ppo, trpo, a2c, ppo_lstm, or off-policy sac, td3, tqc, crossq "
+        f"(default: {DEFAULT_ALGO})")
+    add("--num-envs", type=positive, help="number of robots; beats --env-kwargs num_envs:N and the YAML's n_envs")
+    add("-n", "--n-timesteps", type=positive, help="transitions in all: steps of all robots together")
+    add("-conf", "--conf", "--conf-file", dest="conf_file",
+        help="YAML file, or the name of a shipped one, such as ppo-fast or ppo-course")
+    add("-params", "--hyperparams", nargs="+", default=[], metavar="KEY:VALUE", help="override YAML keys")
+    add("--env-kwargs", nargs="+", default=[], metavar="KEY:VALUE", help="task options, such as robot:anymal")
+    add("--seed", type=int, help="random seed (default: the YAML's, else a random one)")
+    add("--device", help="torch device of the learner (default: auto)")
+
+
 def run(args: argparse.Namespace) -> int:
     """Train; the run folder is printed first and last."""
     if args.client:
         args.env = _client(args)
-    import_isaacgym_if_needed(args.env_kwargs, run=args.trained_agent, env=args.env)
+    import_isaacgym_if_needed(args.env_kwargs, run=args.trained_agent or args.start_from, env=args.env)
     import_gym_packages(args)
-    from sb3_isaac.rl.training.run_folder import new_run_folder, read_meta
+    from sb3_isaac.rl.training.run_folder import new_run_folder
 
-    folder: Optional[Path] = None
-    resume_from: Optional[Path] = None
-    saved: Dict[str, Any] = {}
-    if args.trained_agent:
-        config, folder, resume_from = _resume(args)
-        saved = read_meta(resume_from or folder).get("settings", {})
-    else:
-        config = _config(args)
-    settings = _settings(args, config, saved)
-    if folder is None:
-        folder = new_run_folder(Path(args.log_folder or LOGS), config.algo, config.env)
-    what = "resuming" if resume_from else "training"
-    say(f"{what} {config.env}, {config.n_envs} robots, {config.n_timesteps / 1e6:g}M steps -> {folder}")
+    if args.trained_agent and args.start_from:
+        raise UserError("-i goes on with a run and --from begins another one with its networks: give one of them.")
+    begin = begin_of(args) if args.trained_agent or args.start_from else Begin(config_of(args))
+    config = begin.config if begin.config.seed is not None else replace(begin.config, seed=secrets.randbelow(2**31))
+    settings = _settings(args, config, begin.saved)
+    folder = begin.folder or new_run_folder(Path(args.log_folder or LOGS), config.algo, config.env)
+    what = "resuming" if begin.resume_from else "training"
+    tuned = f" from {begin.start_from}" if begin.start_from else ""
+    say(f"{what} {config.env}{tuned}, {config.n_envs} robots, {config.n_timesteps / 1e6:g}M steps -> {folder}")
     from sb3_isaac.rl.training.train import train
 
     try:
-        train(config, folder, settings, resume_from)
+        train(config, folder, settings, begin.resume_from, begin.start_from)
     except Interrupted as signal:
-        tell(f"sb3-isaac: {_where_it_stands(signal, folder, args)}")
+        tell(f"sb3-isaac: {where_it_stands(signal, folder, args)}")
         return signal.exit_code
     finally:
         with contextlib.suppress(OSError):
             folder.rmdir()  # succeeds on an empty folder alone: a mistake found before anything was saved
-    name, more = shlex.quote(str(folder)), _trusted(args)
+    name, more = shlex.quote(str(folder)), trusted(args)
     say("\n  ".join(("done:", f"sb3-isaac eval {name}{more}", f"sb3-isaac play {name} --video play.mp4{more}",
                      f"sb3-isaac plot {name}")))
     return 0
-
-
-def _where_it_stands(signal: Interrupted, folder: Path, args: argparse.Namespace) -> str:
-    """What a training that a signal has ended leaves, and the command that goes on."""
-    from sb3_isaac.rl.training.run_folder import find_checkpoint, has_no_checkpoint_yet, steps_of
-
-    name = shlex.quote(str(folder))
-    if (folder / "DONE").exists():
-        return f"ended by {signal} after the training: 'sb3-isaac eval {name}{_trusted(args)}' evaluates it."
-    longer = f" -n {args.n_timesteps}" if args.trained_agent and args.n_timesteps else ""
-    goes_on = f"'sb3-isaac train -i {name}{longer}{_trusted(args)}'"
-    if has_no_checkpoint_yet(folder):
-        return f"ended by {signal} before the first checkpoint in {folder}: {goes_on} begins it again."
-    try:
-        steps = steps_of(find_checkpoint(folder))
-    except UserError:
-        return f"ended by {signal}; nothing was saved in {folder}: give the same command again."
-    return f"ended by {signal}; {steps} steps are saved in {folder}: {goes_on} goes on."
-
-
-def _trusted(args: argparse.Namespace) -> str:
-    """What a command that is to be copied ends with: the packages and the client whose code may be imported."""
-    from sb3_isaac.clients import is_client
-
-    client = f" --env {args.env}" if args.env and is_client(args.env) else ""
-    return f"{client}{gym_packages_flag(args)}"
 
 
 def _client(args: argparse.Namespace) -> str:
@@ -129,7 +108,8 @@ def _client(args: argparse.Namespace) -> str:
     return str(args.client)
 
 
-def _config(args: argparse.Namespace) -> TrainConfig:
+def config_of(args: argparse.Namespace) -> TrainConfig:
+    """The configuration that the flags make; its seed may be None, for a random one."""
     from sb3_isaac.clients import env_options, is_client, registered_id
     from sb3_isaac.config import load_config, parse_key_values
     from sb3_isaac.rl.training.build import algorithm_options
@@ -137,67 +117,12 @@ def _config(args: argparse.Namespace) -> TrainConfig:
     env, algo = args.env or DEFAULT_ENV, args.algo or DEFAULT_ALGO
     env = registered_id(env) or env
     check_env_id(env)
-    config = load_config(
+    return load_config(
         env, algo, path=args.conf_file or (CLIENT_CONF if is_client(env) else None), algo_keys=algorithm_options(algo),
         env_keys=[name for name in env_options(env) if name not in ("seed", "render_mode")],
         overrides=parse_key_values(args.hyperparams, "-params"),
         env_kwargs=parse_key_values(args.env_kwargs, "--env-kwargs"),
         num_envs=args.num_envs, n_timesteps=args.n_timesteps, seed=args.seed, device=args.device)
-    return replace(config, seed=secrets.randbelow(2**31)) if config.seed is None else config
-
-
-def _resume(args: argparse.Namespace) -> Tuple[TrainConfig, Path, Optional[Path]]:
-    """Configuration, run folder and checkpoint folder of ``-i``; no checkpoint where the run has none yet.
-
-    A checkpoint's run is the folder above it; from one that stands alone, and from one that is not its run's newest, a
-    new run goes on.
-    """
-    from sb3_isaac.clients import env_of_file, env_options
-    from sb3_isaac.config import load_config
-    from sb3_isaac.rl.training.build import algorithm_options
-    from sb3_isaac.rl.training.run_folder import (
-        find_checkpoint,
-        has_no_checkpoint_yet,
-        new_run_folder,
-        read_meta,
-        run_of,
-        steps_of,
-    )
-
-    given = Path(args.trained_agent).resolve()  # "." and ".." have no names to go by
-    given = given.parent if given.is_file() else given
-    checkpoint = given if has_no_checkpoint_yet(given) else find_checkpoint(given)
-    meta = {"env": None, "algo": None, "seed": None, **read_meta(checkpoint)}
-    if meta["env"] is None or meta["algo"] is None:
-        raise UserError(f"{checkpoint / 'meta.json'} says no environment or algorithm, so it is of a program's own "
-                        "training: go on with that program.")
-    fixed = {"--env": (args.env, meta["env"]), "--algo": (args.algo, meta["algo"]), "--seed": (args.seed, meta["seed"]),
-             "--num-envs": (args.num_envs, None), "-conf": (args.conf_file, None),
-             "-params": (args.hyperparams or None, None), "--env-kwargs": (args.env_kwargs or None, None)}
-    for flag, (value, saved) in fixed.items():
-        if value is not None and value != saved:
-            raise UserError(f"{flag} cannot change on a resumed run: leave it out, or start a new run.")
-    if args.env is None:
-        env_of_file(meta["env"], str(checkpoint / "meta.json"))
-    check_env_id(meta["env"])
-    config = load_config(meta["env"], meta["algo"], path=checkpoint / "config.yml",
-                         algo_keys=algorithm_options(meta["algo"]), env_keys=env_options(meta["env"]),
-                         n_timesteps=args.n_timesteps, device=args.device)
-    if has_no_checkpoint_yet(given):
-        return config, _as_typed(args, given), None
-    run = run_of(given)
-    if run is not None and steps_of(find_checkpoint(run)) <= meta["num_timesteps"]:
-        return config, _as_typed(args, run), checkpoint
-    # Going on from an older state is another run: what came after it in this one stays.
-    beside = run.parent.parent if run is not None and run.parent.name == meta["algo"] else Path(LOGS)
-    root = Path(args.log_folder) if args.log_folder else beside
-    return config, new_run_folder(root, meta["algo"], meta["env"]), checkpoint
-
-
-def _as_typed(args: argparse.Namespace, run: Path) -> Path:
-    """`run` as the user wrote it, where that is the same folder."""
-    typed = Path(args.trained_agent)
-    return typed if typed.is_dir() and typed.resolve() == run else run
 
 
 def _settings(args: argparse.Namespace, config: TrainConfig, saved: Dict[str, Any]) -> Settings:

@@ -103,6 +103,8 @@ class _Draft:
     values: dict[str, object] = field(default_factory=dict)
     env_kwargs: dict[str, object] = field(default_factory=dict)
     origin: dict[str, str] = field(default_factory=dict)
+    leaves: dict[str, str] = field(default_factory=dict)
+    """The same of dotted keys inside mappings."""
 
     def add(self, layer: Mapping[str, object], where: str) -> None:
         """Lay `layer` on top."""
@@ -115,11 +117,21 @@ class _Draft:
                 self._add_env(rest, value, where)
             else:
                 convert = plain if root in _VERBATIM else resolve
-                _put(self.values, [root, *rest], convert(value, f"{dotted} in {where}"), where)
+                converted = convert(value, f"{dotted} in {where}")
+                _put(self.values, [root, *rest], converted, where)
+                self._note(dotted, converted, where)
         if "batch_size" in layer and "n_minibatches" not in layer:
             self.values.pop("n_minibatches", None)
         if "num_envs" in self.env_kwargs:
             self.values["n_envs"], self.origin["n_envs"] = self.env_kwargs.pop("num_envs"), where
+            self.leaves["n_envs"] = where
+
+    def _note(self, key: str, value: object, where: str) -> None:
+        """Remember `where` for `key` and every key inside it."""
+        self.leaves[key] = where
+        if isinstance(value, dict):
+            for inner, part in value.items():
+                self._note(f"{key}.{inner}", part, where)
 
     def build(self, env: str, algo: str) -> TrainConfig:
         """The checked configuration."""
@@ -142,6 +154,7 @@ class _Draft:
             source=self.source,
             n_minibatches=self._resolve_minibatches(n_envs),
             algo_kwargs=self._algo_kwargs(),
+            origin=self.leaves,
             **carried,
         )
 
@@ -160,6 +173,7 @@ class _Draft:
         if path[0] not in self.env_keys:
             raise unknown("env_kwargs key", path[0], self.env_keys, where)
         _put(self.env_kwargs, path, value, where, merge=True)
+        self._note(".".join(["env_kwargs", *path]), value, where)
 
     def _take(self, key: str, *default: object) -> tuple[object, str]:
         """Remove `key`: its value, or the default, and the layer it came from."""
@@ -180,6 +194,7 @@ class _Draft:
                 f"use normalize.{_LAB_NORMALIZE[first]} instead of {first}."
             )
         given = {_LAB_NORMALIZE[key]: item for key, (item, _) in lab.items()}
+        self.leaves.update({f"normalize.{_LAB_NORMALIZE[key]}": origin for key, (_, origin) in lab.items()})
         checked = schema.check_normalize({"norm_obs": False, "norm_reward": False, **given}, lab_where)
         return checked if given.get("norm_obs") or given.get("norm_reward") else None
 
@@ -202,6 +217,7 @@ class _Draft:
                 f"(n_envs {n_envs} * n_steps {n_steps}); give fewer."
             )
         self.values["batch_size"] = schema.minibatch_size(transitions, n_minibatches)
+        self.leaves["batch_size"] = f"n_minibatches in {where}"
         return n_minibatches
 
     def _algo_kwargs(self) -> dict[str, object]:

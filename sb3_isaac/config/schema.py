@@ -38,6 +38,7 @@ class TrainConfig:
     | frame_stack, env_wrapper, vec_env_wrapper | as written, in rl-zoo's form; None if not set |
     | n_minibatches | the setting that `algo_kwargs["batch_size"]` was computed from; None if it was given directly |
     | source | the file it came from |
+    | origin | dotted key -> the layer that set it: a file or an argument; what has its default is not in it |
     """
 
     env: str
@@ -57,6 +58,7 @@ class TrainConfig:
     vec_env_wrapper: object = None
     n_minibatches: int | None = field(default=None, compare=False)
     source: str = field(default="", compare=False)
+    origin: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @property
     def minibatches(self) -> int:

@@ -86,7 +86,7 @@ def check_newest(run: Path, checkpoint: Path) -> None:
 _EVERY = whole(1, 10**12)
 META_FIELDS: Dict[str, Check] = {
     "num_timesteps": whole(), "iteration": optional(whole()), "seed": optional(whole(0, 2**32 - 1)), "env": text(256),
-    "algo": text(100),
+    "algo": text(100), "from": text(4000),
     "settings": lambda name, value: record(name, value, {
         "save_every": _EVERY, "latest_every": _EVERY, "eval_every": whole(0, 10**12),
         "eval_episodes": whole(1, 10**7), "early_stop": truth, "progress_bar": truth, "log_interval": _EVERY,

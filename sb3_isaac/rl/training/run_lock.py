@@ -35,6 +35,8 @@ def lock_run(run: Path) -> Iterator[None]:
         os.write(descriptor, f"process {os.getpid()} on {platform.node()}, since "
                              f"{time.strftime('%Y-%m-%d %H:%M:%S')}".encode())
     except OSError as error:
+        with contextlib.suppress(OSError):
+            path.unlink()
         raise write_error(path, error) from error
     try:
         yield

@@ -61,11 +61,11 @@ def load_normalizer(config: TrainConfig, path: Path, env: VecEnv) -> VecEnv:
     return normalizer
 
 
-def load_model(config: TrainConfig, path: Path, env: VecEnv) -> BaseAlgorithm:
+def load_model(config: TrainConfig, path: Path, env: VecEnv, **changes: Any) -> BaseAlgorithm:
     """The model of a ``model.zip``, made from `config`; of the zip come weights, the optimizer's state and numbers.
 
     Numbers that a callback may have changed (a learning rate, a coefficient) are the zip's; everything that is no
-    number is the configuration's, so nothing is unpickled.
+    number is the configuration's, so nothing is unpickled. `changes` are attributes that have other values than either.
 
     :raises UserError: when the zip is not of a model that `config` makes.
     """
@@ -73,7 +73,8 @@ def load_model(config: TrainConfig, path: Path, env: VecEnv) -> BaseAlgorithm:
         saved = json.loads(archive.read("data"))
     like = build.make_model(config, env, set_up=False)
     taken: Dict[str, Any] = {key: _taken(key, value, like) for key, value in saved.items()}
-    model: BaseAlgorithm = build.algorithm(config.algo).load(path, env=env, device=config.device, custom_objects=taken)
+    model: BaseAlgorithm = build.algorithm(config.algo).load(path, env=env, device=config.device, custom_objects=taken,
+                                                             **changes)
     return model
 
 

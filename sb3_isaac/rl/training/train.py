@@ -6,9 +6,10 @@ import contextlib
 import math
 import signal
 import sys
+import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
@@ -41,6 +42,7 @@ from sb3_isaac.rl.training.checkpoint import (
     write_done,
     write_start,
 )
+from sb3_isaac.rl.training.load import model_to_tune
 from sb3_isaac.rl.training.memory import check_memory
 from sb3_isaac.rl.training.metrics import MetricsCsv
 from sb3_isaac.rl.training.off_policy import refill_replay_buffer
@@ -70,8 +72,12 @@ class Settings:
     """Where TensorBoard's files go; None is ``tb/`` in the run folder."""
 
 
-def train(config: TrainConfig, run: Path, settings: Settings, resume_from: Optional[Path] = None) -> Any:
+def train(config: TrainConfig, run: Path, settings: Settings, resume_from: Optional[Path] = None,
+          start_from: Optional[Path] = None) -> Any:
     """Train to ``config.n_timesteps``, in `run`, from scratch or from a checkpoint folder; returns the SB3 model.
+
+    `resume_from` goes on where that checkpoint stood. `start_from` begins a run of its own with the networks, optimizer
+    and normaliser of that checkpoint, in the environment and with the settings of `config`.
 
     At the end the last state is saved, then evaluated, then ``metrics.csv`` is completed and ``DONE`` written.
 
@@ -84,13 +90,14 @@ def train(config: TrainConfig, run: Path, settings: Settings, resume_from: Optio
         say(f"the settings of {config.algo} in {Path(config.source).name} are untuned: sensible values that nobody has "
             "searched for.")
     configured = configured_callbacks(config)
-    with lock_run(run), _write_errors(run), _started(run, config, settings, resume_from):
+    about = {"settings": asdict(settings), **({"from": str(start_from.resolve())} if start_from else {})}
+    with lock_run(run), _write_errors(run), _started(run, config, about, resume_from):
         if not uses_nvidias_isaacgym(config):
             check_memory(config)
         choose_torch_threads()
         env = build.make_env(config)
         try:
-            model, done, log = _model(config, env, resume_from)
+            model, done, log = _model(config, env, resume_from, start_from)
             (run / "DONE").unlink(missing_ok=True)
             metrics = MetricsCsv(run / "metrics.csv", from_step=done)
             tensorboard = TensorBoardOutputFormat(settings.tensorboard_log or str(run / "tb"))
@@ -101,7 +108,7 @@ def train(config: TrainConfig, run: Path, settings: Settings, resume_from: Optio
                 say(f"a checkpoint holds no replay buffer: {model.learning_starts} transitions are collected before "
                     "updates go on.")
                 refill_replay_buffer(model)
-            _learn(model, config, run, settings, configured, model.num_timesteps, resume_from is not None)
+            _learn(model, config, run, settings, configured, about, resume_from is not None)
         finally:
             env.close()
     return model
@@ -109,17 +116,20 @@ def train(config: TrainConfig, run: Path, settings: Settings, resume_from: Optio
 
 @contextlib.contextmanager
 def _write_errors(run: Path) -> Iterator[None]:
-    """What goes wrong with files of the run, TensorBoard's too, in one sentence."""
+    """What goes wrong with files of the run in one sentence; TensorBoard's come from a thread of its own, too."""
+    before = threading.excepthook
+    threading.excepthook = lambda args: None if issubclass(args.exc_type, OSError) else before(args)
     try:
         yield
     except OSError as error:
         raise write_error(error.filename or run, error) from error
+    finally:
+        threading.excepthook = before
 
 
 @contextlib.contextmanager
-def _started(run: Path, config: TrainConfig, settings: Settings, resume_from: Optional[Path]) -> Iterator[None]:
+def _started(run: Path, config: TrainConfig, about: Mapping[str, Any], resume_from: Optional[Path]) -> Iterator[None]:
     """From here on ``train -i RUN`` goes on, however the process ends; a mistake found before that leaves nothing."""
-    about = {"settings": asdict(settings)}
     if resume_from is not None and run.resolve() in (resume_from.resolve(), *resume_from.resolve().parents):
         check_newest(run, resume_from)
         yield
@@ -137,23 +147,30 @@ def _started(run: Path, config: TrainConfig, settings: Settings, resume_from: Op
         raise
 
 
-def _model(config: TrainConfig, env: IsaacVecEnv, resume_from: Optional[Path]) -> Tuple[Any, int, Dict[str, Any]]:
+def _model(config: TrainConfig, env: IsaacVecEnv, resume_from: Optional[Path],
+           start_from: Optional[Path]) -> Tuple[Any, int, Dict[str, Any]]:
     """A new model, or that of a checkpoint; the transitions behind it; what waits for the next row of its log."""
     model: Any
-    model, state = (_resumed(config, env, resume_from) if resume_from is not None
-                    else (build.make_model(config, build.wrap_env(config, env)), {}))
+    state: Dict[str, Any] = {}
+    if resume_from is not None:
+        model, state = _resumed(config, env, resume_from)
+    elif start_from is not None:
+        model = model_to_tune(config, env, start_from)
+    else:
+        model = build.make_model(config, build.wrap_env(config, env))
     done = int(state.get("num_timesteps", 0))
     if done >= config.n_timesteps:
         raise UserError(f"{resume_from} has {done} steps of the {config.n_timesteps} asked for: give a larger -n.")
     return model, done, state.get("log", {})
 
 
-def _learn(model: Any, config: TrainConfig, run: Path, settings: Settings, configured: List[BaseCallback], done: int,
-           resumed: bool) -> None:
+def _learn(model: Any, config: TrainConfig, run: Path, settings: Settings, configured: List[BaseCallback],
+           about: Mapping[str, Any], resumed: bool) -> None:
     """Train, and complete the run folder."""
     evaluation = _evaluation(config, settings)
-    about = {"settings": asdict(settings), **plot_facts(unwrap(model.get_env()).env)}
-    if done == 0:
+    about = {**about, **plot_facts(unwrap(model.get_env()).env)}
+    done = model.num_timesteps if resumed else 0
+    if not resumed:
         write_start(run, config, about)  # with what only the environment knows
     checkpoints = RunCheckpoints(run, config, settings.save_every, settings.latest_every, done=False, about=about)
     interrupts = Interrupts(_tell_of_signal)
