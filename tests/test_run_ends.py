@@ -260,7 +260,7 @@ def test_a_checkpoint_is_never_written_over(inside: str, given: str, goes_on_in:
     monkeypatch.chdir(run / inside)
     seen: List[Any] = []
 
-    def started(config: Any, folder: Path, settings: Any, resume_from: Path) -> None:
+    def started(config: Any, folder: Path, *_: Any) -> None:
         seen.append(folder.resolve())
         raise signals.Interrupted(signal.SIGTERM)
 
