@@ -162,6 +162,13 @@ def test_a_step_has_one_or_two_feet_in_the_air_and_pays_while_told_to_move() -> 
     assert gait.stepping(contact, moving).tolist() == [0, 1, 1, 0, 0, 0, 0, 0]
 
 
+def test_a_robot_is_still_on_all_its_feet_with_joints_at_rest() -> None:
+    contact = torch.tensor([[True] * 4, [True, False, False, True], [True] * 4])
+    speed = torch.zeros(3, 5)
+    speed[2] = 2.0  # Σ q̇² is 20
+    assert gait.still(contact, speed).tolist() == [1.0, 0.5, 0.5]
+
+
 def test_standing_pays_only_where_it_is_told() -> None:
     """Per episode of 1000 steps, of robots that stand: told to stand, forward, backward, left."""
     rows = [{"forward_m_s": x, "left_m_s": y, "yaw_rad_s": 0.0} for x, y in ((0, 0), (1, 0), (-1, 0), (0, 0.8))]

@@ -146,8 +146,8 @@ class QuadrupedVelocity(LeggedTask):
         "swing_height": Term(-0.6, lambda f: gait.swing_height(f.foot_clearance, f.foot_vel_w, SWING_HEIGHT_M)),
         "slip": Term(-0.02, lambda f: gait.slip(f.foot_contact, f.foot_vel_w)),
         "knee_contact": Term(-0.05, lambda f: f.knee_contact.float()),
-        "stand": Term(0.2, lambda f: f.approach * f.standing * f.foot_contact.all(dim=1)),
-        "stand_pose": Term(-0.05, lambda f: gait.sum_square(f.joint_pos) * f.standing),
+        "stand": Term(0.6, lambda f: f.standing * gait.still(f.foot_contact, f.joint_vel)),
+        "stand_pose": Term(-0.02, lambda f: gait.sum_square(f.joint_pos) * f.standing),
     }
     LEAST_REWARD = 0.0
 

@@ -68,6 +68,14 @@ def stepping(contact: torch.Tensor, moving: torch.Tensor) -> torch.Tensor:
     return ((down == 2) | (down == 3)) * moving.float()
 
 
+def still(contact: torch.Tensor, joint_vel: torch.Tensor) -> torch.Tensor:
+    """In [0, 1]: the share of feet on the ground, times 1 / (1 + Σ q̇² / 20): contact (N, F), joint_vel (N, J) rad/s.
+
+    It has a slope for a robot that trots on the spot, so that it comes to rest by and by.
+    """
+    return contact.float().mean(dim=1) / (1.0 + sum_square(joint_vel) / 20.0)
+
+
 def swing_height(clearance: torch.Tensor, foot_vel_w: torch.Tensor, target: float) -> torch.Tensor:
     """Σ over feet of (clearance − target)² · horizontal speed: moving feet should be `target` m above the ground.
 
