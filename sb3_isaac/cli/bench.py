@@ -7,7 +7,13 @@ import json
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
-from sb3_isaac.cli.main import add_gym_packages, check_env_id, import_gym_packages, positive
+from sb3_isaac.cli.main import (
+    add_gym_packages,
+    check_env_id,
+    import_gym_packages,
+    positive,
+    seed,
+)
 from sb3_isaac.cli.train import DEFAULT_ENV
 from sb3_isaac.contract.errors import UserError
 
@@ -22,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
              "largest, and a table of speed-ups is made (default: 4096)")
     add("--rounds", type=positive, default=5, help="measured iterations of each contender (default: %(default)s)")
     add("--algos", default="ppo,sb3-ppo,rsl_rl", help="contenders (default: %(default)s)")
-    add("--seed", type=int, default=0, help="random seed (default: %(default)s)")
+    add("--seed", type=seed, default=0, help="random seed (default: %(default)s)")
     add("--default-batch", action="store_true", help="stock SB3 with its default batch_size of 64 too, one iteration")
     add("--no-memory", action="store_true", help="leave out peak memory, which takes a process for each contender")
     add_gym_packages(parser)

@@ -16,6 +16,7 @@ from sb3_isaac.cli.main import (
     import_gym_packages,
     import_isaacgym_if_needed,
     positive,
+    seed,
 )
 from sb3_isaac.contract.errors import UserError
 
@@ -29,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--env", help="another environment than the one it was trained on")
     add("--env-kwargs", nargs="+", default=[], metavar="KEY:VALUE",
         help="options in place of those it was trained with, such as sim:isaacgym")
-    add("--seed", type=int, default=0, help="of the starts (default: %(default)s)")
+    add("--seed", type=seed, default=0, help="of the starts (default: %(default)s)")
     add("--json", action="store_true", help="print one JSON object and nothing else")
     add_gym_packages(parser)
 

@@ -15,7 +15,7 @@ from signal import SIGINT
 from typing import Any, ContextManager, List, NoReturn, Optional, Sequence
 
 from sb3_isaac.contract.cores import sleep_while_waiting
-from sb3_isaac.contract.errors import UserError, unknown
+from sb3_isaac.contract.errors import LARGEST_INT, UserError, brief, is_number, unknown
 from sb3_isaac.contract.output import drop_output
 from sb3_isaac.contract.signals import Interrupted, leave_to_system, raising, tell
 from sb3_isaac.envs.registration import import_packages
@@ -34,6 +34,9 @@ VERBS = {
     "bench": "measure what an iteration costs, beside stock SB3 and rsl_rl",
 }
 
+LONGEST = 10_000
+"""Characters of an argument."""
+
 
 class ArgumentParser(argparse.ArgumentParser):
     """argparse, with its errors as UserErrors."""
@@ -46,7 +49,8 @@ class ArgumentParser(argparse.ArgumentParser):
 def main(argv: Optional[List[str]] = None) -> int:
     """Run a command; returns the exit code. Without `argv` it is the program `sb3-isaac` itself, which then ends."""
     given = sys.argv[1:] if argv is None else argv
-    foreign = given[:1] == ["run"]  # a program that is not ours ends as it would under Python alone
+    # A program that is not ours ends as it would under Python alone.
+    foreign = given[:1] == ["run"] and "--audit" not in given
     handled: ContextManager[None] = contextlib.nullcontext() if foreign else raising()
     try:
         with handled:
@@ -79,8 +83,8 @@ def main(argv: Optional[List[str]] = None) -> int:
 def _refused(error: OSError) -> int:
     """Say what the operating system refused; returns the exit code."""
     if error.filename is not None:
-        print(f"sb3-isaac: {error.filename} cannot be used ({error.strerror}): correct the name, or what is there.",
-              file=sys.stderr)
+        print(f"sb3-isaac: {brief(str(error.filename))} cannot be used ({error.strerror}): correct the name, or what "
+              "is there.", file=sys.stderr)
         return 2
     drop_output()
     if isinstance(error, BrokenPipeError):  # whoever read the output has seen enough
@@ -104,6 +108,8 @@ def _run(argv: List[str]) -> int:
         return 0
     if argv[0] not in VERBS:
         raise unknown("verb", argv[0], VERBS)
+    if argv[0] != "run":  # its arguments are those of another program
+        _check_arguments(argv[1:])
     sleep_while_waiting()
     module: Any = importlib.import_module(f"sb3_isaac.cli.{argv[0]}")
     parser = ArgumentParser(prog=f"sb3-isaac {argv[0]}", description=_sentence(VERBS[argv[0]]), allow_abbrev=False)
@@ -114,6 +120,15 @@ def _run(argv: List[str]) -> int:
 def _value(text: str) -> str:
     """argparse takes ``-1,0`` for an option; behind a space it is the numbers that it is."""
     return f" {text}" if re.match(r"-[\d.]+,", text) else text
+
+
+def _check_arguments(arguments: Sequence[str]) -> None:
+    """Refuse what can be no name, number or path: once, for every flag of every verb."""
+    for given, before in zip(arguments, ["", *arguments]):
+        if not given or "\0" in given or given.encode(errors="replace").decode() != given or len(given) > LONGEST:
+            where = f" after {before}" if before.startswith("-") else ""
+            raise UserError(f"an argument{where} is {brief(given)}: give a text that is not empty, has no zero bytes "
+                            f"and at most {LONGEST} characters.")
 
 
 def add_gym_packages(parser: argparse.ArgumentParser) -> None:
@@ -196,8 +211,8 @@ def numbers(text: str) -> List[float]:
         values = [float(part) for part in text.split(",")]
     except ValueError:
         values = [math.nan]
-    if not all(map(math.isfinite, values)):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers such as 1.0,0.0")
+    if not all(map(is_number, values)):
+        raise argparse.ArgumentTypeError(f"{brief(text)} is not a list of numbers such as 1.0,0.0")
     return values
 
 
@@ -221,6 +236,20 @@ def positive(text: str) -> int:
         value = float(text)
     except ValueError:
         value = 0.0
-    if value < 1 or value != int(value):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    if not 1 <= value <= LARGEST_INT or value != int(value):
+        raise argparse.ArgumentTypeError(f"{brief(text)} is not a whole number of at least 1")
     return int(value)
+
+
+def whole(text: str) -> int:
+    """An argparse type: a whole number, which may be negative."""
+    if not re.fullmatch(r"[-+]?\d{1,15}", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"{brief(text)} is not a whole number")
+    return int(text)
+
+
+def seed(text: str) -> int:
+    """An argparse type: a whole number from 0 to 2**32 - 1."""
+    if not 0 <= whole(text) < 2**32:
+        raise argparse.ArgumentTypeError(f"{brief(text)} is not a whole number from 0 to 2**32 - 1")
+    return int(text)

@@ -9,7 +9,15 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, Tuple
 
-from sb3_isaac.cli.main import add_command, add_gym_packages, check_env_id, command_of, import_gym_packages, positive
+from sb3_isaac.cli.main import (
+    add_command,
+    add_gym_packages,
+    check_env_id,
+    command_of,
+    import_gym_packages,
+    positive,
+    seed,
+)
 from sb3_isaac.contract.errors import UserError
 
 if TYPE_CHECKING:
@@ -27,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="length of a video; a window stays until it is closed (default: %(default)s)")
     add_command(parser, "one after the other, each for an equal part of --seconds")
     add("--env", help="another environment than the one it was trained on")
-    add("--seed", type=int, default=0, help="of the starts (default: %(default)s)")
+    add("--seed", type=seed, default=0, help="of the starts (default: %(default)s)")
     add("--size", type=_size, default=(1280, 720), metavar="WxH",
         help="pixels of a video or picture (default: 1280x720)")
     add_gym_packages(parser)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import runpy
 import sys
 import traceback
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterator
 
 from sb3_isaac.cli.main import positive
-from sb3_isaac.contract.errors import UserError
+from sb3_isaac.contract.errors import UserError, brief
 from sb3_isaac.gymcompat.install import CHOICES, install
 
 
@@ -39,8 +40,8 @@ def run(args: argparse.Namespace) -> int:
         print(table(audit(Path(args.script))))
         return 0
     script = Path(args.script)
-    if not script.is_file():
-        raise UserError(f"there is no program {args.script!r}: give the path of a Python file.")
+    if not os.path.isfile(script):  # also of a name that is too long
+        raise UserError(f"there is no program {brief(args.script)}: give the path of a Python file.")
     which = install(args.sim, cuda_to_cpu=args.cuda_to_cpu, threads=args.threads)
     if args.legacy_numpy:
         restore_numpy_names()

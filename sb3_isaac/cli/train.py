@@ -17,6 +17,7 @@ from sb3_isaac.cli.main import (
     import_gym_packages,
     import_isaacgym_if_needed,
     positive,
+    whole,
 )
 from sb3_isaac.cli.resume import LOGS, Begin, begin_of, trusted, where_it_stands
 from sb3_isaac.contract.errors import UserError
@@ -42,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--from", dest="start_from", metavar="RUN",
         help="begin a run with the networks of this one and its settings, changed by -params, --env-kwargs and others")
     add("-P", "--progress", action="store_true", help="show a progress bar instead of lines")
-    add("--eval-freq", type=int, help="timesteps between evaluations; -1: only at the end (default: 10 iterations)")
+    add("--eval-freq", type=whole, help="timesteps between evaluations; -1: only at the end (default: 10 iterations)")
     add("--eval-episodes", type=positive, help="episodes of an evaluation (default: 128)")
     add("--save-freq", type=positive, help="timesteps between numbered checkpoints (default: 100 iterations)")
     add("--log-interval", type=positive, help="iterations between progress lines (default: 1)")

@@ -5,7 +5,15 @@ from __future__ import annotations
 import argparse
 import importlib.util
 
-from sb3_isaac.cli.main import add_gym_packages, check_env_id, gym_packages_flag, import_gym_packages, positive
+from sb3_isaac.cli.main import (
+    add_gym_packages,
+    check_env_id,
+    gym_packages_flag,
+    import_gym_packages,
+    positive,
+    seed,
+    whole,
+)
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.contract.signals import Interrupted, tell
 
@@ -30,19 +38,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--n-jobs", type=positive, default=1, help="worker processes (default: %(default)s)")
     add("--sampler", default="tpe", choices=("tpe", "gp", "cmaes", "random"), help="(default: %(default)s)")
     add("--pruner", default="median", choices=("hyperband", "median", "none"), help="(default: %(default)s)")
-    add("--n-startup-trials", type=int, default=10, help="random trials before the sampler's (default: %(default)s)")
+    add("--n-startup-trials", type=whole, default=10, help="random trials before the sampler's (default: %(default)s)")
     add("--n-evaluations", type=positive, default=5, help="reports of a trial (default: %(default)s)")
     add("--eval-episodes", type=positive, default=32, help="environments of an evaluation (default: %(default)s)")
     add("--max-falls", type=float, default=0.1,
         help="a trial with a larger falls_fraction in its evaluation is infeasible (default: %(default)s)")
     add("--storage", help="journal file *.log, or a database URL (default: study.log in the study's folder)")
     add("--study-name", help="(default: ALGO-ENV)")
-    add("--seed", type=int, default=0, help="of all trials, and of the sampler (default: %(default)s)")
-    add("--trial-id", type=int, metavar="K", help="write trial_K.yml of the study, run nothing")
+    add("--seed", type=seed, default=0, help="of all trials, and of the sampler (default: %(default)s)")
+    add("--trial-id", type=whole, metavar="K", help="write trial_K.yml of the study, run nothing")
     add("-f", "--log-folder", default="logs", help="the study lives in FOLDER/tuning/NAME (default: %(default)s)")
     add("--heartbeat", type=positive, default=60, metavar="SECONDS",
         help="a worker that sends none for twice as long is taken for dead (default: %(default)s)")
-    add("--final-top", type=int, default=1, metavar="K",
+    add("--final-top", type=whole, default=1, metavar="K",
         help="train the best K anew beside the shipped YAML; 0 for no final stage (default: %(default)s)")
     add("--final-seeds", type=positive, default=5, help="paired seeds of the final stage (default: %(default)s)")
     add("--final-timesteps", type=positive, help="transitions of its runs at most (default: -n)")

@@ -101,7 +101,7 @@ def resolve(value: object, where: str) -> object:
     """
     if isinstance(value, str):
         parsed = parse_value(value, where)
-        return parsed if parsed == value else resolve(parsed, where)
+        return plain(value, where) if parsed == value else resolve(parsed, where)
     if isinstance(value, (list, tuple)):
         return [resolve(item, where) for item in value]
     if isinstance(value, Mapping):

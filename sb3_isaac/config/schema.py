@@ -150,7 +150,7 @@ def check_algo(key: str, value: object, where: str, default: object = None) -> N
         check_count(key, value, where, _MOST[key])
     elif isinstance(default, bool):
         check_bool(key, value, where)
-    elif type(default) is int and not isinstance(value, (list, dict)):
+    elif type(default) is int and not (key == "train_freq" and isinstance(value, list)):
         _check_whole(key, value, where)
     elif type(default) is float or (key in _HIGHEST and not _is_auto(value, default)):
         check_number(key, value, where, _HIGHEST.get(key, LARGEST_FLOAT))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from sb3_isaac.contract.errors import UserError, is_number, unknown
+from sb3_isaac.contract.errors import UserError, brief, is_number, unknown
 from sb3_isaac.robots.values import per_joint
 
 
@@ -91,7 +91,7 @@ class Robot:
 
     def _check_each(self, field: str, holds: bool, allowed: str) -> None:
         if not holds:
-            raise UserError(f"robot {str(self.name)!r} has {field}={getattr(self, field)!r}: give {allowed}.")
+            raise UserError(f"robot {brief(self.name)} has {field}={brief(getattr(self, field))}: give {allowed}.")
 
     def _check_name(self, field: str) -> None:
         value = getattr(self, field)

@@ -19,7 +19,7 @@ from sb3_isaac.gymcompat.install import install, nvidia_is_imported
 from sb3_isaac.robots import Robot
 
 SIMULATORS = ("auto", "mujoco", "isaacgym")
-MOST_PHYSICS_DT = 0.05
+LEAST_PHYSICS_DT, MOST_PHYSICS_DT = 1e-4, 0.05
 
 
 @dataclass(frozen=True)
@@ -131,9 +131,11 @@ def make_simulator(sim: str, robot: Robot, num_envs: int, *, device: Union[str, 
     """
     if number_above_zero("physics_dt", physics_dt) > MOST_PHYSICS_DT:
         raise UserError(f"physics_dt is {physics_dt} s: give at most {MOST_PHYSICS_DT}, or legs are unstable.")
-    substeps = whole_number("substeps", substeps)
+    if physics_dt < LEAST_PHYSICS_DT:
+        raise UserError(f"physics_dt is {physics_dt} s: give at least {LEAST_PHYSICS_DT}.")
+    substeps = whole_number("substeps", substeps, most=1000)
     if threads is not None:
-        threads = whole_number("threads", threads)
+        threads = whole_number("threads", threads, most=4096)
     if sim not in SIMULATORS:
         raise unknown("sim", sim, SIMULATORS)
     if sim == "isaacgym" or (sim == "auto" and nvidia_is_imported()):

@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tup
 
 import numpy as np
 
-from sb3_isaac.contract.errors import UserError
+from sb3_isaac.contract.errors import LARGEST_FLOAT, UserError
 from sb3_isaac.contract.files import atomic_file, current_folder
 from sb3_isaac.contract.tensor_env import Panel
 from sb3_isaac.rl.training.metrics import read_metrics
@@ -35,7 +35,7 @@ class Run(NamedTuple):
         values = self.metrics.get(key, np.zeros(0))
         steps = self.metrics.get("eval/steps" if key.startswith("eval/") else "step",
                                  self.metrics.get("step", np.zeros(0)))
-        known = np.isfinite(values)
+        known = (np.abs(values) <= LARGEST_FLOAT) & np.isfinite(steps)
         return (steps[known], values[known]) if len(values) else (values, values)
 
 
@@ -69,11 +69,12 @@ def draw(runs: Sequence[Run], labels: Sequence[str], out: Path) -> None:
         for number, (label, group) in enumerate(grouped(runs, labels).items()):
             _draw_group(axis, [curve for curve in (run.curve(panel.key) for run in group) if len(curve[0])], label,
                         f"C{number}")
-        axis.set_title(panel.title, fontsize=10)
+        axis.set_title(panel.title, fontsize=10, parse_math=False)  # a file's words are no formula
         axis.set_xlabel("environment steps, millions")
         axis.grid(alpha=0.3)
         _goal(axis, goals.get(panel.key))
-    axes[0][0].legend(fontsize=8)
+    for label in axes[0][0].legend(fontsize=8).get_texts():
+        label.set_parse_math(False)
     figure.tight_layout()
     with atomic_file(out) as temporary:
         figure.savefig(temporary, dpi=110, format="png")
@@ -102,7 +103,7 @@ def grouped(runs: Sequence[Run], labels: Sequence[str]) -> Dict[str, List[Run]]:
 
 
 def _natural(label: str) -> List[Tuple[bool, int, str]]:
-    return [(not part.isdigit(), int(part) if part.isdigit() else 0, part) for part in re.split(r"(\d+)", label)]
+    return [(not part.isdecimal(), int(part[:18]) if part.isdecimal() else 0, part) for part in re.split(r"(\d+)", label)]
 
 
 def _draw_group(axis: Any, curves: Sequence[Tuple[np.ndarray, np.ndarray]], label: str, color: str) -> None:

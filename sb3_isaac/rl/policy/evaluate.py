@@ -55,7 +55,7 @@ def make_eval_env(policy: PolicyModule, num_envs: int, command: Optional[Sequenc
     """
     env_id = env_of(policy, env)
     trained_on = policy.info.get("env")
-    options = eval_options(env_id, dict(policy.info["env_kwargs"]) if env_id == trained_on else {}, command,
+    options = eval_options(env_id, dict(policy.info.get("env_kwargs", {})) if env_id == trained_on else {}, command,
                            hold_s)
     if "seed" in env_options(env_id):
         options["seed"] = seed

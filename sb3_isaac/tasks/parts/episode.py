@@ -96,7 +96,7 @@ class EpisodicTask(TensorEnv):
         if render_mode not in (None, "rgb_array"):
             raise unknown("render_mode", render_mode, ("rgb_array", "None"))
         self.num_envs, self.device, self.render_mode = num_envs, device, render_mode
-        self.max_steps = round(number_above_zero("episode_length_s", episode_length_s) / self.control_dt)
+        self.max_steps = round(number_above_zero("episode_length_s", episode_length_s, most=86_400.0) / self.control_dt)
         if self.max_steps < 1:
             raise UserError(f"episode_length_s is {episode_length_s}: give at least one control step, "
                             f"{self.control_dt} s.")
