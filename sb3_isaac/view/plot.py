@@ -35,8 +35,10 @@ class Run(NamedTuple):
         values = self.metrics.get(key, np.zeros(0))
         steps = self.metrics.get("eval/steps" if key.startswith("eval/") else "step",
                                  self.metrics.get("step", np.zeros(0)))
+        if not len(values):
+            return values, values
         known = (np.abs(values) <= LARGEST_FLOAT) & np.isfinite(steps)
-        return (steps[known], values[known]) if len(values) else (values, values)
+        return steps[known], values[known]
 
 
 def read_run(folder: Path) -> Run:
@@ -103,7 +105,8 @@ def grouped(runs: Sequence[Run], labels: Sequence[str]) -> Dict[str, List[Run]]:
 
 
 def _natural(label: str) -> List[Tuple[bool, int, str]]:
-    return [(not part.isdecimal(), int(part[:18]) if part.isdecimal() else 0, part) for part in re.split(r"(\d+)", label)]
+    return [(not part.isdecimal(), int(part[:18]) if part.isdecimal() else 0, part)
+            for part in re.split(r"(\d+)", label)]
 
 
 def _draw_group(axis: Any, curves: Sequence[Tuple[np.ndarray, np.ndarray]], label: str, color: str) -> None:
