@@ -6,7 +6,7 @@ import contextlib
 import json
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Sequence
 
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.contract.files import current_folder
@@ -72,7 +72,7 @@ def _complete_checkpoints(path: Path) -> List[Path]:
 
 def steps_of(folder: Path) -> int:
     """Transitions behind the model of a run or checkpoint folder."""
-    steps: int = read_meta(folder)["num_timesteps"]
+    steps: int = read_meta(folder, needed=("num_timesteps",))["num_timesteps"]
     return steps
 
 
@@ -98,9 +98,10 @@ META_FIELDS: Dict[str, Check] = {
 LARGEST_META = 2**24
 
 
-def read_meta(folder: Path) -> Dict[str, Any]:
+def read_meta(folder: Path, needed: Sequence[str] = ()) -> Dict[str, Any]:
     """``meta.json`` of a run or checkpoint folder, which holds what ``META_FIELDS`` says.
 
+    :param needed: keys that have to be there.
     :raises UserError: when it is missing, no JSON, or holds something else.
     """
     path = folder / "meta.json"
@@ -111,7 +112,7 @@ def read_meta(folder: Path) -> Dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:100]
         raise UserError(f"{path} cannot be read ({reason}): give a folder that 'sb3-isaac train' wrote.") from error
-    return record(str(path), content, META_FIELDS, needed=("num_timesteps",))
+    return record(str(path), content, META_FIELDS, needed)
 
 
 def installed_versions(*names: str) -> Dict[str, str]:
