@@ -5,12 +5,14 @@ from __future__ import annotations
 import random
 from collections import deque
 from pathlib import Path
-from typing import Any, Dict, Mapping
+from typing import Any, Dict, Mapping, Tuple
 
 import numpy as np
 import torch
+from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 
+from sb3_isaac.contract.errors import UserError, brief
 from sb3_isaac.contract.records import Check, anything, list_of, mapping_of, record, refused, whole
 from sb3_isaac.envs.vec_env import unwrap
 from sb3_isaac.rl.torch_files import read_torch
@@ -103,6 +105,7 @@ def restore_task_state(model: Any, state: Mapping[str, Any]) -> None:
     """
     state = to_cpu(state)
     env: VecEnv = model.get_env()
+    _check_shapes(state, env)
     has_env_state = bool(state["env"]["env"])
     if has_env_state:
         unwrap(env).load_state_dict(state["env"])
@@ -128,6 +131,23 @@ def restore_task_state(model: Any, state: Mapping[str, Any]) -> None:
     np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))
     version, internal, gauss = state["random"]["python"]
     random.setstate((version, tuple(internal), gauss))
+
+
+def _check_shapes(state: Mapping[str, Any], env: VecEnv) -> None:
+    """Refuse the observations of another environment, or of another number of them."""
+    def shapes(value: Any) -> Any:
+        return {k: _shape(v) for k, v in value.items()} if isinstance(value, Mapping) else _shape(value)
+
+    space: Any = env.observation_space
+    expected = ({key: (env.num_envs, *(group.shape or ())) for key, group in space.spaces.items()}
+                if isinstance(space, spaces.Dict) else (env.num_envs, *(space.shape or ())))
+    for name, wanted in (("last_obs", expected), ("last_episode_starts", (env.num_envs,))):
+        if shapes(state[name]) != wanted:
+            raise UserError(f"its {name} has shape {brief(shapes(state[name]))} and the run has {brief(wanted)}")
+
+
+def _shape(tensor: torch.Tensor) -> Tuple[int, ...]:
+    return tuple(tensor.shape)
 
 
 def to_cpu(value: Any) -> Any:
