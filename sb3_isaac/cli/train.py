@@ -62,7 +62,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         help="YAML file, or the name of a shipped one, such as ppo-fast or ppo-course")
     add("-params", "--hyperparams", nargs="+", default=[], metavar="KEY:VALUE", help="override YAML keys")
     add("--env-kwargs", nargs="+", default=[], metavar="KEY:VALUE", help="task options, such as robot:anymal")
-    add("--seed", type=int, help="random seed (default: the YAML's, else a random one)")
+    add("--seed", type=whole, help="random seed (default: the YAML's, else a random one)")
     add("--device", help="torch device of the learner (default: auto)")
 
 
