@@ -133,6 +133,8 @@ def flags(rng: random.Random) -> Tuple[str, List[str]]:
     text = given if isinstance(given, str) else rng.choice([json.dumps(given, default=str), str(given)])
     if flag in ("--num-envs", "-n", "--episodes", "--eval-episodes", "--robots", "--seconds") and text == str(2**31):
         text = "-1"  # valid, and more than the memory or the time of a test
+    if (flag in ("--env", "--client") and text == "canary_pkg:x") or (flag == "--audit" and text == "../.."):
+        text = "nosuch:x"  # what the command line names may be imported, and a whole disk may be audited
     base = {"train": [*SMALL, "-params", *SHORT], "eval": ["run", "--episodes", "2"],
             "play": ["run", "--seconds", "0.1", "--picture", "p.png"], "plot": ["run"], "run": [],
             "tune": ["--env", "nosuch" if flag != "--study-name" else PENDULUM, "--n-trials", "1",
