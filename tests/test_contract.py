@@ -238,3 +238,7 @@ def test_the_stop_rule_is_ranges_of_the_report() -> None:
     assert not rule.met({"reward_mean": 299.9, "speed": 1.0}) and not rule.met({"reward_mean": 400.0})
     assert not rule.met({"reward_mean": float("nan"), "speed": 1.0})
     assert not rule.met({"reward_mean": 400, "speed": 1.06})
+    assert rule.trained({})
+    rule = StopRule({}, training={"rollout/command_range": (1.0, 1.0)})
+    assert rule.trained({"rollout/command_range": 1.0}) and not rule.trained({"rollout/command_range": 0.9})
+    assert not rule.trained({}), "what no rollout has shown is not trained"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import torch
@@ -52,13 +52,16 @@ class StopRule:
 
     :param ranges: report key -> (low, high); either may be infinite.
     :param goal: what is then said, such as "it walks".
+    :param training: log key of a rollout -> (low, high): what the last rollout before the evaluation has to have
+        shown besides, such as that the whole range of commands is trained.
     """
 
     ranges: Mapping[str, Tuple[float, float]]
     goal: str = "the goal is reached"
+    training: Mapping[str, Tuple[float, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for key, bounds in self.ranges.items():
+        for key, bounds in {**self.ranges, **self.training}.items():
             pair = isinstance(bounds, (tuple, list)) and len(bounds) == 2
             if not pair or not all(isinstance(bound, (int, float)) for bound in bounds) or not bounds[0] <= bounds[1]:
                 raise UserError(f"the stop rule's range of {key} is {bounds!r}: give (low, high) with low <= high; "
@@ -67,6 +70,10 @@ class StopRule:
     def met(self, report: Mapping[str, Any]) -> bool:
         """Whether `report` has every key within its range; NaN is in no range."""
         return all(key in report and low <= report[key] <= high for key, (low, high) in self.ranges.items())
+
+    def trained(self, values: Mapping[str, Any]) -> bool:
+        """Whether `values`, those of a rollout's log, are within the ranges of ``training``."""
+        return all(key in values and low <= values[key] <= high for key, (low, high) in self.training.items())
 
     def __str__(self) -> str:
         return ", ".join(f"{key} {_range(low, high)}" for key, (low, high) in self.ranges.items())

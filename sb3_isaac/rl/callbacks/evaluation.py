@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any, Callable, Dict, Optional
 
-from sb3_isaac.envs.vec_env import IsaacVecEnv
+from sb3_isaac.envs.vec_env import IsaacVecEnv, unwrap
 from sb3_isaac.rl.callbacks.iteration import IterationCallback, iteration_of
 from sb3_isaac.rl.policy.evaluate import evaluate
 from sb3_isaac.rl.policy.export import evaluation_policy
@@ -31,6 +31,7 @@ class Evaluation(IterationCallback):
         """The last evaluation, with ``steps``."""
         self.stopped, self.spent_s = False, 0.0
         self._first_steps = 0
+        self._rollout: Dict[str, float] = {}  # what the last one logged
 
     def _on_training_start(self) -> None:
         self.stopped, self._first_steps = False, self.model.num_timesteps
@@ -40,7 +41,11 @@ class Evaluation(IterationCallback):
         if self.every and self.model.num_timesteps > self._first_steps and iteration % self.every == 0:
             report = self.evaluate()
             rule = None if self._env is None else self._env.env.stop_rule
-            self.stopped = self.stop and rule is not None and rule.met(report)
+            self.stopped = self.stop and rule is not None and rule.met(report) and rule.trained(self._rollout)
+
+    def _on_iteration_end(self) -> None:
+        if isinstance(self.training_env.unwrapped, IsaacVecEnv):
+            self._rollout = unwrap(self.training_env).statistics.read()
 
     def _on_step(self) -> bool:
         return not self.stopped

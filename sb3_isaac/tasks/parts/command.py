@@ -9,9 +9,6 @@ import torch
 from sb3_isaac.contract.errors import UserError, brief, is_number, mapping, number_above_zero, truth, unknown
 from sb3_isaac.contract.names import find_object
 
-WIDEN_AT, WIDEN_S = 0.6, 10.0
-"""Ranges widen while commands are followed so well, in so many seconds."""
-
 
 class Axis(NamedTuple):
     """One number of a command: the range it is drawn from, uniformly; its name says the unit.
@@ -39,7 +36,10 @@ class Commands:
                  on to the next every ``resample_s``; after the last comes the first. An axis that is not in them is
                  drawn.
     first        ranges to begin training with, {axis: [low, high]}; they widen to the axes' own, and the shares of 0
-                 grow from none to their own, while commands are followed: see :meth:`widened`
+                 grow from none to their own, while commands are followed: see :meth:`widened`. Those of the
+                 task are not for axes whose range the user gives
+    widen_at     how well commands have to be followed, from 0 to 1
+    widen_s      seconds of commands followed in which they do
     ============ ================================================================================================
 
     The shares are of axes that have a range; an axis that is given as a number keeps it.
@@ -51,13 +51,14 @@ class Commands:
     """
 
     SETTINGS: Mapping[str, Any] = {"resample_s": 5.0, "random_times": False, "zero_share": 0.0, "stand_share": 0.0,
-                                   "sequence": (), "first": {}}
+                                   "sequence": (), "first": {}, "widen_at": 0.6, "widen_s": 10.0}
 
     def __init__(self, axes: Mapping[str, Axis], given: Optional[Mapping[str, Any]] = None,
                  settings: Optional[Mapping[str, Any]] = None) -> None:
         self.axes: Dict[str, Axis] = dict(axes)
         self.settings: Dict[str, Any] = dict(self.SETTINGS)
-        for name, value in {**(settings or {}), **mapping("command", given)}.items():
+        given = mapping("command", given)
+        for name, value in {**(settings or {}), **given}.items():
             if name in self.SETTINGS:
                 self.settings[name] = _setting(name, value)
                 continue
@@ -70,6 +71,8 @@ class Commands:
         if self.settings["zero_share"] + self.settings["stand_share"] > 1.0:
             raise UserError(f"command zero_share {self.settings['zero_share']} and stand_share "
                             f"{self.settings['stand_share']} are more than 1 together: give smaller ones.")
+        self.settings["first"] = {name: value for name, value in self.settings["first"].items()
+                                  if "first" in given or name not in given}
         self._first = {name: _within(_range(name, value), self.axes[name])
                        for name, value in self.settings["first"].items() if name in self.axes}
         self._sequence = [self._row(row) for row in self.settings["sequence"]]
@@ -106,12 +109,13 @@ class Commands:
         return torch.tensor(0.0 if self._first else 1.0, device=device)
 
     def widened(self, reach: torch.Tensor, followed: torch.Tensor, control_dt: float) -> None:
-        """Widen the ranges: `reach` () grows, in place, from 0 to 1 in ``WIDEN_S`` seconds of commands followed.
+        """Widen the ranges: `reach` () grows, in place, from 0 to 1 in ``widen_s`` seconds of commands followed.
 
-        :param followed: (N,) in [0, 1], how well each robot follows its command; ``WIDEN_AT`` on average is enough.
+        :param followed: (N,) in [0, 1], how well each robot follows its command; ``widen_at`` on average is enough.
         """
         if self._first:
-            reach.add_((followed.mean() > WIDEN_AT) * (control_dt / WIDEN_S)).clamp_(max=1.0)
+            well = followed.mean() > self.settings["widen_at"]
+            reach.add_(well * (control_dt / self.settings["widen_s"])).clamp_(max=1.0)
 
     def draw(self, command: torch.Tensor, mask: torch.Tensor, steps: torch.Tensor, control_dt: float,
              generator: torch.Generator, reach: Optional[torch.Tensor] = None) -> None:
@@ -172,10 +176,10 @@ def _within(first: Axis, axis: Axis) -> Axis:
 
 
 def _setting(name: str, value: Any) -> Any:
-    if name == "resample_s":
+    if name in ("resample_s", "widen_s"):
         if not is_number(value) or value <= 0:
-            raise UserError(f"command resample_s is {value!r}: give a number of seconds above 0.")
-        return number_above_zero("command resample_s", value)
+            raise UserError(f"command {name} is {value!r}: give a number of seconds above 0.")
+        return number_above_zero(f"command {name}", value)
     if name == "random_times":
         return truth("command random_times", value)
     if name == "first":
