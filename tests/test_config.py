@@ -25,13 +25,13 @@ from sb3_isaac.contract.errors import UserError
 
 def test_shipped_ppo():
     config = load_shipped()
-    assert (config.n_timesteps, config.n_envs, config.policy) == (10_000_000, 4096, "AsymmetricPolicy")
+    assert (config.n_timesteps, config.n_envs, config.policy) == (10_000_000, 1024, "AsymmetricPolicy")
     assert config.desired_kl is not None and config.algo_kwargs["n_steps"] == 24 and config.algo_kwargs["n_epochs"] == 5
     assert config.algo_kwargs["policy_kwargs"]["net_arch"] == {"pi": [256, 128, 64], "vf": [256, 128, 64]}
     assert type(config.n_timesteps) is int
     assert config.normalize == {"norm_obs": True, "norm_reward": True, "clip_obs": 10.0}
     assert config.algo_kwargs["policy_kwargs"]["activation_fn"] == "nn.ELU"
-    assert config.minibatches == 12 and config.algo_kwargs["batch_size"] == 8192  # 4096 * 24 / 12
+    assert config.minibatches == 4 and config.algo_kwargs["batch_size"] == 6144  # 1024 * 24 / 4
     assert (config.seed, config.device, config.env_kwargs) == (None, "auto", {"privileged": True})
     assert [path for path, _ in config.callback] == ["sb3_isaac.FadingExploration"]
     assert Path(config.source).name == "ppo.yml"

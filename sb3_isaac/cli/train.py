@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="begin a run with the networks of this one and its settings, changed by -params, --env-kwargs and others")
     add("-P", "--progress", action="store_true", help="show a progress bar instead of lines")
     add("--eval-freq", type=whole, help="timesteps between evaluations; -1: only at the end (default: 10 iterations)")
-    add("--eval-episodes", type=positive, help="episodes of an evaluation (default: 128)")
+    add("--eval-episodes", type=positive, help="episodes of an evaluation (default: 64)")
     add("--save-freq", type=positive, help="timesteps between numbered checkpoints (default: 100 iterations)")
     add("--log-interval", type=positive, help="iterations between progress lines (default: 1)")
     add("--no-early-stop", action="store_true", help="train to the end even when the task's stop rule is met")
@@ -59,7 +59,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     add("--num-envs", type=positive, help="number of robots; beats --env-kwargs num_envs:N and the YAML's n_envs")
     add("-n", "--n-timesteps", type=positive, help="transitions in all: steps of all robots together")
     add("-conf", "--conf", "--conf-file", dest="conf_file",
-        help="YAML file, or the name of a shipped one, such as ppo-fast or ppo-course")
+        help="YAML file, or the name of a shipped one, such as ppo-course")
     add("-params", "--hyperparams", nargs="+", default=[], metavar="KEY:VALUE", help="override YAML keys")
     add("--env-kwargs", nargs="+", default=[], metavar="KEY:VALUE", help="task options, such as robot:anymal")
     add("--seed", type=whole, help="random seed (default: the YAML's, else a random one)")

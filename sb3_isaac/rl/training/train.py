@@ -64,7 +64,7 @@ class Settings:
     save_every: int = 100
     latest_every: int = 10
     eval_every: int = 10
-    eval_episodes: int = 128
+    eval_episodes: int = 64
     early_stop: bool = True
     progress_bar: bool = False
     log_interval: int = 1

@@ -53,6 +53,16 @@ def air_time(air_time_s: torch.Tensor, landed: torch.Tensor, moving: torch.Tenso
     return ((air_time_s.clamp(max=0.3) - 0.1).clamp(min=0.0) * landed).sum(dim=1) * moving
 
 
+def in_turn(landed: torch.Tensor, contact: torch.Tensor) -> torch.Tensor:
+    """(N, F) bool: feet that land while the one across from them stands; feet in the order left, right, left, ….
+
+    A policy that is symmetric tends to bound, both front feet at once and both rear feet at once, for that is its own
+    mirror image: there no foot lands in turn.
+    """
+    across = torch.arange(contact.shape[1], device=contact.device) ^ 1
+    return landed & (contact & ~landed)[:, across]
+
+
 def trot(contact: torch.Tensor, moving: torch.Tensor) -> torch.Tensor:
     """1 where the feet of one diagonal are on the ground and those of the other are in the air, while told to move.
 
@@ -74,6 +84,18 @@ def still(contact: torch.Tensor, joint_vel: torch.Tensor) -> torch.Tensor:
     It has a slope for a robot that trots on the spot, so that it comes to rest by and by.
     """
     return contact.float().mean(dim=1) / (1.0 + sum_square(joint_vel) / 20.0)
+
+
+def trot_phase(ahead_m_s: torch.Tensor, scale_m_s: float = 0.3) -> torch.Tensor:
+    """In (−1, 1): 1 where diagonal feet swing together and those across from each other oppositely, as in a trot.
+
+    ahead_m_s (N, 4): how fast each foot overtakes the trunk, in the order front left, front right, rear left, rear
+    right. (v₀v₃ + v₁v₂ − v₀v₁ − v₂v₃) / (Σ v² + 4 scale²): −1 in a bound, 0 in a pace or at rest, and without a step
+    at which it begins, so that a robot that only fidgets learns from it already.
+    """
+    fl, fr, rl, rr = ahead_m_s.unbind(dim=1)
+    together = fl * rr + fr * rl - fl * fr - rl * rr
+    return together / (ahead_m_s.square().sum(dim=1) + 4.0 * scale_m_s**2)
 
 
 def swing_height(clearance: torch.Tensor, foot_vel_w: torch.Tensor, target: float) -> torch.Tensor:
