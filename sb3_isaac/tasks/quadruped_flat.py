@@ -46,11 +46,10 @@ class QuadrupedFlat(LeggedTask):
     With ``privileged=True`` there is a group ``critic`` of what only a simulator knows: ``lin_vel_b`` 3 m/s, body;
     ``foot_contact`` 4, 0 or 1; ``friction`` 1, of the ground.
 
-    Reward: forward velocity − energy, and what shapes the gait. Gait terms count as far as the command is held, the
-    trot's to three quarters, so that stepping in place is worth little. A step's reward is the sum, and not below 0:
-    with negative rewards a robot learns to fall soon, which ends them. At the command (1, 0) an episode of 1000 steps
-    earns at most about 1000, a trot at 1 m/s above 300, and standing still, falling forward or running backward less
-    than 100.
+    Reward: forward velocity − energy, and what shapes the gait. Gait terms count as far as the command is held, so
+    that stepping in place is worth little. A step's reward is the sum, and not below 0: with negative rewards a robot
+    learns to fall soon, which ends them. At the command (1, 0) an episode of 1000 steps earns at most about 1000, a
+    trot at 1 m/s above 300, and standing still, falling forward or running backward less than 100.
 
     An episode ends in a fall when a terminal body touches the ground or the trunk leans beyond 60°.
     """
@@ -91,8 +90,7 @@ class QuadrupedFlat(LeggedTask):
         "roll_pitch_rate": Term(-0.002, lambda f: gait.sum_square(f.ang_vel_b[:, :2])),
         "tilt": Term(-0.5, lambda f: gait.sum_square(f.gravity_b[:, :2])),
         "pose": Term(-0.005, lambda f: gait.sum_square(f.joint_pos)),
-        # A quarter of it counts from the beginning: a robot that cannot go yet learns to step by it.
-        "trot": Term(0.5, lambda f: (0.25 + 0.75 * f.tracking) * gait.trot_phase(f.foot_ahead_m_s) * moving(f)),
+        "trot": Term(0.5, lambda f: f.tracking * gait.trot_phase(f.foot_ahead_m_s) * moving(f)),
         "air_time": Term(2.0, lambda f: f.tracking * gait.air_time(
             f.foot_air_time, gait.in_turn(f.foot_landed, f.foot_contact), moving(f))),
         "swing_height": Term(-0.6, lambda f: gait.swing_height(f.foot_clearance, f.foot_vel_w, SWING_HEIGHT_M)),
