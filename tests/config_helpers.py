@@ -9,7 +9,7 @@ from sb3_isaac.config import load_config
 ENV = "IsaacQuadrupedFlat-v0"
 ALGO_KEYS = {
     *("n_steps", "n_epochs", "batch_size", "learning_rate", "gamma", "gae_lambda", "clip_range", "clip_range_vf"),
-    *("ent_coef", "vf_coef", "max_grad_norm", "target_kl", "policy_kwargs", "normalize_advantage"),
+    *("ent_coef", "symmetry", "vf_coef", "max_grad_norm", "target_kl", "policy_kwargs", "normalize_advantage"),
 }
 ENV_KEYS = ("sim", "robot", "reward", "command", "terrain", "privileged")
 BASE = "n_timesteps: !!float 1e4\nn_envs: 8\npolicy: MlpPolicy\n"
