@@ -165,6 +165,6 @@ def test_the_list_has_every_name(capsys: pytest.CaptureFixture[str]) -> None:
     from sb3_isaac.robots import ROBOTS
     from sb3_isaac.tasks.quadruped_flat import QuadrupedFlat
 
-    for name in (*TASKS, *ROBOTS, *build.ALGORITHMS, *QuadrupedFlat.REWARD, *QuadrupedFlat.COMMAND, "ppo-fast",
+    for name in (*TASKS, *ROBOTS, *build.ALGORITHMS, *QuadrupedFlat.REWARD, *QuadrupedFlat.COMMAND, "ppo-course",
                  "episode_length_s"):
         assert name in said, name
