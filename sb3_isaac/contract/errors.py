@@ -31,6 +31,11 @@ def brief(value: object) -> str:
         return f"a {type(value).__name__} that cannot be printed"
 
 
+def closed(what: object) -> UserError:
+    """An error of what was used after its ``close()``."""
+    return UserError(f"this {type(what).__name__} was used after its close(): make a new one.")
+
+
 def unknown(what: str, given: object, allowed: Iterable[object], where: str = "") -> UserError:
     """An error that names an unknown `given` and its nearest valid neighbours.
 

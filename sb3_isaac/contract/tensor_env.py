@@ -216,7 +216,8 @@ class TensorEnv:
     def render(self) -> Any:
         """An image (h, w, 3) uint8 of the first environments, or None without a render mode.
 
-        A task may take ``width``, ``height``, ``robots`` (how many to draw) and ``lines`` (of text to write on it).
+        A task may take ``width``, ``height``, ``robots`` (how many to draw), ``lines`` (of text to write on it) and
+        ``robot`` (which one to draw, by its index).
         """
         return None
 
@@ -236,6 +237,12 @@ class TensorEnv:
 
     def close(self) -> None:
         """Release threads, windows and memory."""
+
+
+def frames_per_second(env: TensorEnv) -> float:
+    """Control steps in a second, a whole number where it is one: the speed at which pictures of each step are true."""
+    rate = 1.0 / env.control_dt
+    return round(rate) if abs(rate - round(rate)) < 1e-6 * rate else rate
 
 
 def constructor_parameters(cls: type) -> Dict[str, inspect.Parameter]:

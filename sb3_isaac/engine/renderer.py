@@ -9,7 +9,7 @@ import importlib
 import os
 import sys
 import weakref
-from typing import Any, Sequence, Tuple
+from typing import Any, Dict, Optional, Sequence, Tuple
 
 import mujoco
 import numpy as np
@@ -120,27 +120,31 @@ class SceneRenderer:
         if not 0 <= follow < count:
             raise UserError(f"follow is {follow}: give the index of a robot, from 0 to {count - 1}.")
         self._engine, self._look_height_m = engine, look_height_m
-        self._worlds = [(follow + i) % count for i in range(num_robots)]
+        self._num_robots, self._follow = num_robots, follow
+        self._lookat_m: Dict[int, np.ndarray] = {}
+        """Where the camera looked last, m, by the world in the middle."""
         self._offsets_m = lanes(num_robots, spacing_m)
         distance_m = 2.2 * model.stat.extent + 0.55 * spacing_m * (num_robots - 1)
         # All the floor that is visible in front of the robots is nearer to them than the camera.
         self._model = _framed(model, width, height, shadow_reach_m=1.2 * distance_m)
-        self._robots = [mujoco.MjData(self._model) for _ in self._worlds]
+        self._robots = [mujoco.MjData(self._model) for _ in range(num_robots)]
         self._scene = mujoco.MjvScene(self._model, maxgeom=num_robots * self._model.ngeom + 100)
         self._option, self._no_push = mujoco.MjvOption(), mujoco.MjvPerturb()
         self._camera = mujoco.MjvCamera()
         self._camera.azimuth, self._camera.elevation = AZIMUTH_DEG, ELEVATION_DEG
         self._camera.distance = distance_m
-        self._camera.lookat[:] = np.inf
         self._rect = mujoco.MjrRect(0, 0, width, height)
         self._gl, self._context = _open_context(self._model, width, height)
         self._free = weakref.finalize(self, _close_context, self._gl, self._context)
         # OSMesa's context prints an exception if the interpreter's end frees it; EGL is gone by then.
         self._free.atexit = type(self._gl).__module__ == "mujoco.osmesa"
 
-    def frame(self, lines: Sequence[str] = ()) -> np.ndarray:
-        """The scene as it is now, (height, width, 3) uint8, with `lines` of ASCII written at its top left."""
-        self._update_scene()
+    def frame(self, lines: Sequence[str] = (), follow: Optional[int] = None) -> np.ndarray:
+        """The scene as it is now, (height, width, 3) uint8, with `lines` of ASCII written at its top left.
+
+        :param follow: another world in the middle than that of the constructor; the camera of each goes its own way.
+        """
+        self._update_scene(self._follow if follow is None else follow)
         rect, pixels = self._rect, np.empty((self._rect.height, self._rect.width, 3), np.uint8)
         self._gl.make_current()
         mujoco.mjr_render(rect, self._scene, self._context)
@@ -150,13 +154,13 @@ class SceneRenderer:
         mujoco.mjr_readPixels(pixels, None, rect, self._context)
         return np.ascontiguousarray(pixels[::-1])  # OpenGL's rows go up
 
-    def _update_scene(self) -> None:
-        robots = self._robots
-        for data, world in zip(robots, self._worlds):
+    def _update_scene(self, follow: int) -> None:
+        robots, count = self._robots, self._engine.num_worlds
+        for data, world in zip(robots, [(follow + i) % count for i in range(self._num_robots)]):
             data.qpos[:] = self._engine.mj_data(world).qpos
         # The median, because a robot that falls and starts anew elsewhere does not move it.
         middle_m = np.median([data.qpos[:2] for data in robots], axis=0) + self._offsets_m.mean(axis=0)
-        self._look_at(np.append(middle_m, self._look_height_m))
+        self._look_at(np.append(middle_m, self._look_height_m), follow)
         for data, offset in zip(robots, self._offsets_m):
             data.qpos[:2] += offset
             mujoco.mj_kinematics(self._model, data)
@@ -171,10 +175,11 @@ class SceneRenderer:
             if not light.headlight:
                 light.pos[:] = self._camera.lookat - 4.0 * np.asarray(light.dir)
 
-    def _look_at(self, target_m: np.ndarray) -> None:
-        lookat = self._camera.lookat
-        near = np.linalg.norm(target_m - lookat) < JUMP_M
-        lookat[:] = lookat + FOLLOW_GAIN * (target_m - lookat) if near else target_m
+    def _look_at(self, target_m: np.ndarray, follow: int) -> None:
+        last = self._lookat_m.get(follow, target_m)
+        near = np.linalg.norm(target_m - last) < JUMP_M
+        self._lookat_m[follow] = last + FOLLOW_GAIN * (target_m - last) if near else target_m
+        self._camera.lookat[:] = self._lookat_m[follow]
 
     def close(self) -> None:
         """Free the OpenGL context; a second call does nothing."""

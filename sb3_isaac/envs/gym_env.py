@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from typing import Any, Dict, Optional, Sequence, Tuple, Union
 
 import gymnasium
@@ -11,8 +13,8 @@ from gymnasium import spaces
 from gymnasium.vector import VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from sb3_isaac.contract.errors import UserError
-from sb3_isaac.contract.tensor_env import Obs, Step, TensorEnv
+from sb3_isaac.contract.errors import UserError, closed, whole_number
+from sb3_isaac.contract.tensor_env import Obs, Step, TensorEnv, frames_per_second
 from sb3_isaac.tasks import make_task
 from sb3_isaac.tasks import task_options as task_options_of
 
@@ -41,6 +43,7 @@ class IsaacEnv(gymnasium.Env[Array, np.ndarray]):
     metadata: Dict[str, Any] = RENDERING
 
     def __init__(self, env_id: str, render_mode: Optional[str] = None, **task_options: Any) -> None:
+        self._made_of = {"env_id": env_id, "render_mode": render_mode, **task_options}
         if "num_envs" in task_options:
             raise UserError(f"num_envs={task_options['num_envs']} was given to {env_id} as one robot: "
                             "use gymnasium.make_vec or IsaacVecEnv for several.")
@@ -49,7 +52,7 @@ class IsaacEnv(gymnasium.Env[Array, np.ndarray]):
         if render_mode is not None:
             task_options["render_mode"] = render_mode
         self.env = make_task(env_id, 1, **task_options)
-        self.render_mode, self.metadata = render_mode, {**RENDERING, "render_fps": _fps(self.env)}
+        self.render_mode, self.metadata = render_mode, {**RENDERING, "render_fps": frames_per_second(self.env)}
         self.observation_space = _visible_space(self.env)
         self.action_space = self.env.action_space
         self._closed = False
@@ -57,11 +60,16 @@ class IsaacEnv(gymnasium.Env[Array, np.ndarray]):
     def reset(self, *, seed: Optional[int] = None, options: Optional[Dict[str, Any]] = None
               ) -> Tuple[Array, Dict[str, Any]]:
         """A new episode's first observation (k,) and an empty info; without a seed the random stream goes on."""
+        if self._closed:
+            raise closed(self)
+        seed = None if seed is None else whole_number("seed", seed, least=0)
         super().reset(seed=seed)
-        return _row(self.env.reset(seed=None if seed is None else int(seed)), 0), {}
+        return _row(self.env.reset(seed=seed), 0), {}
 
     def step(self, action: np.ndarray) -> Tuple[Array, float, bool, bool, Dict[str, Any]]:
         """One control step with an action (a,); at an episode's end the observation is its last one."""
+        if self._closed:
+            raise closed(self)
         step = self.env.step(_tensor(action, self.action_space, self.env.device)[None])
         info = {name: value[0].item() if value.dim() == 1 else value[0].cpu().numpy().copy()
                 for name, value in step.log.items()}
@@ -78,6 +86,10 @@ class IsaacEnv(gymnasium.Env[Array, np.ndarray]):
         if not self._closed:
             self._closed = True
             self.env.close()
+
+    def __reduce__(self) -> Any:
+        """Pickled or copied, it is made anew with the same arguments, as Gymnasium's ``EzPickle`` does it."""
+        return functools.partial(type(self), **self._made_of), ()
 
 
 class IsaacVectorEnv(VectorEnv[Array, np.ndarray, np.ndarray]):
@@ -98,11 +110,12 @@ class IsaacVectorEnv(VectorEnv[Array, np.ndarray, np.ndarray]):
     metadata: Dict[str, Any] = {**RENDERING, **_AUTORESET}
 
     def __init__(self, env_id: str, num_envs: int = 1, render_mode: Optional[str] = None, **task_options: Any) -> None:
+        self._made_of = {"env_id": env_id, "num_envs": num_envs, "render_mode": render_mode, **task_options}
         if render_mode is not None:
             task_options["render_mode"] = render_mode
         self.env = make_task(env_id, num_envs, **task_options)
         self.num_envs, self.render_mode = num_envs, render_mode
-        self.metadata = {**type(self).metadata, "render_fps": _fps(self.env)}
+        self.metadata = {**type(self).metadata, "render_fps": frames_per_second(self.env)}
         self.single_observation_space = _visible_space(self.env)
         self.single_action_space = self.env.action_space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
@@ -110,32 +123,52 @@ class IsaacVectorEnv(VectorEnv[Array, np.ndarray, np.ndarray]):
 
     def reset(self, *, seed: Union[int, Sequence[Optional[int]], None] = None,
               options: Optional[Dict[str, Any]] = None) -> Tuple[Array, Dict[str, Any]]:
-        """First observations (N, k) and empty infos. One seed is enough for all robots: of several the first acts."""
+        """First observations (N, k) and empty infos. One seed is enough for all robots: of N the first acts."""
+        self._check_open()
         if options and "reset_mask" in options:
             raise UserError("reset was given a reset_mask: these robots start their next episode by themselves, "
                             "so reset all of them or none.")
-        first = seed if seed is None or isinstance(seed, (int, np.integer)) else seed[0]
+        if isinstance(seed, (list, tuple, np.ndarray)):
+            if len(seed) != self.num_envs:
+                raise UserError(f"reset was given {len(seed)} seeds for {self.num_envs} robots: give one seed, or one "
+                                "for each.")
+            seed = seed[0]
+        first = None if seed is None else whole_number("seed", seed, least=0)
         super().reset(seed=first)
-        return _rows(self.env.reset(seed=None if first is None else int(first))), {}
+        return _rows(self.env.reset(seed=first)), {}
 
     def step(self, actions: np.ndarray) -> Tuple[Array, np.ndarray, np.ndarray, np.ndarray, Dict[str, Any]]:
         """One control step with actions (N, a): observations (N, k), rewards, terminations, truncations (N,), infos."""
+        self._check_open()
         step = self.env.step(_tensor(actions, self.action_space, self.env.device))
         terminated, truncated = step.terminated.cpu().numpy().copy(), step.truncated.cpu().numpy().copy()
         return (_rows(step.obs), step.reward.cpu().numpy().astype(np.float64), terminated, truncated,
                 _infos(step, terminated | truncated))
 
     def render(self) -> Optional[Tuple[Any, ...]]:
-        """One picture (h, w, 3) uint8 of the first robots, in a tuple; None without a render mode."""
-        return None if self.render_mode is None else (self.env.render(),)
+        """A picture (h, w, 3) uint8 of each robot, as Gymnasium's wrappers want it; None without a render mode.
+
+        Of a task whose ``render`` takes no ``robot``, one picture of the whole scene.
+        """
+        self._check_open()
+        if self.render_mode is None:
+            return None
+        if "robot" not in inspect.signature(self.env.render).parameters:
+            return (self.env.render(),)
+        draw: Any = self.env.render
+        return tuple(draw(robot=i) for i in range(self.num_envs))
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise closed(self)
+
+    def __reduce__(self) -> Any:
+        """See :meth:`IsaacEnv.__reduce__`."""
+        return functools.partial(type(self), **self._made_of), ()
 
     def close_extras(self, **kwargs: Any) -> None:
         """Release the simulation."""
         self.env.close()
-
-
-def _fps(env: TensorEnv) -> int:
-    return max(1, round(1.0 / env.control_dt))
 
 
 def _visible_space(env: TensorEnv) -> spaces.Space:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Iterable
 
-import gymnasium
+from gymnasium.envs.registration import register, registry
 
 from sb3_isaac.contract.ids import TASKS, add_task
 from sb3_isaac.contract.names import allow_packages
@@ -19,9 +19,9 @@ def register_all() -> None:
     There is no ``max_episode_steps``: a task ends its own episodes and says which of them ran out of time.
     """
     for env_id in TASKS:
-        if env_id not in gymnasium.registry:
-            gymnasium.register(env_id, entry_point=ENTRY_POINT,
-                               vector_entry_point="sb3_isaac.envs.gym_env:IsaacVectorEnv", kwargs={"env_id": env_id})
+        if env_id not in registry:
+            register(env_id, entry_point=ENTRY_POINT, vector_entry_point="sb3_isaac.envs.gym_env:IsaacVectorEnv",
+                     kwargs={"env_id": env_id})
 
 
 def register_task(env_id: str, place: str) -> None:
@@ -47,5 +47,5 @@ def import_packages(names: Iterable[str]) -> None:
 
 def is_ours(env_id: str) -> bool:
     """Whether `env_id` is registered as a task of this package, under its own name or another."""
-    spec = gymnasium.registry.get(env_id)
+    spec = registry.get(env_id)
     return spec is not None and spec.entry_point == ENTRY_POINT

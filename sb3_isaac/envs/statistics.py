@@ -35,6 +35,10 @@ class RolloutStatistics:
         self._sums = torch.zeros(0, dtype=torch.float64, device=device)
         self.clear()
 
+    def restart(self, mask: torch.Tensor) -> None:
+        """The episodes of the environments of `mask` (N,) bool begin anew."""
+        self._over |= mask
+
     def begin(self, obs: Obs) -> None:
         """All episodes begin anew, with these observations."""
         self._over.fill_(True)
@@ -59,13 +63,17 @@ class RolloutStatistics:
             self._choose(step.log)
         same_names(self._log, step.log)
         columns = [finished, step.truncated, torch.where(finished, self.episode_return, 0.0),
-                   self.episode_length * finished,
+                   self.episode_length * finished, finished & self._success(step.log),
                    *(step.log[name] for name in self._names or ())]
         table = torch.stack([column.to(torch.float32) for column in columns])
         if diverged is not None:  # what a diverged world shows is no measure; its own column is the first after four
             table[5:].masked_fill_(diverged, 0.0)
         self._sums += table.sum(dim=1)
         self._steps += 1
+
+    def _success(self, log: Dict[str, torch.Tensor]) -> torch.Tensor:
+        """Which environments have reached their goal (N,), as SB3 calls it."""
+        return log["is_success"].bool() if "is_success" in log else torch.zeros_like(self._over)
 
     def _choose(self, log: Dict[str, torch.Tensor]) -> None:
         """Which names of the log are read, and under which keys."""
@@ -75,13 +83,13 @@ class RolloutStatistics:
                              key=lambda name: name != "bad_world")
         self._keys = [(keys[name], log[name].dtype is torch.bool) for name in self._names]
         self._log = dict(log)
-        self._sums = torch.zeros(4 + len(self._names), dtype=torch.float64, device=self._device)
+        self._sums = torch.zeros(5 + len(self._names), dtype=torch.float64, device=self._device)
 
     def read(self) -> Dict[str, float]:
         """The means and counts under their log keys; episode means are absent while none has finished."""
         if self._names is None or self._steps == 0:
             return {}
-        episodes, timeouts, total_return, total_length, *sums = self._sums.tolist()
+        episodes, timeouts, total_return, total_length, successes, *sums = self._sums.tolist()
         of = dict(zip(self._names, sums))
         steps = max(1.0, self._steps * self._num_envs - of.get("bad_world", 0.0))
         values = {key: of[name] if counted else of[name] / steps
@@ -90,6 +98,8 @@ class RolloutStatistics:
         if episodes:
             values["rollout/ep_rew_mean"] = total_return / episodes
             values["rollout/ep_len_mean"] = total_length / episodes
+            if "is_success" in self._log:
+                values["rollout/success_rate"] = successes / episodes
         return values
 
     def check_finite(self, obs_table: Mapping[str, int]) -> None:

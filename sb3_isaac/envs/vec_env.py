@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from typing import Any, Dict, List, Optional, Sequence, Type, Union
 
@@ -13,8 +14,8 @@ from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
 from sb3_isaac.clients import as_tensor_env, is_client, make_tensor_env
-from sb3_isaac.contract.errors import UserError, whole_number
-from sb3_isaac.contract.tensor_env import Obs, Step, TensorEnv, check_observation_space
+from sb3_isaac.contract.errors import UserError, closed, whole_number
+from sb3_isaac.contract.tensor_env import Obs, Step, TensorEnv, check_observation_space, frames_per_second
 from sb3_isaac.envs.statistics import RolloutStatistics
 
 
@@ -22,8 +23,8 @@ class IsaacVecEnv(VecEnv):
     """Thousands of simulated robots as one SB3 ``VecEnv``.
 
     By numpy arrays it is SB3's own: ``reset()``, ``step(actions)``. What they return is a copy, so it may be kept; the
-    ``infos`` of finished episodes hold ``terminal_observation`` (the true last one), ``TimeLimit.truncated`` and
-    ``episode`` (``r``, ``l``, ``t``, as SB3's Monitor writes them).
+    ``infos`` of finished episodes hold ``terminal_observation`` (the true last one), ``TimeLimit.truncated``,
+    ``episode`` (``r``, ``l``, ``t``, as SB3's Monitor writes them) and ``is_success`` where the task logs that.
     By tensors, ``reset_tensor()`` and ``step_tensor(actions)`` give the task's own tensors on its device.
 
     The observation space is a Box when the task has the group ``policy`` alone, else a Dict of groups.
@@ -58,6 +59,8 @@ class IsaacVecEnv(VecEnv):
         self._only_policy = set(groups) == {"policy"}
         observation_space = groups["policy"] if self._only_policy else self.env.observation_space
         super().__init__(self.env.num_envs, observation_space, self.env.action_space)
+        self.metadata = {"render_modes": ["rgb_array"], "render_fps": frames_per_second(self.env)}
+        self._closed = False
         self.device = self.env.device
         self.step_s = 0.0
         """Seconds spent in ``step`` since construction, physics included."""
@@ -68,12 +71,13 @@ class IsaacVecEnv(VecEnv):
         self.statistics = RolloutStatistics(self.num_envs, self.device, self.env.logged)
         """Means over all environments, steps and finished episodes, whether stepped by arrays or by tensors."""
         if seed is not None:
-            self.seed(whole_number("seed", seed, least=0))
+            self.seed(seed)
 
     # ---- by tensors
 
     def reset_tensor(self) -> Obs:
         """Start all episodes; live tensors {group: (N, k)}. A seed given before acts now."""
+        self._check_open()
         seed = self._seeds[0]
         self._reset_seeds()
         self._reset_options()
@@ -84,6 +88,7 @@ class IsaacVecEnv(VecEnv):
 
     def step_tensor(self, actions: torch.Tensor) -> Step:
         """One control step with actions (N, ...) on ``device``; live tensors."""
+        self._check_open()
         start = time.perf_counter()
         self.last_step = self.env.step(actions)
         self.step_s += time.perf_counter() - start
@@ -123,6 +128,7 @@ class IsaacVecEnv(VecEnv):
             return infos
         final = {name: group[ids].cpu().numpy() for name, group in step.final_obs.items()}
         truncated = step.truncated[ids].tolist()
+        success = step.log["is_success"][ids].tolist() if "is_success" in step.log else None
         diverged = step.log["bad_world"][ids].tolist() if "bad_world" in step.log else [False] * len(ids)
         returns = self.statistics.episode_return[ids].tolist()
         lengths = self.statistics.episode_length[ids].tolist()
@@ -131,6 +137,8 @@ class IsaacVecEnv(VecEnv):
             last = {name: group[k] for name, group in final.items()}
             infos[i] = {"terminal_observation": last["policy"] if self._only_policy else last,
                         "TimeLimit.truncated": truncated[k]}
+            if success is not None:
+                infos[i]["is_success"] = success[k]
             if diverged[k]:
                 infos[i]["bad_world"] = True
             else:
@@ -150,28 +158,37 @@ class IsaacVecEnv(VecEnv):
         # A weight of 0 takes its term out of the log.
         self.statistics = RolloutStatistics(self.num_envs, self.device, self.env.logged)
 
+    def seed(self, seed: Optional[int] = None) -> Sequence[Optional[int]]:
+        """Of the next reset; None draws one."""
+        return super().seed(None if seed is None else whole_number("seed", seed, least=0))
+
     def close(self) -> None:
-        """Release the simulation."""
-        self.env.close()
+        """Release the simulation; a second call does nothing."""
+        if not self._closed:
+            self._closed = True
+            self.env.close()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise closed(self)
 
     def get_images(self) -> Sequence[Optional[np.ndarray]]:
         """One picture of the scene, (h, w, 3) uint8; needs ``render_mode="rgb_array"``."""
+        self._check_open()
         return [self.env.render()]
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> List[Any]:
         """The attribute for each of `indices`: its row where it is a tensor or array of one row an environment."""
         value = getattr(self.env, attr_name)
-        rows = list(self._get_indices(indices))
-        table = self._per_env(value)
-        return [value for _ in rows] if table is None else [table[i] for i in rows]
+        return [self._row(value, i) for i in self._rows(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
         """Write rows of a per-environment tensor, or the attribute of all environments at once."""
         current = self._per_env(getattr(self.env, attr_name, None))
-        rows = list(self._get_indices(indices))
+        rows = self._rows(indices)
         if current is not None:
             current[rows] = torch.as_tensor(value, dtype=current.dtype, device=current.device)
-        elif len(rows) == self.num_envs:
+        elif len(set(rows)) == self.num_envs:
             setattr(self.env, attr_name, value)
         else:
             raise UserError(f"attribute {attr_name!r} is shared by all environments: set it without indices.")
@@ -183,9 +200,50 @@ class IsaacVecEnv(VecEnv):
 
     def env_method(self, method_name: str, *method_args: Any, indices: VecEnvIndices = None,
                    **method_kwargs: Any) -> List[Any]:
-        """Call a method of the one object that all environments are; its result for each of `indices`."""
-        result = getattr(self.env, method_name)(*method_args, **method_kwargs)
-        return [result for _ in self._get_indices(indices)]
+        """Call a method of the one object that all environments are.
+
+        Returns the result for each of `indices`: its row where it is a tensor of one row an environment. With `indices`
+        of some environments alone, the method acts on these: it has to be ``reset`` or to have a parameter ``mask``
+        (N,) bool.
+        """
+        rows = self._rows(indices)
+        method = getattr(self.env, method_name)
+        if len(set(rows)) == self.num_envs:
+            result = method(*method_args, **method_kwargs)
+            if method_name == "reset":
+                self.statistics.begin(result)
+        elif not rows:
+            return []
+        else:
+            result = self._of_some(method_name, method, rows, method_args, method_kwargs)
+        return [self._row(result, i) for i in rows]
+
+    def _of_some(self, name: str, method: Any, rows: List[int], args: Any, kwargs: Dict[str, Any]) -> Any:
+        """Call a method of some environments alone."""
+        mask = torch.zeros(self.num_envs, dtype=torch.bool, device=self.device)
+        mask[rows] = True
+        if name == "reset" and not args and not kwargs:
+            self.statistics.restart(mask)
+            return self.env.restart(mask)
+        if "mask" not in inspect.signature(method).parameters or "mask" in kwargs:
+            raise UserError(f"{name} of {type(self.env).__name__} acts on all {self.num_envs} environments, and "
+                            f"indices names {len(rows)} of them: call it without indices, or give it a parameter mask.")
+        return method(*args, **kwargs, mask=mask)
+
+    def _rows(self, indices: VecEnvIndices) -> List[int]:
+        """`indices` as a list of numbers from 0 to N − 1; negative ones count from the end, as Python's do."""
+        rows = [int(i) for i in self._get_indices(indices)]
+        if any(not -self.num_envs <= i < self.num_envs for i in rows):
+            raise UserError(f"indices are {indices}: give numbers from 0 to {self.num_envs - 1}, one for each "
+                            "environment that is meant.")
+        return [i % self.num_envs for i in rows]
+
+    def _row(self, value: Any, i: int) -> Any:
+        """Environment `i`'s part of a tensor with a row for each, or of a dict of them; else the value itself."""
+        if isinstance(value, dict):
+            return {key: self._row(part, i) for key, part in value.items()}
+        table = self._per_env(value)
+        return value if table is None else table[i]
 
     def env_is_wrapped(self, wrapper_class: Type[gym.Wrapper], indices: VecEnvIndices = None) -> List[bool]:
         """True for SB3's Monitor alone, whose ``episode`` infos this VecEnv makes itself."""

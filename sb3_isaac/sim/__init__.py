@@ -103,8 +103,8 @@ class Simulator(Protocol):
         """Images (N, height, width, 3) uint8 of every robot's camera `name`; raises where there are none."""
 
     def make_renderer(self, width: int, height: int, **options: Any) -> Any:
-        """Draws the scene offscreen: ``frame(lines) -> (height, width, 3) uint8`` and ``close()``; for `options` see
-        :class:`~sb3_isaac.engine.renderer.SceneRenderer`."""
+        """Draws the scene offscreen: ``frame(lines, follow) -> (height, width, 3) uint8`` and ``close()``; for
+        `options` see :class:`~sb3_isaac.engine.renderer.SceneRenderer`."""
 
     def make_viewer(self) -> Any:
         """A window on the first robot (``is_running() sync(lines) close()``), or None where there is none."""

@@ -171,11 +171,11 @@ class DoublePendulum(EpisodicTask):
         return {"obs_table": dict(self.obs_table), "action_scale": 1.0, "control_dt": CONTROL_DT,
                 "joint_names": ["shoulder", "elbow"]}
 
-    def render(self, size: int = 240) -> Optional[np.ndarray]:
-        """The first pendulum, (size, size, 3) uint8: pixels are coloured by their distance to each rod."""
+    def render(self, size: int = 240, robot: int = 0) -> Optional[np.ndarray]:
+        """The pendulum of this index, (size, size, 3) uint8: pixels are coloured by their distance to each rod."""
         if self.render_mode is None:
             return None
-        q1, q2 = self.angle[0].tolist()
+        q1, q2 = self.angle[robot].tolist()
         shoulder = np.zeros(2)
         elbow = LENGTH_M * np.array([np.sin(q1), np.cos(q1)])
         tip = elbow + LENGTH_M * np.array([np.sin(q1 + q2), np.cos(q1 + q2)])

@@ -35,6 +35,9 @@ def share_episodes(model: Any, values: Mapping[str, float]) -> None:
     if "rollout/ep_rew_mean" in values and model.ep_info_buffer is not None:
         model.ep_info_buffer.clear()
         model.ep_info_buffer.append({"r": values["rollout/ep_rew_mean"], "l": values["rollout/ep_len_mean"]})
+    if "rollout/success_rate" in values and model.ep_success_buffer is not None:
+        model.ep_success_buffer.clear()
+        model.ep_success_buffer.append(values["rollout/success_rate"])
 
 
 class IterationCallback(BaseCallback):

@@ -30,10 +30,12 @@ class LeggedTask(EpisodicTask):
 
     :param num_envs: N robots.
     :param sim, device, threads, physics_dt, substeps: see :func:`~sb3_isaac.sim.make_simulator`; ``sim`` may be a
-        Simulator. 100 Hz physics is stable here and twice as fast as 200 Hz.
+        Simulator, which brings the others. By default 2 physics steps of 0.01 s: 100 Hz is stable here and twice as
+        fast as 200 Hz.
     :param seed: of the first reset; None draws one.
     :param robot: a :class:`~sb3_isaac.robots.Robot`, or what stands for one (:func:`~sb3_isaac.robots.get_robot`): a
-        registered name, the path of an MJCF or URDF file, a mapping of ``mjcf`` and fields that are used as given.
+        registered name, the path of an MJCF or URDF file, a mapping of ``mjcf`` and fields that are used as given;
+        None is ``quadruped``.
     :param reward, command, observation, termination: changes of the tables, see
         :class:`~sb3_isaac.tasks.parts.episode.EpisodicTask`.
     :param episode_length_s: seconds until an episode runs out of time.
@@ -71,17 +73,20 @@ class LeggedTask(EpisodicTask):
 
     def __init__(
         self, num_envs: int = 1, *, sim: Union[str, Simulator] = "auto", device: str = "auto",
-        seed: Optional[int] = None, robot: Union[str, Mapping[str, Any], Robot] = "quadruped",
+        seed: Optional[int] = None, robot: Union[str, Mapping[str, Any], Robot, None] = None,
         reward: Optional[Mapping[str, Any]] = None, command: Optional[Mapping[str, Any]] = None,
         observation: Optional[Mapping[str, Any]] = None, termination: Optional[Mapping[str, Any]] = None,
-        episode_length_s: float = 20.0, stagger: bool = True, physics_dt: float = 0.01, substeps: int = 2,
+        episode_length_s: float = 20.0, stagger: bool = True, physics_dt: Optional[float] = None,
+        substeps: Optional[int] = None,
         threads: Optional[int] = None, privileged: bool = False, render_mode: Optional[str] = None,
     ) -> None:
         if isinstance(sim, str):
-            sim = make_simulator(sim, get_robot(robot), num_envs, device=device, physics_dt=physics_dt,
-                                 substeps=substeps, threads=threads)
-        if not hasattr(sim, "control_dt"):
-            raise UserError(f"sim is {sim!r}: give the name of a simulator, or a Simulator.")
+            sim = make_simulator(sim, get_robot("quadruped" if robot is None else robot), num_envs, device=device,
+                                 physics_dt=0.01 if physics_dt is None else physics_dt,
+                                 substeps=2 if substeps is None else substeps, threads=threads)
+        else:
+            _check_instance(sim, num_envs, robot=robot, physics_dt=physics_dt, substeps=substeps, threads=threads,
+                            device=None if device == "auto" else device)
         self.sim, self.robot, self.control_dt = sim, sim.robot, sim.control_dt
         self.setup(sim.num_envs, sim.device, seed=seed, episode_length_s=episode_length_s, stagger=stagger,
                    render_mode=render_mode)
@@ -218,14 +223,14 @@ class LeggedTask(EpisodicTask):
         }
 
     def render(self, width: int = 640, height: int = 480, robots: int = 1,
-               lines: Tuple[str, ...] = ()) -> Optional[np.ndarray]:
+               lines: Tuple[str, ...] = (), robot: int = 0) -> Optional[np.ndarray]:
         """See :meth:`TensorEnv.render`."""
         if self.render_mode is None:
             return None
         size = (width, height, robots)
         if size not in self._renderers:
             self._renderers[size] = self.sim.make_renderer(width=width, height=height, num_robots=robots)
-        image: np.ndarray = self._renderers[size].frame(lines)
+        image: np.ndarray = self._renderers[size].frame(lines, follow=robot)
         return image
 
     def viewer(self) -> Any:
@@ -247,3 +252,16 @@ class LeggedTask(EpisodicTask):
             renderer.close()
         self._renderers.clear()
         self.sim.close()
+
+
+def _check_instance(sim: Any, num_envs: int, **given: Any) -> None:
+    """Raise a UserError where `sim` is no Simulator, and where it brings itself what was `given` besides."""
+    if not hasattr(sim, "control_dt"):
+        raise UserError(f"sim is {sim!r}: give the name of a simulator, or a Simulator.")
+    besides = [name for name, value in given.items() if value is not None]
+    if num_envs not in (1, sim.num_envs):
+        besides.append("num_envs")
+    if besides:
+        raise UserError(f"sim is a {type(sim).__name__} of {sim.num_envs} robots, which brings its own "
+                        f"{', '.join(besides)}: leave {'it' if len(besides) == 1 else 'them'} out, or give the name of "
+                        "a simulator.")
