@@ -18,6 +18,9 @@ from sb3_isaac.contract.errors import UserError, closed, whole_number
 from sb3_isaac.contract.tensor_env import Obs, Step, TensorEnv, check_observation_space, frames_per_second
 from sb3_isaac.envs.statistics import RolloutStatistics
 
+_READ = ("metadata", "options", "observe", "report", "mirror", "render", "state_dict")
+"""Methods of a TensorEnv that change nothing."""
+
 
 class IsaacVecEnv(VecEnv):
     """Thousands of simulated robots as one SB3 ``VecEnv``.
@@ -203,12 +206,12 @@ class IsaacVecEnv(VecEnv):
         """Call a method of the one object that all environments are.
 
         Returns the result for each of `indices`: its row where it is a tensor of one row an environment. With `indices`
-        of some environments alone, the method acts on these: it has to be ``reset`` or to have a parameter ``mask``
-        (N,) bool.
+        of some environments alone, the method acts on these: it has to be ``reset``, to have a parameter ``mask``
+        (N,) bool, or to be one of a TensorEnv's that change nothing.
         """
         rows = self._rows(indices)
         method = getattr(self.env, method_name)
-        if len(set(rows)) == self.num_envs:
+        if len(set(rows)) == self.num_envs or (rows and method_name in _READ):
             result = method(*method_args, **method_kwargs)
             if method_name == "reset":
                 self.statistics.begin(result)

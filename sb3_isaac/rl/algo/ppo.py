@@ -117,10 +117,11 @@ class PPO(stable_baselines3.PPO):
     def _excluded_save_params(self) -> List[str]:
         """A zip names nothing of ours, so that stock SB3 loads it where sb3_isaac is not installed."""
         return [*super()._excluded_save_params(), "rollout_buffer_class", "_loss_function", "_bounds", "_warned",
-                "matrix_libraries", "_symmetry", "_last_obs", "_last_episode_starts", "_last_original_obs"]
+                "matrix_libraries", "_symmetry", "_last_original_obs"]
 
     def save(self, path: Any, exclude: Optional[Iterable[str]] = None, include: Optional[Iterable[str]] = None) -> None:
         """See SB3. A policy class of ours is written so that it loads without sb3_isaac as well."""
+        self._last_to_host()
         with saved_with_its_policy(self):
             super().save(path, exclude, include)
 
@@ -140,14 +141,25 @@ class PPO(stable_baselines3.PPO):
         if tensor_env is not None and isinstance(rollout_buffer, TensorRolloutBuffer):
             return self._collect_tensors(tensor_env, callback, rollout_buffer, n_rollout_steps)
         self._warn_of_numpy(env)
+        self._last_to_host()
         if super().collect_rollouts(env, callback, rollout_buffer, n_rollout_steps):
             return True
         self._last_obs, self._last_episode_starts = callback.locals["new_obs"], callback.locals["dones"]
         return False
 
+    def _last_to_host(self) -> None:
+        """The observation that the environment stands at as numpy, which SB3 goes on from, also after ``load``."""
+        self._last_obs, self._last_episode_starts = (_on_host(self._last_obs), _on_host(self._last_episode_starts))
+
     def _warn_of_numpy(self, env: VecEnv) -> None:
-        if not self._warned and isinstance(env.unwrapped, IsaacVecEnv):
-            self._warned = True
+        if self._warned or not isinstance(env.unwrapped, IsaacVecEnv):
+            return
+        self._warned = True
+        if tensor_env_of(env) is not None:
+            warnings.warn(f"a rollout_buffer_class of one's own, {type(self.rollout_buffer).__name__}, is filled by "
+                          "numpy arrays: rollouts do not use the tensor door of IsaacVecEnv, which is slower. Leave "
+                          "rollout_buffer_class out to avoid that.", stacklevel=3)
+        else:
             warnings.warn(f"{type(env).__name__} between PPO and IsaacVecEnv cannot be stepped by tensors: rollouts go "
                           "through numpy, which is slower. sb3_isaac.VecNormalize alone, or no wrapper, avoids that.",
                           stacklevel=3)
@@ -358,3 +370,10 @@ def _infos(env: TensorVecEnv, step: Step) -> Lazy:
         return inner.infos(step)
 
     return Lazy(make)
+
+
+def _on_host(value: Any) -> Any:
+    """Tensors as numpy arrays of their own, also in a dict; anything else as it is."""
+    if isinstance(value, dict):
+        return {key: _on_host(part) for key, part in value.items()}
+    return value.cpu().numpy().copy() if isinstance(value, torch.Tensor) else value
