@@ -43,7 +43,7 @@ class IsaacEnv(gymnasium.Env[Array, np.ndarray]):
     metadata: Dict[str, Any] = RENDERING
 
     def __init__(self, env_id: str, render_mode: Optional[str] = None, **task_options: Any) -> None:
-        self._made_of = {"env_id": env_id, "render_mode": render_mode, **task_options}
+        self._made_of: Dict[str, Any] = {"env_id": env_id, "render_mode": render_mode, **task_options}
         if "num_envs" in task_options:
             raise UserError(f"num_envs={task_options['num_envs']} was given to {env_id} as one robot: "
                             "use gymnasium.make_vec or IsaacVecEnv for several.")
@@ -110,7 +110,8 @@ class IsaacVectorEnv(VectorEnv[Array, np.ndarray, np.ndarray]):
     metadata: Dict[str, Any] = {**RENDERING, **_AUTORESET}
 
     def __init__(self, env_id: str, num_envs: int = 1, render_mode: Optional[str] = None, **task_options: Any) -> None:
-        self._made_of = {"env_id": env_id, "num_envs": num_envs, "render_mode": render_mode, **task_options}
+        self._made_of: Dict[str, Any] = {"env_id": env_id, "num_envs": num_envs, "render_mode": render_mode,
+                                         **task_options}
         if render_mode is not None:
             task_options["render_mode"] = render_mode
         self.env = make_task(env_id, num_envs, **task_options)
