@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,16 @@ def test_mjcf_files_lose_floor_and_light_and_keep_passive_joints_and_actuator_da
     props = world.gym.get_asset_dof_properties(world.asset)
     assert props["damping"].tolist() == pytest.approx([0.2, 0.0])
     assert props["hasLimits"].tolist() == [True, False] and props["upper"][0] == pytest.approx(1.0)
+
+
+def test_options_of_an_mjcf_file_are_left_out_silently(tmp_path: Path) -> None:
+    """They are the simulation's, and MuJoCo warns of each that differs from it."""
+    text = CRAWLER.replace("<worldbody>", '<option impratio="100" cone="elliptic" gravity="0 0 0"/><worldbody>')
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        world = World(tmp_path, text, ground=False, n=1)
+    world.step(100)
+    assert world.root[0, 2].item() < 0.0
 
 
 def test_disable_gravity(tmp_path: Path) -> None:

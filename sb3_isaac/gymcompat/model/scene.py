@@ -98,7 +98,9 @@ def _attach(spec: mujoco.MjSpec, actor: Actor, prefix: str) -> None:
     if not actor.asset.root_is_free:
         pos, quat = actor.start.p, actor.start.r
         frame.pos, frame.quat = list(pos), [quat.w, quat.x, quat.y, quat.z]
-    spec.attach(actor.asset.spec.copy(), prefix=prefix, frame=frame)
+    robot = actor.asset.spec.copy()
+    robot.option = spec.option  # the simulation's hold: MuJoCo would warn of each that a file has otherwise
+    spec.attach(robot, prefix=prefix, frame=frame)
 
 
 def _collision_bits(actors: Sequence[Actor]) -> List[Tuple[int, int]]:
