@@ -368,3 +368,18 @@ def test_a_bound_lands_no_foot_in_turn() -> None:
     stands = torch.tensor([[False, False, True, True], [False, True, True, False], [False, False, True, True]])
     assert gait.in_turn(landed, landed | stands).tolist() == [
         [False] * 4, [True, False, False, True], [False] * 4]
+
+
+def test_effort_costs_by_size() -> None:
+    """An ANYmal of 52.13 kg and 0.5364 m may use 52.13 / 15.017 of the power, that times 0.5364 / 0.3223 of the torque,
+    for the same reward."""
+    for robot, mass, height in (("quadruped", 15.017, 0.3223), ("anymal", 52.13, 0.5364)):
+        env = QuadrupedFlat(2, robot=robot, stagger=False, threads=1, seed=0)
+        env.reset()
+        step = env.step(torch.full((2, 12), 0.3))
+        heavier, torque = mass / 15.017, env.sim.state.joint_torque
+        torch.testing.assert_close(step.log["reward/energy"], -1e-4 * step.log["power_w"] / heavier, rtol=1e-4, atol=0)
+        expected = -2e-6 * torque.square().sum(dim=1) / (heavier * height / 0.3223)**2
+        torch.testing.assert_close(step.log["reward/torque"], expected, rtol=1e-3, atol=0)
+        assert (env.power_scale == env.torque_scale == 1.0) == (robot == "quadruped")
+        env.close()

@@ -133,8 +133,8 @@ class QuadrupedVelocity(LeggedTask):
     }
     REWARD: Mapping[str, Term] = {
         "velocity": Term(0.7, lambda f: f.approach),
-        "energy": Term(-1e-4, lambda f: f.power_w),
-        "torque": Term(-2e-6, lambda f: gait.sum_square(f.torque)),
+        "energy": Term(-1e-4, lambda f: f.scaled_power_w),
+        "torque": Term(-2e-6, lambda f: gait.sum_square(f.scaled_torque)),
         "action_rate": Term(-0.008, lambda f: gait.sum_square(f.action - f.last_action)),
         "bounce": Term(-0.025, lambda f: f.lin_vel_b[:, 2].square()),
         "roll_pitch_rate": Term(-0.002, lambda f: gait.sum_square(f.ang_vel_b[:, :2])),

@@ -51,6 +51,8 @@ class LeggedFeatures:
     joint_vel        (N, J)     rad/s
     torque           (N, J)     N·m
     power_w          (N,)       W, mechanical
+    scaled_torque    (N, J)     N·m, by weight · height as of the shipped quadruped: a share of what holds the robot
+    scaled_power_w   (N,)       W, by weight as of the shipped quadruped: a cost of transport
     action           (N, J)     in [−1, 1], as applied
     last_action      (N, J)     the one before
     command          (N, C)     the task's command axes in their order
@@ -169,6 +171,16 @@ class LeggedFeatures:
         """(N,) m."""
         x, y = (self.trunk_pos_w - self.stood_at_w).unbind(dim=1)
         return (x * x + y * y).sqrt() * self.settled
+
+    @cached_property
+    def scaled_torque(self) -> torch.Tensor:
+        """(N, J) N·m."""
+        return self.torque * self._task.torque_scale
+
+    @cached_property
+    def scaled_power_w(self) -> torch.Tensor:
+        """(N,) W."""
+        return self.power_w * self._task.power_scale
 
     @cached_property
     def tracking(self) -> torch.Tensor:

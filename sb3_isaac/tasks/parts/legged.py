@@ -21,6 +21,9 @@ from sb3_isaac.tasks.parts.features import LeggedFeatures
 from sb3_isaac.tasks.parts.gait_report import gait_report
 from sb3_isaac.tasks.parts.mirror_check import check_robot_mirror
 
+QUADRUPED_WEIGHT_N, QUADRUPED_HEIGHT_M = 147.31677, 0.3223
+"""Of the shipped quadruped: the robot whose effort the rewards' weights are for."""
+
 
 class LeggedTask(EpisodicTask):
     """N robots of one kind whose joints are driven to target positions; a subclass gives the tables.
@@ -100,6 +103,9 @@ class LeggedTask(EpisodicTask):
         joints = len(self.robot.joints)
         self.action_space = spaces.Box(-1.0, 1.0, (joints,), np.float32)
         self.default_joint_pos = torch.tensor(self.robot.default_joint_pos, device=self.device)
+        # Effort costs by size: else a heavy robot had better stand still.
+        self.power_scale = round(QUADRUPED_WEIGHT_N / self.sim.weight_n, 6)
+        self.torque_scale = self.power_scale * QUADRUPED_HEIGHT_M / self.robot.base_height_m
         self._noise = self.zeros(6 + 2 * joints)
         self._start_pos_w = self.zeros(3)
         self._start_quat_w = from_yaw(torch.zeros(self.num_envs, device=self.device))
