@@ -62,7 +62,8 @@ class IsaacVecEnv(VecEnv):
         self._only_policy = set(groups) == {"policy"}
         observation_space = groups["policy"] if self._only_policy else self.env.observation_space
         super().__init__(self.env.num_envs, observation_space, self.env.action_space)
-        self.metadata = {"render_modes": ["rgb_array"], "render_fps": frames_per_second(self.env)}
+        metadata: Dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": frames_per_second(self.env)}
+        self.metadata = metadata
         self._closed = False
         self.device = self.env.device
         self.step_s = 0.0
