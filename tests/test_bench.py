@@ -186,7 +186,7 @@ def test_an_rsl_rl_of_another_interface_is_left_out(tmp_path: Path) -> None:
     (["--algos", "ppo,sb3"], "unknown algorithm 'sb3' in --algos"),
     (["--algos", "sb3-ppo"], "give ppo too"),
     (["--env", "IsaacQuadruped-v0"], "did you mean 'IsaacQuadrupedFlat-v0'"),
-    (["--seed", "-5"], "give a whole number from 0"),
+    (["--seed", "-5"], "is not a whole number from 0"),
     (["--num-envs", "8192", "--default-batch"], "give at most --num-envs 4096"),
 ], ids=lambda value: value if isinstance(value, str) else "_".join(value))
 def test_a_mistake_is_one_sentence(args: list, sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -152,8 +152,8 @@ def test_settings_are_the_shipped_ones(tmp_path: Path) -> None:
         ours = manager(QUADRUPED, tmp_path, config=given)
         said, saved = ours.read_hyperparameters()
         assert Path(ours.config).name == file and said["n_envs"] == saved["n_envs"] == 4096
-    ours.algo, ours.config = "sac", str(Path(rl_zoo_folder(), "hyperparams", "sac.yml"))
-    with pytest.raises(UserError, match=r"unknown algorithm 'sac' .* with -conf"):
+    ours.algo, ours.config = "ars", str(Path(rl_zoo_folder(), "hyperparams", "ars.yml"))
+    with pytest.raises(UserError, match=r"unknown algorithm 'ars' .* with -conf"):
         ours.read_hyperparameters()
 
 

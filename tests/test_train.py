@@ -354,7 +354,7 @@ def test_a_full_disk_loses_nothing_that_was_saved(tmp_path: Path, monkeypatch: p
     (["train", "-params", "policy_kwargs.foo:1", "--num-envs", "2"], ["foo"]),
     (["train", "-params", "batch_size:1", "--num-envs", "2"], ["batch_size"]),
     (["train", "--env-kwargs", "substeps:2.5", "--num-envs", "2"], ["substeps", "whole number"]),
-    (["train", "-conf", "/nowhere.yml"], ["/nowhere.yml", "does not exist"]),
+    (["train", "-conf", "/nowhere.yml"], ["/nowhere.yml", "there is no configuration file"]),
     (["train", "--device", "gpu0", "--num-envs", "2"], ["gpu0"]),
     (["train", "-i", "/nowhere"], ["/nowhere", "no run folder"]),
     (["train", "--sedd", "1"], ["--sedd"]),

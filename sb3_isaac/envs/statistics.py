@@ -63,11 +63,11 @@ class RolloutStatistics:
             self._choose(step.log)
         same_names(self._log, step.log)
         columns = [finished, step.truncated, torch.where(finished, self.episode_return, 0.0),
-                   self.episode_length * finished, finished & self._success(step.log),
-                   *(step.log[name] for name in self._names or ())]
-        table = torch.stack([column.to(torch.float32) for column in columns])
-        if diverged is not None:  # what a diverged world shows is no measure; its own column is the first after four
-            table[5:].masked_fill_(diverged, 0.0)
+                   self.episode_length * finished, finished & self._success(step.log)]
+        measures = [step.log[name] for name in self._names or ()]
+        table = torch.stack([column.to(torch.float32) for column in (*columns, *measures)])
+        if diverged is not None:  # what a diverged world shows is no measure, but for its own column, which is first
+            table[len(columns) + 1:].masked_fill_(diverged, 0.0)
         self._sums += table.sum(dim=1)
         self._steps += 1
 
