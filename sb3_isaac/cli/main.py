@@ -45,6 +45,11 @@ class ArgumentParser(argparse.ArgumentParser):
         """Raise `message` with the command that lists the options."""
         raise UserError(f"{message}: see '{self.prog} --help'.")
 
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """argparse takes ``-1,0`` for an option; behind a space it is the numbers that it is."""
+        words = sys.argv[1:] if args is None else args
+        return super().parse_args([f" {word}" if re.match(r"-[\d.]+,", word) else word for word in words], namespace)
+
 
 def main(argv: Optional[List[str]] = None) -> int:
     """Run a command; returns the exit code. Without `argv` it is the program `sb3-isaac` itself, which then ends."""
@@ -114,12 +119,7 @@ def _run(argv: List[str]) -> int:
     module: Any = importlib.import_module(f"sb3_isaac.cli.{argv[0]}")
     parser = ArgumentParser(prog=f"sb3-isaac {argv[0]}", description=_sentence(VERBS[argv[0]]), allow_abbrev=False)
     module.add_arguments(parser)
-    return int(module.run(parser.parse_args([_value(text) for text in argv[1:]])))
-
-
-def _value(text: str) -> str:
-    """argparse takes ``-1,0`` for an option; behind a space it is the numbers that it is."""
-    return f" {text}" if re.match(r"-[\d.]+,", text) else text
+    return int(module.run(parser.parse_args(argv[1:])))
 
 
 def _check_arguments(arguments: Sequence[str]) -> None:
