@@ -252,7 +252,7 @@ def test_commands_that_begin_with_a_minus_are_numbers() -> None:
     cli.add_command(parser, "")
     for given, wanted in ((["--command", "-1,0,0.5"], [-1.0, 0.0, 0.5]), ([], None),
                           (["--command", "-.5,0", "--command", "1,-2"], [[-0.5, 0.0], [1.0, -2.0]])):
-        args: argparse.Namespace = parser.parse_args([cli._value(text) for text in given])
+        args: argparse.Namespace = parser.parse_args(given)
         assert cli.command_of(args) == wanted
 
 

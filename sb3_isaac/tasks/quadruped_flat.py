@@ -48,16 +48,13 @@ class QuadrupedFlat(LeggedTask):
 
     Reward: forward velocity − energy, and what shapes the gait. Gait terms count as far as the command is held, so
     that stepping in place is worth little. A step's reward is the sum, and not below 0: with negative rewards a robot
-    learns to fall soon, which ends them. At the command (1, 0) an episode of 1000 steps earns at most about 1000, a
+    learns to fall soon, which ends them. At the command (1, 0) an episode of 1000 steps earns at most about 1200, a
     trot at 1 m/s above 300, and standing still, falling forward or running backward less than 100.
 
     An episode ends in a fall when a terminal body touches the ground or the trunk leans beyond 60°.
     """
 
     COMMAND = {"forward_m_s": Axis(0.0, 1.2, mirror=1), "yaw_rad_s": Axis(-0.5, 0.5, mirror=-1)}
-    COMMAND_SETTINGS = {"first": {"forward_m_s": [0.4, 1.2], "yaw_rad_s": [-0.2, 0.2]}, "widen_at": 0.45,
-                        "widen_s": 3.0}
-    """Training begins with walking: told to go slowly, a robot that cannot step yet learns to stand."""
     EVALUATION = ({"forward_m_s": 1.0, "yaw_rad_s": 0.0},)
     OBSERVATION = {
         "policy": {
@@ -86,22 +83,21 @@ class QuadrupedFlat(LeggedTask):
         "energy": Term(-1e-4, lambda f: f.scaled_power_w),
         "torque": Term(-2e-6, lambda f: gait.sum_square(f.scaled_torque)),
         "action_rate": Term(-0.008, lambda f: gait.sum_square(f.action - f.last_action)),
-        "bounce": Term(-0.05, lambda f: f.lin_vel_b[:, 2].square()),
-        "roll_pitch_rate": Term(-0.002, lambda f: gait.sum_square(f.ang_vel_b[:, :2])),
+        "bounce": Term(-0.025, lambda f: f.lin_vel_b[:, 2].square()),
         "tilt": Term(-0.5, lambda f: gait.sum_square(f.gravity_b[:, :2])),
         "pose": Term(-0.005, lambda f: gait.sum_square(f.joint_pos)),
-        "trot": Term(0.5, lambda f: f.tracking * gait.trot_phase(f.foot_ahead_m_s) * moving(f)),
-        "air_time": Term(2.0, lambda f: f.tracking * gait.air_time(
+        "trot": Term(0.6, lambda f: f.tracking * gait.trot(f.foot_contact, moving(f))),
+        "air_time": Term(1.5, lambda f: f.tracking * gait.air_time(
             f.foot_air_time, gait.in_turn(f.foot_landed, f.foot_contact), moving(f))),
         "swing_height": Term(-0.6, lambda f: gait.swing_height(f.foot_clearance, f.foot_vel_w, SWING_HEIGHT_M)),
         "knee_contact": Term(-0.05, lambda f: f.knee_contact.float()),
     }
     LEAST_REWARD = 0.0
 
-    logged = ("forward_speed", "tracking", "command_range", "falls")
+    logged = ("forward_speed", "tracking", "falls")
     stop_rule = StopRule({"reward_mean": (300.0, math.inf), "forward_speed_mean": (0.95, 1.05),
                           "yaw_drift_rad": (0.0, 0.2), "falls_fraction": (0.0, 0.01)},
-                         goal="it walks", training={"rollout/command_range": (1.0, 1.0)})
+                         goal="it walks")
     display = Display(
         progress=(Shown("speed", "rollout/forward_speed", "{:.2f}"), Shown("falls", "rollout/falls", "{:.0f}")),
         evaluation=(Shown("falls", "falls_fraction", "{:.1%}"), Shown("speed", "forward_speed_mean", "{:.3f} m/s"),
@@ -115,8 +111,7 @@ class QuadrupedFlat(LeggedTask):
 
     def measures(self, features: LeggedFeatures, terminated: torch.Tensor) -> Dict[str, torch.Tensor]:
         """See :meth:`EpisodicTask.measures`."""
-        return {**super().measures(features, terminated), "tracking": features.tracking,
-                "command_range": self.reach.expand(self.num_envs)}
+        return {**super().measures(features, terminated), "tracking": features.tracking}
 
     def followed(self, features: LeggedFeatures) -> torch.Tensor:
         """See :meth:`EpisodicTask.followed`."""

@@ -68,7 +68,6 @@ class LeggedFeatures:
     foot_clearance   (N, F)     m above its height in stance
     foot_vel_w       (N, F, 3)  m/s, mean over the control step
     foot_slip        (N,)       m/s, mean horizontal speed of the feet on the ground
-    foot_ahead_m_s   (N, F)     m/s, how fast it overtakes the trunk, along the heading
     swing_peak       (N, F)     m, highest clearance since the foot left the ground
     swing_ended      (N, F)     bool: it touches again after a swing above its height in stance
     knee_contact     (N,)       bool: a penalised body touches
@@ -218,12 +217,6 @@ class LeggedFeatures:
         x, y, _ = self.foot_vel_w.unbind(dim=-1)
         on_ground = self.foot_contact.sum(dim=1).clamp(min=1)
         return ((x * x + y * y).sqrt() * self.foot_contact).sum(dim=1) / on_ground
-
-    @cached_property
-    def foot_ahead_m_s(self) -> torch.Tensor:
-        """(N, F) m/s."""
-        x, y = (self.foot_vel_w[..., :2] - self._state.root_lin_vel_w[:, None, :2]).unbind(dim=-1)
-        return x * self.heading.cos()[:, None] + y * self.heading.sin()[:, None]
 
     @cached_property
     def swing_peak(self) -> torch.Tensor:

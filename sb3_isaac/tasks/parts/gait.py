@@ -86,18 +86,6 @@ def still(contact: torch.Tensor, joint_vel: torch.Tensor) -> torch.Tensor:
     return contact.float().mean(dim=1) / (1.0 + sum_square(joint_vel) / 20.0)
 
 
-def trot_phase(ahead_m_s: torch.Tensor, scale_m_s: float = 0.3) -> torch.Tensor:
-    """In (−1, 1): 1 where diagonal feet swing together and those across from each other oppositely, as in a trot.
-
-    ahead_m_s (N, 4): how fast each foot overtakes the trunk, in the order front left, front right, rear left, rear
-    right. (v₀v₃ + v₁v₂ − v₀v₁ − v₂v₃) / (Σ v² + 4 scale²): −1 in a bound, 0 in a pace or at rest, and without a step
-    at which it begins, so that a robot that only fidgets learns from it already.
-    """
-    fl, fr, rl, rr = ahead_m_s.unbind(dim=1)
-    together = fl * rr + fr * rl - fl * fr - rl * rr
-    return together / (ahead_m_s.square().sum(dim=1) + 4.0 * scale_m_s**2)
-
-
 def swing_height(clearance: torch.Tensor, foot_vel_w: torch.Tensor, target: float) -> torch.Tensor:
     """Σ over feet of (clearance − target)² · horizontal speed: moving feet should be `target` m above the ground.
 
