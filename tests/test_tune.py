@@ -20,6 +20,7 @@ from optuna.trial import TrialState
 from sb3_isaac.cli.main import main
 from sb3_isaac.config import load_config
 from sb3_isaac.contract.errors import UserError
+from sb3_isaac.tasks.quadruped_flat import QuadrupedFlat
 from sb3_isaac.tuning import Plan, open_study, tune
 from sb3_isaac.tuning.final import Comparison, compare, queue, signed_rank_p
 from sb3_isaac.tuning.goal import Goal, shortfall
@@ -158,7 +159,7 @@ def test_soft_options_are_what_the_constructor_would_have_made() -> None:
     env = cache.get("IsaacQuadrupedFlat-v0", 2, {"reward": {"trot": 0.0}, "threads": 1})
     assert env.env.options()["reward"]["trot"] == 0.0
     same = cache.get("IsaacQuadrupedFlat-v0", 2, {"command": {"forward_m_s": 0.5}, "threads": 1})
-    assert same is env and env.env.options()["reward"]["trot"] == 0.2
+    assert same is env and env.env.options()["reward"]["trot"] == QuadrupedFlat.REWARD["trot"].weight
     env.seed(0)
     env.reset()
     assert (env.env.command[:, 0] == 0.5).all() and cache.built == 1  # type: ignore[attr-defined]

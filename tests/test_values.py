@@ -82,4 +82,4 @@ def test_configuration_files(text: str, words: str, capsys: pytest.CaptureFixtur
 
 
 def test_a_misspelt_name_of_a_shipped_file_is_met_with_the_nearest(capsys: pytest.CaptureFixture) -> None:
-    refused(capsys, ["train", "-conf", "ppo-fats"], "did you mean 'ppo-fast'")
+    refused(capsys, ["train", "-conf", "ppo-cours"], "did you mean 'ppo-course'")
