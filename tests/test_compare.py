@@ -69,6 +69,7 @@ def test_groups_of_runs(tmp_path: Path) -> None:
     assert rows["reward_mean"].values == ([320.0, 320.0], [350.0, 600.0])
     assert rows["reward_mean"].probability_above == 1.0 and rows["speed"].second.mean == 0.75
     assert steps_to_goal(first[0], {**GOAL, "eval/other": [0.0, 1.0]}) is None, "an evaluation that lacks a key"
+    assert steps_to_goal(first[0], {**GOAL, "rollout/ep_rew_mean": [305.0, None]}) == 300.0, "310 - 10 is not enough"
 
 
 def test_labels_are_sorted_as_people_count(tmp_path: Path) -> None:

@@ -188,7 +188,7 @@ WAYS: Dict[str, Callable[[Any], Any]] = {
     "copy": lambda seen: seen.copy()["rewards"],
     "iteration": lambda seen: next(seen[k] for k in seen if k == "rewards"),
     "pop": lambda seen: seen.pop("rewards"), "setdefault": lambda seen: seen.setdefault("rewards", None),
-    "union": lambda seen: (seen | {"other": 1})["rewards"], "eval": lambda seen: eval("rewards * 1", {}, seen),
+    "union": lambda seen: (seen | {"other": 1})["rewards"],
     "call": lambda seen: (lambda rewards, **_: rewards)(**{k: v for k, v in seen.items() if k != "self"}),
     "copied": lambda seen: copy.copy(seen)["rewards"], "format": lambda seen: np.array("{rewards}".format(**seen)),
 }

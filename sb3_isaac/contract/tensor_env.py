@@ -280,5 +280,5 @@ def plot_facts(env: TensorEnv) -> Dict[str, Any]:
     rule = env.stop_rule
     return {"panels": [list(panel) for panel in env.display.panels],
             "stop_rule": {} if rule is None else {
-                f"eval/{key}": [bound if math.isfinite(bound) else None for bound in bounds]
-                for key, bounds in rule.ranges.items()}}
+                key: [bound if math.isfinite(bound) else None for bound in bounds] for key, bounds in
+                {**{f"eval/{key}": bounds for key, bounds in rule.ranges.items()}, **rule.training}.items()}}

@@ -59,8 +59,8 @@ def compare(first: Sequence[Run], second: Sequence[Run]) -> List[Row]:
 
 def _figures(runs: Sequence[Run]) -> Dict[str, Callable[[Run], Optional[float]]]:
     goals = goals_of(runs)
-    keys = dict.fromkeys(["eval/reward_mean", *goals, *(panel.key for panel in panels_of(runs)
-                                                       if panel.key.startswith("eval/"))])
+    keys = dict.fromkeys(key for key in ("eval/reward_mean", *goals, *(panel.key for panel in panels_of(runs)))
+                         if key.startswith("eval/"))
     figures: Dict[str, Callable[[Run], Optional[float]]] = {}
     if goals:
         figures[STEPS_TO_GOAL] = lambda run: steps_to_goal(run, goals)
@@ -71,13 +71,16 @@ def _figures(runs: Sequence[Run]) -> Dict[str, Callable[[Run], Optional[float]]]
 
 
 def steps_to_goal(run: Run, goals: Mapping[str, Sequence[Optional[float]]]) -> Optional[float]:
-    """Environment steps at the first evaluation within every range of the stop rule; None where there is none."""
+    """Environment steps at the first evaluation within every range of the stop rule; None where there is none.
+
+    Of a rollout's column it is the value of the last rollout before the evaluation.
+    """
     steps = run.curve("eval/reward_mean")[0]
     met = np.ones(len(steps), dtype=bool)
     for key, (low, high) in goals.items():
-        at, values = run.curve(key)
-        if len(at) != len(steps):
-            return None
+        at, logged = run.curve(key)
+        rows = np.searchsorted(at, steps, side="right") - 1
+        values = np.where(rows < 0, np.nan, np.append(logged, np.nan)[rows])
         met &= (values >= (-math.inf if low is None else low)) & (values <= (math.inf if high is None else high))
     return float(steps[met][0]) if met.any() else None
 

@@ -29,7 +29,7 @@ MARGIN = 1.1
 class ByOneDnn(NamedTuple):
     """For one shape of layer: which of its products oneDNN computes; BLAS computes the others.
 
-    Before a measurement it is as it was on most processors that were looked at.
+    The defaults are what was faster on most of the processors that were measured.
     """
 
     output: bool = True
