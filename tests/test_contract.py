@@ -23,6 +23,7 @@ EVERY_TASK = [
     (QUADRUPED, {"threads": 1, "episode_length_s": 1.0}),
     (QUADRUPED, {"threads": 1, "episode_length_s": 1.0, "privileged": True, "robot": "anymal"}),
     (VELOCITY, {"threads": 1, "episode_length_s": 1.0, "privileged": True, "heading": True, "clock": True}),
+    (VELOCITY, {"threads": 1, "episode_length_s": 1.0, "terrain": {"tiles": {"rough": 1, "gaps": 1}}}),
     (QUADRUPED, {"sim": "isaacgym", "threads": 1, "episode_length_s": 1.0}),
 ]
 

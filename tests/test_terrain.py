@@ -52,8 +52,9 @@ def test_robots_start_on_level_ground_in_the_middle(name: str, shape: Any) -> No
 
 
 def test_heights_worked_by_hand() -> None:
-    slope = made("slope", 1.0, shape=(80, 80))
+    slope = made("slope_down", 1.0, shape=(80, 80))
     assert slope[20, 40] - slope[10, 40] == pytest.approx(0.4 * 10 * CELL_M)
+    assert np.array_equal(made("slope_up", 1.0, shape=(80, 80)), -slope)
     down, up = made("stairs_down", 0.5, shape=(80, 80)), made("stairs_up", 0.5, shape=(80, 80))
     assert np.array_equal(up, -down)
     # Steps of 3 cells and 0.14 m; the middle is 10 steps above the border: rings while 80 − 2 · 3 k > 20.

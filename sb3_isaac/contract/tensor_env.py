@@ -134,7 +134,8 @@ class TensorEnv:
     render_mode        str or None               ``rgb_array`` if ``render`` draws
     physics_s          float                     seconds spent in physics since construction (0: not told apart)
     logged             tuple of str              names of measures (N,) in ``Step.log`` that training logs as
-                                                 ``rollout/<name>``: the mean of numbers, the count of booleans
+                                                 ``rollout/<name>``, or under its own name where that has a ``/``:
+                                                 the mean of numbers, the count of booleans
     stop_rule          StopRule or None          when training has reached its goal
     display            Display                   which numbers people look at
     SOFT_OPTIONS       tuple of str              options that ``change_options`` changes without building anew

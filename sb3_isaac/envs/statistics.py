@@ -17,7 +17,8 @@ class RolloutStatistics:
     ``add`` runs after each step and reads nothing back; ``read`` is the one place that waits for the device.
     Episodes and steps of worlds that diverged are in no mean.
 
-    :param logged: measures of ``Step.log`` that are read as ``rollout/<name>``: means of numbers, counts of booleans.
+    :param logged: measures of ``Step.log`` that are read as ``rollout/<name>``, or as they are called where that has a
+        slash: means of numbers, counts of booleans.
     """
 
     def __init__(self, num_envs: int, device: torch.device, logged: Sequence[str] = ()) -> None:
@@ -77,7 +78,8 @@ class RolloutStatistics:
 
     def _choose(self, log: Dict[str, torch.Tensor]) -> None:
         """Which names of the log are read, and under which keys."""
-        keys = {"bad_world": "rollout/bad_worlds", **{name: f"rollout/{name}" for name in self._logged}}
+        keys = {name: name if "/" in name else f"rollout/{name}" for name in self._logged}
+        keys["bad_world"] = "rollout/bad_worlds"
         keys.update({name: name for name in log if name.startswith("reward/")})
         self._names = sorted((name for name, value in log.items() if name in keys and value.dim() == 1),
                              key=lambda name: name != "bad_world")

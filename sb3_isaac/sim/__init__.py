@@ -17,6 +17,7 @@ import torch
 from sb3_isaac.contract.errors import UserError, number_above_zero, unknown, whole_number
 from sb3_isaac.gymcompat.install import install, nvidia_is_imported
 from sb3_isaac.robots import Robot
+from sb3_isaac.terrain.heightfield import Heightfield
 
 SIMULATORS = ("auto", "mujoco", "isaacgym")
 LEAST_PHYSICS_DT, MOST_PHYSICS_DT = 1e-4, 0.05
@@ -120,7 +121,8 @@ class Simulator(Protocol):
 
 
 def make_simulator(sim: str, robot: Robot, num_envs: int, *, device: Union[str, torch.device] = "auto",
-                   physics_dt: float = 0.01, substeps: int = 2, threads: Optional[int] = None) -> Simulator:
+                   physics_dt: float = 0.01, substeps: int = 2, threads: Optional[int] = None,
+                   ground: Optional[Heightfield] = None) -> Simulator:
     """N robots on the simulator `sim`.
 
     :param sim: ``isaacgym`` is NVIDIA's where that is installed, and its emulation elsewhere; ``auto`` is
@@ -128,6 +130,7 @@ def make_simulator(sim: str, robot: Robot, num_envs: int, *, device: Union[str, 
     :param device: of the simulation's tensors; ``auto`` is the CPU, and the GPU for NVIDIA's Isaac Gym.
     :param physics_dt: seconds of a physics step; a control step takes ``substeps`` of them.
     :param threads: physics threads on the CPU, by default one for each available core.
+    :param ground: what the robots stand on, on ``mujoco`` alone; None is a plane.
     """
     if number_above_zero("physics_dt", physics_dt) > MOST_PHYSICS_DT:
         raise UserError(f"physics_dt is {physics_dt} s: give at most {MOST_PHYSICS_DT}, or legs are unstable.")
@@ -139,6 +142,8 @@ def make_simulator(sim: str, robot: Robot, num_envs: int, *, device: Union[str, 
     if sim not in SIMULATORS:
         raise unknown("sim", sim, SIMULATORS)
     if sim == "isaacgym" or (sim == "auto" and nvidia_is_imported()):
+        if ground is not None:
+            raise UserError("terrain is not available on sim='isaacgym', which has a plane alone: use sim='mujoco'.")
         install("auto", threads=threads)
         module = importlib.import_module("sb3_isaac.sim.isaacgym")
         return module.IsaacGymSimulator(robot, num_envs, device=str(device), physics_dt=physics_dt, substeps=substeps,
@@ -151,4 +156,5 @@ def make_simulator(sim: str, robot: Robot, num_envs: int, *, device: Union[str, 
                         f"this is Python {sys.version_info[0]}.{sys.version_info[1]}"
                         f"{'' if importlib.util.find_spec('mujoco') else ' without mujoco'}.")
     module = importlib.import_module("sb3_isaac.sim.mujoco")
-    return module.MujocoSimulator(robot, num_envs, physics_dt=physics_dt, substeps=substeps, threads=threads)
+    return module.MujocoSimulator(robot, num_envs, physics_dt=physics_dt, substeps=substeps, threads=threads,
+                                  ground=ground)

@@ -16,6 +16,7 @@ from sb3_isaac.robots import Robot
 from sb3_isaac.sim import SimState
 from sb3_isaac.sim.mujoco_params import MujocoParams
 from sb3_isaac.sim.scene import compose_scene
+from sb3_isaac.terrain.heightfield import Heightfield
 
 EngineFactory = Callable[[mujoco.MjModel, int, Optional[int]], Engine]
 """Makes an engine of a compiled model, the number of worlds and the number of physics threads (None: all cores)."""
@@ -37,15 +38,17 @@ class MujocoSimulator:
     :param substeps: physics steps in a control step.
     :param threads: physics threads, by default one for each available core.
     :param engine: makes the engine, by default :class:`~sb3_isaac.engine.cpu.CpuEngine`.
+    :param ground: what all robots stand on, each in a world of its own; None is a plane.
     """
 
     def __init__(self, robot: Robot, num_envs: int, *, physics_dt: float = 0.01, substeps: int = 2,
-                 threads: Optional[int] = None, engine: EngineFactory = CpuEngine) -> None:
+                 threads: Optional[int] = None, engine: EngineFactory = CpuEngine,
+                 ground: Optional[Heightfield] = None) -> None:
         if substeps < 1 or physics_dt <= 0:
             raise UserError(f"physics_dt {physics_dt} and substeps {substeps} must be above 0: try 0.01 and 2.")
-        self.robot, self.num_envs, self.substeps = robot, num_envs, substeps
+        self.robot, self.num_envs, self.substeps, self.ground = robot, num_envs, substeps, ground
         self.physics_dt, self.control_dt = physics_dt, physics_dt * substeps
-        self.model = compose_scene(robot, physics_dt)
+        self.model = compose_scene(robot, physics_dt, ground=ground)
         self.engine = engine(self.model, num_envs, threads)
         self.device, self.diverged = self.engine.device, self.engine.diverged
         self.weight_n = float(-self.model.opt.gravity[2] * self.model.body_subtreemass[0])
@@ -63,7 +66,7 @@ class MujocoSimulator:
     @functools.cached_property
     def visual_model(self) -> mujoco.MjModel:
         """The same scene with all that is only to look at, compiled when it is first wanted."""
-        return compose_scene(self.robot, self.physics_dt, visuals=True)
+        return compose_scene(self.robot, self.physics_dt, visuals=True, ground=self.ground)
 
     def _views(self) -> SimState:
         sensors = self.engine.field("sensordata")

@@ -1,8 +1,8 @@
-"""The scene of the MuJoCo simulator: a robot's MJCF on a floor."""
+"""The scene of the MuJoCo simulator: a robot's MJCF on a plane or a heightfield."""
 
 from __future__ import annotations
 
-from typing import Dict
+from typing import Dict, Optional
 
 import mujoco
 
@@ -10,13 +10,15 @@ from sb3_isaac.contract.errors import UserError
 from sb3_isaac.engine.scene import add_contact_sensor, add_drive, add_position_sensor, limit_targets, plain, set_options
 from sb3_isaac.robots import Robot
 from sb3_isaac.robots.model import read_model, unreadable
+from sb3_isaac.terrain.heightfield import WALKING_LOWERED_M, WALKING_MARGIN_M, Heightfield
 
 POSE_TOLERANCE_RAD = 0.01
 """A default pose may be this far outside a joint's range: keyframes are rounded."""
 
 
-def compose_scene(robot: Robot, physics_dt: float, visuals: bool = False) -> mujoco.MjModel:
-    """The robot on a plane, with position drives on its joints, contact sensors on its bodies, positions of its feet.
+def compose_scene(robot: Robot, physics_dt: float, visuals: bool = False,
+                  ground: Optional[Heightfield] = None) -> mujoco.MjModel:
+    """The robot on its ground, with drives on its joints, sensors of contact on its bodies and of position on its feet.
 
     Actuators follow ``Robot.joints``. MuJoCo combines the friction of two geoms by their maximum: the floor's 0.8 (dry
     rubber on concrete) is meant to be the larger.
@@ -24,6 +26,7 @@ def compose_scene(robot: Robot, physics_dt: float, visuals: bool = False) -> muj
     :param physics_dt: seconds of a physics step.
     :param visuals: keep what is only to look at. Without it a step is a fifth faster, and its results are the same to
         the bit.
+    :param ground: None is a plane.
     """
     spec = read_model(robot.mjcf, robot.feet)
     set_options(spec, physics_dt, iterations=10)
@@ -34,7 +37,9 @@ def compose_scene(robot: Robot, physics_dt: float, visuals: bool = False) -> muj
     for foot in robot.feet:
         if spec.body(foot) is not None:  # else the sentence below
             add_position_sensor(spec, foot)
-    _add_surroundings(spec)
+    _add_surroundings(spec, ground)
+    if ground is not None:  # else a picture's distances and shadows would be for the size of the whole ground
+        spec.stat.extent, spec.stat.center[:] = 2.0 * robot.base_height_m, [0.0, 0.0, robot.base_height_m]
     try:
         model = spec.compile()
     except ValueError as error:
@@ -58,7 +63,7 @@ def _add_drives(spec: mujoco.MjSpec, robot: Robot) -> None:
         add_drive(spec, name, gain=kp, kp=kp, kd=kd, limit=limit)
 
 
-def _add_surroundings(spec: mujoco.MjSpec) -> None:
+def _add_surroundings(spec: mujoco.MjSpec, ground: Optional[Heightfield]) -> None:
     """Floor, light and sky. The floor meets the robot's geoms, which do not meet each other."""
     kinds, patterns, own = mujoco.mjtTexture, mujoco.mjtBuiltin, plain()
     spec.add_texture(name="scene sky", type=kinds.mjTEXTURE_SKYBOX, builtin=patterns.mjBUILTIN_GRADIENT,
@@ -68,8 +73,11 @@ def _add_surroundings(spec: mujoco.MjSpec) -> None:
                      mark=mujoco.mjtMark.mjMARK_EDGE, markrgb=[0.58, 0.62, 0.67])
     material = spec.add_material(own, name="scene floor", texrepeat=[1, 1], texuniform=True, specular=0.1)
     material.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = "scene floor"
-    spec.worldbody.add_geom(own, name="floor", type=mujoco.mjtGeom.mjGEOM_PLANE, size=[0, 0, 1],
-                            material="scene floor", friction=[0.8, 0.005, 0.0001], contype=1, conaffinity=0)
+    if ground is None:
+        floor = spec.worldbody.add_geom(own, name="floor", type=mujoco.mjtGeom.mjGEOM_PLANE, size=[0, 0, 1])
+    else:
+        floor = ground.add_to(spec, "floor", margin_m=WALKING_MARGIN_M, lowered_m=WALKING_LOWERED_M)
+    floor.material, floor.friction[:], floor.contype, floor.conaffinity = "scene floor", [0.8, 0.005, 0.0001], 1, 0
     # Its shadows reach only so far from its position, which therefore goes along with the robot.
     spec.worldbody.add_light(own, pos=[0.6, -1.2, 4], dir=[-0.15, 0.3, -1],
                              mode=mujoco.mjtCamLight.mjCAMLIGHT_TRACKCOM,

@@ -53,13 +53,18 @@ def rough(shape: Shape, cell_m: float, difficulty: float, rng: np.random.Generat
     return _between(0.01, 0.1, difficulty) * resampled(rng.uniform(-1.0, 1.0, coarse), shape)
 
 
-def slope(shape: Shape, cell_m: float, difficulty: float, rng: np.random.Generator) -> np.ndarray:
+def slope_down(shape: Shape, cell_m: float, difficulty: float, rng: np.random.Generator) -> np.ndarray:
     """A pyramid that falls from its level top by 0 to 0.4 m a metre."""
     _check(shape, cell_m, difficulty)
     rise = _between(0.0, 0.4, difficulty) * cell_m * (min(shape) // 2)
     heights = rise * pyramid(shape)
     corner = tuple(cut.start for cut in centre(shape, _platform_cells(shape, cell_m) // 2))
     return np.minimum(heights, heights[corner]) - heights[corner]
+
+
+def slope_up(shape: Shape, cell_m: float, difficulty: float, rng: np.random.Generator) -> np.ndarray:
+    """A pyramid upside down, which rises from its level bottom by 0 to 0.4 m a metre."""
+    return -slope_down(shape, cell_m, difficulty, rng)
 
 
 def stairs_down(shape: Shape, cell_m: float, difficulty: float, rng: np.random.Generator) -> np.ndarray:
@@ -118,8 +123,8 @@ def wave(shape: Shape, cell_m: float, difficulty: float, rng: np.random.Generato
 
 Generator = Callable[[Tuple[int, int], float, float, np.random.Generator], np.ndarray]
 GENERATORS: Mapping[str, Generator] = MappingProxyType({
-    function.__name__: function for function in (flat, rough, slope, stairs_up, stairs_down, discrete_obstacles,
-                                                 stepping_stones, gaps, wave)})
+    function.__name__: function for function in (flat, rough, slope_up, slope_down, stairs_up, stairs_down,
+                                                 discrete_obstacles, stepping_stones, gaps, wave)})
 """Name -> generator."""
 
 

@@ -42,8 +42,8 @@ class HeightMap:
 
     def exact_height_at(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """Heights (...) m of MuJoCo's collider: of the two triangles of each cell, whose common edge runs from sample
-        (i, j) to (i + 1, j + 1)."""
-        cell = ((torch.stack((x, y), dim=-1) - self._corner) / self._spacing).clamp(min=0.0)
+        (i, j) to (i + 1, j + 1). Points that are NaN, of a simulation that diverged, get the height of a corner."""
+        cell = ((torch.stack((x, y), dim=-1) - self._corner) / self._spacing).nan_to_num_(0.0).clamp_(min=0.0)
         cell = torch.minimum(cell, self._cells)
         index = torch.minimum(cell.floor(), self._cells - 1.0)
         u, v = (cell - index).unbind(dim=-1)

@@ -60,5 +60,6 @@ class Heightfield:
         spec.add_hfield(name=name, nrow=self.heights.shape[1], ncol=self.heights.shape[0],
                         size=[*half, max(high - low, _LEAST_HEIGHT_M), _BASE_M], userdata=self.heights.T.ravel())
         position = [self.position[0] + half[0], self.position[1] + half[1], self.position[2] + low - lowered_m]
-        return spec.worldbody.add_geom(name=name, type=mujoco.mjtGeom.mjGEOM_HFIELD, hfieldname=name, pos=position,
+        own = mujoco.MjSpec().default  # else the geom would take the defaults of the root class of the model's file
+        return spec.worldbody.add_geom(own, name=name, type=mujoco.mjtGeom.mjGEOM_HFIELD, hfieldname=name, pos=position,
                                        margin=margin_m)

@@ -85,6 +85,13 @@ class EpisodicTask(TensorEnv):
         """Put the environments of `mask` (N,) bool into a start state."""
         raise NotImplementedError
 
+    def timed_out(self, features: Any) -> torch.Tensor:
+        """Which episodes end here without a termination, (N,) bool: by time, unless the task adds to it."""
+        return self.steps >= self.max_steps
+
+    def learnt(self, features: Any, terminated: torch.Tensor, truncated: torch.Tensor) -> None:
+        """What this step changes for episodes to come, before the next begin: curricula."""
+
     def check_rewards(self) -> None:
         """Raise a UserError where a term of ``self.rewards`` cannot serve here."""
 
@@ -229,7 +236,7 @@ class EpisodicTask(TensorEnv):
         terminated = diverged.clone()
         for ends in self._terminations.values():
             terminated |= ends(features)
-        truncated = (self.steps >= self.max_steps) & ~terminated
+        truncated = self.timed_out(features) & ~terminated
         terms, reward = total_reward(features, self.rewards, diverged, self.LEAST_REWARD)
         # Copies: a feature may be a view of the simulation's state, which a restart changes.
         measures = {name: value.clone() for name, value in self.measures(features, terminated).items()}
@@ -238,6 +245,7 @@ class EpisodicTask(TensorEnv):
         followed = self.followed(features)
         if followed is not None:
             self._commands.widened(self.reach, followed, self.control_dt)
+        self.learnt(features, terminated, truncated)
         over = terminated | truncated
         self._tell(over | self._commands.due(self.steps, self.control_dt, self._generator), over)
         self._begin(over)

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from sb3_isaac.contract.errors import UserError
 from sb3_isaac.contract.rotations import down, rotate_inverse, yaw_of
 from sb3_isaac.tasks.parts import gait
+from sb3_isaac.tasks.parts.ground import LEAST_TOLD_M, Ground
 
 if TYPE_CHECKING:
     from sb3_isaac.tasks.parts.legged import LeggedTask
@@ -45,7 +47,7 @@ class LeggedFeatures:
     gravity_b        (N, 3)     unit vector, body; (0, 0, −1) upright
     heading          (N,)       rad, of the body's forward axis about the world's vertical one
     heading_rate     (N,)       rad/s, mean over the control step
-    trunk_height     (N,)       m
+    trunk_height     (N,)       m above the ground below it
     trunk_pos_w      (N, 2)     m, horizontal
     joint_pos        (N, J)     rad, minus the default pose
     joint_vel        (N, J)     rad/s
@@ -65,7 +67,7 @@ class LeggedFeatures:
     foot_contact     (N, F)     bool
     foot_landed      (N, F)     bool: touched down in this step
     foot_air_time    (N, F)     s since the foot left the ground, its landing step included
-    foot_clearance   (N, F)     m above its height in stance
+    foot_clearance   (N, F)     m above its height in stance on the ground below it
     foot_vel_w       (N, F, 3)  m/s, mean over the control step
     foot_slip        (N,)       m/s, mean horizontal speed of the feet on the ground
     swing_peak       (N, F)     m, highest clearance since the foot left the ground
@@ -73,6 +75,17 @@ class LeggedFeatures:
     knee_contact     (N,)       bool: a penalised body touches
     trunk_contact    (N,)       bool: a terminal body touches
     friction         (N,)       sliding friction of the ground
+    ================ ========== ==================================================================
+
+    On terrain (:class:`~sb3_isaac.tasks.parts.ground.Ground`) there are besides:
+
+    ================ ========== ==================================================================
+    height_scan      (N, 187)   m, of the ground below where the robot would stand on level ground; up to ±1
+    walked_w         (N, 2)     m, from where the episode began
+    told_w           (N, 2)     m, how far it was told to go since then, by its heading at each moment
+    timed_out        (N,)       bool: the episode ends here if it is no fall
+    left_tile        (N,)       bool: beyond the edge of its tile
+    got_on           (N,)       bool: at least half as far from its start as told, or told to go less than 1 m
     ================ ========== ==================================================================
 
     Tensors may be live views of the simulation: a function of them returns new ones and changes none.
@@ -115,7 +128,13 @@ class LeggedFeatures:
     @cached_property
     def trunk_height(self) -> torch.Tensor:
         """(N,) m."""
-        return self._state.root_pos_w[:, 2]
+        return self.above_ground(self._state.root_pos_w)
+
+    def above_ground(self, pos_w: torch.Tensor) -> torch.Tensor:
+        """Heights (...) m of points (..., 3) m above the ground below them."""
+        x, y, z = pos_w.unbind(dim=-1)
+        ground = self._task.ground
+        return z if ground is None else z - ground.heights.exact_height_at(x, y)
 
     @cached_property
     def trunk_pos_w(self) -> torch.Tensor:
@@ -204,7 +223,7 @@ class LeggedFeatures:
     @cached_property
     def foot_clearance(self) -> torch.Tensor:
         """(N, F) m."""
-        return self.foot_pos_w[..., 2] - self._task.stance_height
+        return self.above_ground(self.foot_pos_w) - self._task.stance_height
 
     @cached_property
     def foot_vel_w(self) -> torch.Tensor:
@@ -237,3 +256,49 @@ class LeggedFeatures:
     def trunk_contact(self) -> torch.Tensor:
         """(N,) bool."""
         return touches(self._state.contact_force_w, self._task.terminal).any(dim=1)
+
+    # ---- on terrain
+
+    @property
+    def ground(self) -> Ground:
+        """The task's terrain; UserError where it has none."""
+        if self._task.ground is None:
+            raise UserError("there is no terrain to scan or to walk away from: give the option terrain.")
+        return self._task.ground
+
+    @cached_property
+    def height_scan(self) -> torch.Tensor:
+        """(N, 187) m."""
+        state, ground = self._state, self.ground
+        heights = ground.heights.scan(state.root_pos_w, state.root_quat_w, ground.scan_points)
+        stands_at = state.root_pos_w[:, 2:] - self._task.robot.base_height_m
+        return (heights - stands_at).clamp_(-1.0, 1.0)
+
+    @cached_property
+    def walked_w(self) -> torch.Tensor:
+        """(N, 2) m."""
+        return self.trunk_pos_w - self._task.origin_w[:, :2]
+
+    @cached_property
+    def told_w(self) -> torch.Tensor:
+        """(N, 2) m."""
+        forward, left, _ = self.velocity_command.unbind(dim=1)
+        cos, sin = self.heading.cos(), self.heading.sin()
+        told = torch.stack((cos * forward - sin * left, sin * forward + cos * left)).t()
+        return self._task.told_w + self._task.control_dt * told
+
+    @cached_property
+    def timed_out(self) -> torch.Tensor:
+        """(N,) bool."""
+        return self._task.timed_out(self)
+
+    @cached_property
+    def left_tile(self) -> torch.Tensor:
+        """(N,) bool."""
+        return self.walked_w.abs().amax(dim=1) > self.ground.half_tile_m
+
+    @cached_property
+    def got_on(self) -> torch.Tensor:
+        """(N,) bool."""
+        told = self.told_w.norm(dim=1)
+        return (told < LEAST_TOLD_M) | (self.walked_w.norm(dim=1) >= 0.5 * told)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
@@ -10,15 +11,17 @@ import torch
 from gymnasium import spaces
 
 from sb3_isaac.contract.episodes import Episodes
-from sb3_isaac.contract.errors import UserError, truth
+from sb3_isaac.contract.errors import UserError, mapping, truth
 from sb3_isaac.contract.mirror import Mirror
 from sb3_isaac.contract.rotations import from_yaw
+from sb3_isaac.contract.tensor_env import Obs
 from sb3_isaac.robots import Robot, get_robot
 from sb3_isaac.sim import Simulator, make_simulator
 from sb3_isaac.tasks.parts.command import Axis, Commands, outside, told_by
 from sb3_isaac.tasks.parts.episode import EpisodicTask, Memory
 from sb3_isaac.tasks.parts.features import LeggedFeatures
 from sb3_isaac.tasks.parts.gait_report import gait_report
+from sb3_isaac.tasks.parts.ground import Ground
 from sb3_isaac.tasks.parts.mirror_check import check_robot_mirror
 
 QUADRUPED_WEIGHT_N, QUADRUPED_HEIGHT_M = 147.31677, 0.3223
@@ -43,6 +46,9 @@ class LeggedTask(EpisodicTask):
         :class:`~sb3_isaac.tasks.parts.episode.EpisodicTask`.
     :param episode_length_s: seconds until an episode runs out of time.
     :param stagger: give each robot's first episode a random length, so that time-outs do not come all at once.
+    :param terrain: ground that is not a plane, see :class:`~sb3_isaac.tasks.parts.ground.Ground`; ``{}`` is all its
+        defaults. An episode then starts in the middle of a tile, in any direction, and ends, as by time, when the robot
+        leaves the tile.
     :param privileged: add the observation group ``critic``, for a critic of its own
         (:class:`~sb3_isaac.rl.policy.asymmetric.AsymmetricPolicy`).
     :param render_mode: ``rgb_array`` or None.
@@ -71,6 +77,11 @@ class LeggedTask(EpisodicTask):
     last_heading: torch.Tensor
     stood_s: torch.Tensor
     stood_at_w: torch.Tensor
+    told_w: torch.Tensor
+    level: torch.Tensor
+    origin_w: torch.Tensor
+    TERRAIN: Optional[Mapping[str, Any]] = None
+    """The task's own terrain: settings that differ from the usual ones; None is a plane."""
     EVALUATION: Sequence[Mapping[str, float]] = ()
     """The commands of evaluations, {axis: value}; one in which an axis is missing leaves that to be drawn."""
 
@@ -80,17 +91,23 @@ class LeggedTask(EpisodicTask):
         reward: Optional[Mapping[str, Any]] = None, command: Optional[Mapping[str, Any]] = None,
         observation: Optional[Mapping[str, Any]] = None, termination: Optional[Mapping[str, Any]] = None,
         episode_length_s: float = 20.0, stagger: bool = True, physics_dt: Optional[float] = None,
-        substeps: Optional[int] = None,
-        threads: Optional[int] = None, privileged: bool = False, render_mode: Optional[str] = None,
+        substeps: Optional[int] = None, threads: Optional[int] = None, terrain: Optional[Mapping[str, Any]] = None,
+        privileged: bool = False, render_mode: Optional[str] = None,
     ) -> None:
+        self.ground = self._ground_of(terrain)
         if isinstance(sim, str):
             sim = make_simulator(sim, get_robot("quadruped" if robot is None else robot), num_envs, device=device,
                                  physics_dt=0.01 if physics_dt is None else physics_dt,
-                                 substeps=2 if substeps is None else substeps, threads=threads)
+                                 substeps=2 if substeps is None else substeps, threads=threads,
+                                 ground=None if self.ground is None else self.ground.grid.ground)
         else:
             _check_instance(sim, num_envs, robot=robot, physics_dt=physics_dt, substeps=substeps, threads=threads,
-                            device=None if device == "auto" else device)
+                            terrain=self.ground, device=None if device == "auto" else device)
         self.sim, self.robot, self.control_dt = sim, sim.robot, sim.control_dt
+        if self.ground is not None:
+            self.MEMORY = {**self.MEMORY, "told_w": Memory(lambda task: (2,), lambda f: f.told_w)}
+            self._STATE = (*self._STATE, "level", "origin_w")
+            self.logged = (*self.logged, *self.ground.logged)
         self.setup(sim.num_envs, sim.device, seed=seed, episode_length_s=episode_length_s, stagger=stagger,
                    render_mode=render_mode)
         self.privileged = truth("privileged", privileged)
@@ -106,7 +123,11 @@ class LeggedTask(EpisodicTask):
         # Effort costs by size: else a heavy robot had better stand still.
         self.power_scale = round(QUADRUPED_WEIGHT_N / self.sim.weight_n, 6)
         self.torque_scale = self.power_scale * QUADRUPED_HEIGHT_M / self.robot.base_height_m
-        self._noise = self.zeros(6 + 2 * joints)
+        self._noise = self.zeros(6 + 2 * joints + (self.ground is not None))
+        if self.ground is not None:
+            self.ground.settle(self.num_envs, self.device)
+            self.level = self.ground.first_level()
+            self.origin_w = self.ground.origin(self.level)
         self._start_pos_w = self.zeros(3)
         self._start_quat_w = from_yaw(torch.zeros(self.num_envs, device=self.device))
         index = {name: i for i, name in enumerate(self.sim.body_names)}
@@ -114,9 +135,19 @@ class LeggedTask(EpisodicTask):
             torch.tensor([index[name] for name in names], dtype=torch.long, device=self.device)
             for names in (self.robot.feet, self.robot.penalised_bodies, self.robot.terminal_bodies))
         self._put(torch.ones(self.num_envs, dtype=torch.bool, device=self.device), noise=0.0)
-        self.stance_height = self.sim.state.foot_pos_w[0, :, 2].clone()
+        feet_pos_w, start = self.sim.state.foot_pos_w[0], self._start_pos_w[0]
+        self.stance_height = feet_pos_w[:, 2] - (start[2] - self.robot.base_height_m)
         """Height (F,) m of the feet's frames when the robot stands in its default pose."""
+        if self.ground is not None:
+            self.ground.check_size(float((feet_pos_w - start)[:, :2].norm(dim=1).max()))
         self.command = self.zeros(0)
+
+    @classmethod
+    def _ground_of(cls, terrain: Optional[Mapping[str, Any]]) -> Optional[Ground]:
+        """The terrain that is given, over the task's own."""
+        if terrain is None and cls.TERRAIN is None:
+            return None
+        return Ground({**(cls.TERRAIN or {}), **mapping("terrain", terrain)})
 
     # ---- the loop's parts
 
@@ -153,6 +184,7 @@ class LeggedTask(EpisodicTask):
             "swing_peak_m": f.swing_peak * f.swing_ended,
             "swing_ended": f.swing_ended,
             "command": f.command,
+            **({} if self.ground is None else self.ground.measures(f, self.level, terminated)),
         }
 
     def place(self, mask: torch.Tensor) -> None:
@@ -163,10 +195,32 @@ class LeggedTask(EpisodicTask):
     def _put(self, mask: torch.Tensor, noise: float) -> None:
         joints, drawn = len(self.robot.joints), self._noise
         self._start_pos_w[:, 2] = self.robot.base_height_m + self.DROP_M * noise
+        if self.ground is not None:
+            torch.where(mask[:, None], self.ground.origin(self.level), self.origin_w, out=self.origin_w)
+            self._start_pos_w[:, :2] = 0.0
+            self._start_pos_w += self.origin_w
+            self._start_quat_w = from_yaw(math.pi * drawn[:, -1])
         self.sim.reset(mask, self._start_pos_w, self._start_quat_w, self.SPEED_M_S * drawn[:, :3],
                        self.TURN_RAD_S * drawn[:, 3:6],
                        self.default_joint_pos + self.JOINT_NOISE_RAD * drawn[:, 6:6 + joints],
-                       self.JOINT_SPEED_RAD_S * drawn[:, 6 + joints:])
+                       self.JOINT_SPEED_RAD_S * drawn[:, 6 + joints:6 + 2 * joints])
+
+    def timed_out(self, features: LeggedFeatures) -> torch.Tensor:
+        """See :meth:`EpisodicTask.timed_out`: on terrain, also when a robot leaves its tile."""
+        over = super().timed_out(features)
+        return over if self.ground is None else over | features.left_tile
+
+    def learnt(self, features: LeggedFeatures, terminated: torch.Tensor, truncated: torch.Tensor) -> None:
+        """See :meth:`EpisodicTask.learnt`: levels of terrain."""
+        if self.ground is not None:
+            good = (terminated | truncated) & ~self.sim.diverged
+            self.level.copy_(self.ground.next_level(features, self.level, good, terminated, self._generator))
+
+    def reset(self, seed: Optional[int] = None) -> Obs:
+        """See :meth:`TensorEnv.reset`; levels of terrain begin anew too."""
+        if self.ground is not None:
+            self.level.copy_(self.ground.first_level())
+        return super().reset(seed)
 
     def mirror_kinds(self) -> Dict[str, Mirror]:
         """See :meth:`EpisodicTask.mirror_kinds`: ``joints`` and ``feet``, by the robot's model, and tried out."""
@@ -185,7 +239,8 @@ class LeggedTask(EpisodicTask):
 
     def report(self, episodes: Episodes) -> Dict[str, Any]:
         """See :meth:`TensorEnv.report`: the figures of a gait."""
-        return gait_report(episodes, self.sim.weight_n, list(self._commands.axes))
+        figures = gait_report(episodes, self.sim.weight_n, list(self._commands.axes))
+        return {**figures, **({} if self.ground is None else self.ground.report(episodes))}
 
     @classmethod
     def command_axes(cls, options: Mapping[str, Any]) -> Mapping[str, Axis]:
@@ -213,7 +268,10 @@ class LeggedTask(EpisodicTask):
             given.update(sequence=told, random_times=False)
         for name, value in (told[0].items() if len(told) == 1 else ()):
             given[name] = value if name in cls.command_axes(options) else Axis(value, value)  # one's own has to be that
-        return {**super().evaluation_options(options), "command": {**given, "resample_s": hold_s or 1e6}}
+        made = {**super().evaluation_options(options), "command": {**given, "resample_s": hold_s or 1e6}}
+        if cls._ground_of(made.get("terrain")) is not None:
+            made["terrain"] = {**(made.get("terrain") or {}), "curriculum": False}  # on all levels alike
+        return made
 
     def warnings(self) -> Dict[str, int]:
         """See :meth:`TensorEnv.warnings`."""
