@@ -58,6 +58,28 @@ def test_a_heavier_trunk_sags_and_weighs_on_the_feet(sim: Simulator) -> None:
     assert weight[:2].tolist() == pytest.approx([sim.weight_n, sim.weight_n + extra_kg * 9.81], rel=0.05)
 
 
+def test_links_weigh_as_they_are_told(sim: Simulator) -> None:
+    """All but the trunk by half more: the feet carry 1.5 times their weight, and the trunk's."""
+    sim.set_param("link_mass", torch.tensor([1.0, 1.5, 1.0]))
+    place(sim)
+    stand(sim)
+    expected = 9.81 * 6.921 + 1.5 * (sim.weight_n - 9.81 * 6.921)
+    assert float(sim.state.contact_force_w[1, :, 2].sum()) == pytest.approx(expected, rel=0.05)
+    assert float(sim.state.contact_force_w[0, :, 2].sum()) == pytest.approx(sim.weight_n, rel=0.05)
+
+
+def test_a_robot_leans_on_the_side_where_its_mass_is(sim: Simulator) -> None:
+    """The centre of the trunk's mass is 5 cm further to the left: the left feet carry more, all feet no more."""
+    sim.set_param("com", torch.tensor([0.0, 0.05, 0.0]).repeat(3, 1), SECOND)
+    place(sim)
+    stand(sim)
+    left = torch.tensor([sim.body_names.index(name) for name in ROBOT.feet if name[1] == "L"])
+    load = sim.state.contact_force_w[:, :, 2]
+    share = load[:, left].sum(dim=1) / load.sum(dim=1)
+    assert share[0] == share[2] == pytest.approx(0.5, abs=0.02) and float(share[1]) > 0.58
+    assert float(load[1].sum()) == pytest.approx(sim.weight_n, rel=0.05)
+
+
 def test_a_robot_slides_by_its_friction(sim: Simulator) -> None:
     """Sliding stops within v² / (2 μ g): 0.5 m/s within 16 mm at 0.8; the slippery robot goes on for longer."""
     sim.set_param("friction", torch.tensor([0.8, 0.4, 0.8]))
@@ -129,7 +151,7 @@ def test_unknown_parameters_and_shapes_are_one_sentence(sim: Simulator) -> None:
 def test_gravity_is_each_robots_own_in_mujoco_and_refused_by_isaac_gym(sim: Simulator) -> None:
     gravity = torch.tensor([[0.0, 0.0, -9.81], [0.0, 0.0, -1.62], [1.0, 0.0, 0.0]])
     if not isinstance(sim, MujocoSimulator):
-        with pytest.raises(UserError, match=r"unknown parameter 'gravity'.*valid are armature, friction"):
+        with pytest.raises(UserError, match=r"unknown parameter 'gravity'.*valid are armature, com, friction"):
             sim.set_param("gravity", gravity)
         return
     sim.set_param("gravity", gravity)
@@ -141,7 +163,11 @@ def test_gravity_is_each_robots_own_in_mujoco_and_refused_by_isaac_gym(sim: Simu
 def test_parameters_are_saved(sim: Simulator) -> None:
     for name in PARAMS:
         if name != "gravity":
-            sim.set_param(name, torch.tensor([1.0, 0.6, 2.0]))
+            values = torch.tensor([1.0, 0.6, 2.0])
+            values = 0.01 * values[:, None].repeat(1, 3) if PARAMS[name] == "vector" else values
+            sim.set_param(name, values)
+            given = sim.get_param(name)
+            assert given.tolist() == (values[:, None].repeat(1, 12) if given.shape == (3, 12) else values).tolist()
     place(sim, 5.0)
     stand(sim, 2)
     saved = sim.state_dict()
@@ -232,7 +258,7 @@ def test_the_simulator_allocates_on_the_engines_device_and_waits_for_no_number()
         sim.reset(mask, vector, torch.zeros(3, 4), vector, vector, joints, joints)
         sim.push(vector, vector, mask)
         for name in PARAMS:
-            sim.set_param(name, vector if name == "gravity" else torch.zeros(3), mask)
+            sim.set_param(name, vector if PARAMS[name] == "vector" else torch.zeros(3), mask)
     assert sim.engine.calls[:5] == ["step 2", "step 1", "step 1", "reset", "write"]  # type: ignore[attr-defined]
     assert {"body_mass", "geom_friction", "actuator_gainprm", "opt.gravity"} <= set(sim.engine.calls)  # type: ignore[attr-defined]
 

@@ -71,6 +71,8 @@ class CpuEngine:
         self._qpos, self._qvel = self._batch.bind("qpos"), self._batch.bind("qvel")
         self._fields: Dict[str, torch.Tensor] = {}
         self._live: Dict[str, torch.Tensor] = {}
+        self._stale = np.zeros(num_worlds, dtype=bool)
+        """Worlds in which a model field was changed that MuJoCo derives constants from."""
 
     def field(self, name: str) -> torch.Tensor:
         """See :meth:`Engine.field`. Each field that was asked for costs one copy a step.
@@ -110,6 +112,7 @@ class CpuEngine:
 
         MuJoCo resets diverged worlds here too: state and counters are put back, so that the next step reports them.
         """
+        self._derive()
         state, counters = self._batch.state.copy(), self._batch.warning.copy()
         with quiet(), contextlib.suppress(batch.SimulationError):
             self._batch.forward(stage=stage.value)
@@ -123,6 +126,7 @@ class CpuEngine:
         np.copyto(self._ctrl, ctrl.numpy(), casting="same_kind")
         failed = None
         start = time.perf_counter()
+        self._derive()
         with quiet():
             try:
                 self._batch.step(nstep=nstep, stage=mujoco.mjtStage.mjSTAGE_NONE.value)
@@ -164,6 +168,7 @@ class CpuEngine:
             return
         failed = None
         start = time.perf_counter()
+        self._derive()
         with quiet():
             self._batch.reset(rows, stage=mujoco.mjtStage.mjSTAGE_NONE.value)
             self._qpos[rows] = qpos.numpy()[rows]
@@ -203,6 +208,7 @@ class CpuEngine:
         """See :meth:`Engine.model_field`."""
         if name not in batch.MODEL_FIELDS:
             raise unknown("MuJoCo model field", name, batch.MODEL_FIELDS)
+        self._derive()
         own = self._batch.expanded(name)
         if own is None:
             shared = self._shared(name)
@@ -218,7 +224,7 @@ class CpuEngine:
         return {n: v for n in sorted(batch.MODEL_FIELDS) if (v := self._batch.expanded(n)) is not None}
 
     def set_model_field(self, name: str, values: torch.Tensor, mask: Optional[torch.Tensor] = None) -> None:
-        """See :meth:`Engine.set_model_field`. Constants that MuJoCo derives from the field follow."""
+        """See :meth:`Engine.set_model_field`. Derived constants follow when they are needed, once for all changes."""
         if name not in batch.MODEL_FIELDS:
             raise unknown("MuJoCo model field", name, batch.MODEL_FIELDS)
         own = self._batch.expand(name)
@@ -227,10 +233,17 @@ class CpuEngine:
         rows = slice(None) if mask is None else mask.numpy()
         own[rows] = values.numpy()[rows]
         if name in mujoco.MjModel._setconst_inputs or name.startswith("opt."):
-            self._batch.set_const(None if mask is None else rows)
+            self._stale[rows] = True
+
+    def _derive(self) -> None:
+        """Let the constants that MuJoCo derives from model fields follow in the worlds where such fields changed."""
+        if self._stale.any():
+            self._batch.set_const(self._stale)
+            self._stale[:] = False
 
     def state_dict(self) -> Dict[str, Any]:
         """See :meth:`Engine.state_dict`."""
+        self._derive()
         return {
             "state": torch.from_numpy(self._batch.state.copy()),
             "warning": torch.from_numpy(self._batch.warning.copy()),
@@ -246,6 +259,7 @@ class CpuEngine:
                 f"the saved simulation has state {tuple(state['state'].shape)} and this one {self._batch.state.shape}: "
                 "continue with the same robot and number of environments."
             )
+        self._stale[:] = False  # the saved constants are those of the saved fields
         for name in self._expanded().keys() - state["model"].keys():
             self._batch.expand(name)[...] = self._shared(name)
         for name, values in state["model"].items():
@@ -260,6 +274,7 @@ class CpuEngine:
 
     def mj_data(self, world: int) -> mujoco.MjData:
         """A copy of one world for rendering or for any ``mj_`` function, its kinematics computed."""
+        self._derive()
         data = self._batch.get_data(world)
         mujoco.mj_kinematics(self._batch.get_model(world), data)
         return data

@@ -67,6 +67,8 @@ class Simulator(Protocol):
     robot: Robot
     control_dt: float
     """Seconds of one ``step``."""
+    substeps: int
+    """Physics steps in a control step."""
     body_names: Tuple[str, ...]
     """The B bodies of ``SimState``, in order."""
     state: SimState
@@ -96,6 +98,9 @@ class Simulator(Protocol):
 
         :param name: one of :data:`~sb3_isaac.sim.params.PARAMS`, which says units and shapes.
         :raises UserError: for a name that this simulator cannot set, with those that it can."""
+
+    def get_param(self, name: str) -> torch.Tensor:
+        """The present values of a parameter, as ``set_param`` takes them, (N,), (N, J) or (N, 3); a copy."""
 
     def warnings(self) -> Dict[str, int]:
         """How often each warning of the physics that ends no episode came since the last call, over all robots."""

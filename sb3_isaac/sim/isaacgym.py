@@ -291,6 +291,10 @@ class IsaacGymSimulator:
         """See :meth:`Simulator.set_param`: all but gravity, which Isaac Gym has once for all robots."""
         self._params.set(name, values, mask)
 
+    def get_param(self, name: str) -> torch.Tensor:
+        """See :meth:`Simulator.get_param`."""
+        return self._params.get(name)
+
     def warnings(self) -> Dict[str, int]:
         """See :meth:`Simulator.warnings`: Isaac Gym counts none."""
         return {}

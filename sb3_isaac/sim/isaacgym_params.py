@@ -7,7 +7,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 import torch
 
 from sb3_isaac.robots import Robot
-from sb3_isaac.sim.params import PARAMS, checked
+from sb3_isaac.sim.params import PARAMS, check_name, checked
 
 KNOWN = tuple(name for name in PARAMS if name != "gravity")
 
@@ -30,19 +30,24 @@ class IsaacGymParams:
         self._order = [robot.joints.index(name) for name in names]  # Isaac Gym's joint i is the robot's joint order[i]
         bodies = gym.get_actor_rigid_body_names(*handles[0])
         self._trunk = bodies.index(robot.trunk)
+        self._file_mass, self._file_com = self._measured_bodies()
         damping = gym.get_actor_dof_properties(*handles[0])["damping"].tolist()
         self._own_damping = [total - robot.kd[joint] for total, joint in zip(damping, self._order)]
         self._torque_limit_nm = torch.tensor(robot.torque_limit_nm, device=device)
         self.friction = torch.full((n,), friction, device=device)
-        self._now = {"trunk_mass": self._measured_trunk_mass(), "friction": self.friction,
+        self._now = {"trunk_mass": torch.full((n,), self._file_mass[self._trunk], device=device),
+                     "link_mass": torch.ones(n, device=device), "com": torch.zeros(n, 3, device=device),
+                     "friction": self.friction,
                      "kp": torch.tensor(robot.kp, device=device).repeat(n, 1),
                      "kd": torch.tensor(robot.kd, device=device).repeat(n, 1),
                      "motor_strength": torch.ones(n, joints, device=device),
                      "armature": self._measured_armature()}
 
-    def _measured_trunk_mass(self) -> torch.Tensor:
-        mass = self._gym.get_actor_rigid_body_properties(*self._handles[0])[self._trunk].mass
-        return torch.full((len(self._handles),), float(mass), device=self._device)
+    def _measured_bodies(self) -> Tuple[List[float], List[float]]:
+        """Masses (B,) kg, and where the trunk's centre of mass is (3,) m."""
+        bodies = self._gym.get_actor_rigid_body_properties(*self._handles[0])
+        com = bodies[self._trunk].com
+        return [float(body.mass) for body in bodies], [float(com.x), float(com.y), float(com.z)]
 
     def _measured_armature(self) -> torch.Tensor:
         """(N, J), in the robot's order."""
@@ -57,6 +62,11 @@ class IsaacGymParams:
         limit = strength * self._torque_limit_nm
         return torch.maximum(torch.minimum(torque, limit), -limit)
 
+    def get(self, name: str) -> torch.Tensor:
+        """See :meth:`Simulator.get_param`."""
+        check_name(name, KNOWN, "isaacgym")
+        return self._now[name].clone()
+
     def set(self, name: str, values: torch.Tensor, mask: Optional[torch.Tensor]) -> None:
         """See :meth:`Simulator.set_param`."""
         values = checked(name, values, len(self._handles), len(self._order), KNOWN, "isaacgym")
@@ -69,13 +79,19 @@ class IsaacGymParams:
         self._write(name, mask.nonzero().flatten().tolist())
 
     def _write(self, name: str, robots: List[int]) -> None:
-        writers: Dict[str, Callable[[int], None]] = {"trunk_mass": self._write_mass, "friction": self._write_friction}
+        writers: Dict[str, Callable[[int], None]] = {"friction": self._write_friction, **dict.fromkeys(
+            ("trunk_mass", "link_mass", "com"), self._write_bodies)}
         for i in robots:
             writers.get(name, self._write_drives)(i)
 
-    def _write_mass(self, i: int) -> None:
+    def _write_bodies(self, i: int) -> None:
         bodies = self._gym.get_actor_rigid_body_properties(*self._handles[i])
-        bodies[self._trunk].mass = float(self._now["trunk_mass"][i])
+        factor, com = float(self._now["link_mass"][i]), self._now["com"][i].tolist()
+        for body, mass in zip(bodies, self._file_mass):
+            body.mass = factor * mass
+        trunk = bodies[self._trunk]
+        trunk.mass = float(self._now["trunk_mass"][i])
+        trunk.com.x, trunk.com.y, trunk.com.z = (file + moved for file, moved in zip(self._file_com, com))
         recompute_inertia = True
         self._gym.set_actor_rigid_body_properties(*self._handles[i], bodies, recompute_inertia)
 
@@ -104,6 +120,8 @@ class IsaacGymParams:
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
         """Continue from ``state_dict()``; only robots whose parameters differ are written."""
         for name, values in self._now.items():
+            if name not in state:  # saved before there was such a parameter
+                continue
             differs = state[name].to(values.device) != values
             values.copy_(state[name])
             self._write(name, (differs if differs.dim() == 1 else differs.any(dim=1)).nonzero().flatten().tolist())

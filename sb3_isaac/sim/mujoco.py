@@ -135,6 +135,10 @@ class MujocoSimulator:
         """See :meth:`Simulator.set_param`."""
         self._params.set(name, values, mask)
 
+    def get_param(self, name: str) -> torch.Tensor:
+        """See :meth:`Simulator.get_param`."""
+        return self._params.get(name)
+
     def warnings(self) -> Dict[str, int]:
         """See :meth:`Simulator.warnings`."""
         return self.engine.warnings()

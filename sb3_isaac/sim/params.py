@@ -10,6 +10,8 @@ from sb3_isaac.contract.errors import UserError, unknown
 
 PARAMS: Dict[str, str] = {
     "trunk_mass": "",
+    "link_mass": "",
+    "com": "vector",
     "friction": "",
     "kp": "joint",
     "kd": "joint",
@@ -23,6 +25,8 @@ PARAMS: Dict[str, str] = {
 name           shape             unit               what
 ============== ================= ================== ================================================================
 trunk_mass     (N,)              kg                 mass of the trunk; its inertia is scaled alike
+link_mass      (N,)              –                  factor of the masses and inertias of all other bodies, by default 1
+com            (N, 3)            m, trunk           displacement of the trunk's centre of mass, by default 0
 friction       (N,)              –                  sliding friction between the ground and the robot
 kp             (N,) or (N, J)    N·m/rad            proportional gain
 kd             (N,) or (N, J)    N·m·s/rad          derivative gain
@@ -33,14 +37,19 @@ gravity        (N, 3)            m/s², world        gravitational acceleration
 """
 
 
+def check_name(name: str, known: Collection[str], sim: str) -> None:
+    """Raise a UserError where the simulator `sim` does not know the parameter."""
+    if name not in known:
+        raise unknown("parameter", name, known, where=f"sim={sim!r}")
+
+
 def checked(name: str, values: torch.Tensor, num_envs: int, joints: int, known: Collection[str],
             sim: str) -> torch.Tensor:
     """`values` of the parameter `name` with the shape that it has for N robots of J joints, or a sentence.
 
     :param known: names that the simulator `sim` can set.
     """
-    if name not in known:
-        raise unknown("parameter", name, known, where=f"sim={sim!r}")
+    check_name(name, known, sim)
     kind = PARAMS[name]
     shapes: Dict[str, List[Tuple[int, ...]]] = {
         "": [(num_envs,)], "joint": [(num_envs,), (num_envs, joints)], "vector": [(num_envs, 3)]}

@@ -81,6 +81,14 @@ class EpisodicTask(TensorEnv):
         """How well commands are followed, (N,) in [0, 1], where ranges of commands widen by it."""
         return None
 
+    def widen(self, followed: torch.Tensor) -> None:
+        """Widen what widens as commands are `followed`, see :meth:`followed`."""
+        self._commands.widened(self.reach, followed, self.control_dt)
+
+    def tell(self, group: str, obs: torch.Tensor) -> None:
+        """Make of true observations (N, k), in place, what the sensors of a group tell: the truth, unless a task has
+        worse ones."""
+
     def place(self, mask: torch.Tensor) -> None:
         """Put the environments of `mask` (N,) bool into a start state."""
         raise NotImplementedError
@@ -244,7 +252,7 @@ class EpisodicTask(TensorEnv):
         self._remember(features)
         followed = self.followed(features)
         if followed is not None:
-            self._commands.widened(self.reach, followed, self.control_dt)
+            self.widen(followed)
         self.learnt(features, terminated, truncated)
         over = terminated | truncated
         self._tell(over | self._commands.due(self.steps, self.control_dt, self._generator), over)
@@ -299,6 +307,7 @@ class EpisodicTask(TensorEnv):
             parts = [of(features) for of in table.values()]
             # Joined component by component, as parts and observations are stored: several times as fast as by rows.
             torch.cat([part.t() if part.dim() == 2 else part[None] for part in parts], out=out[group].t())
+            self.tell(group, out[group])
             if keep is not None:
                 torch.where(keep[:, None], self._obs[group], out[group], out=out[group])
         return out

@@ -75,6 +75,7 @@ class LeggedFeatures:
     knee_contact     (N,)       bool: a penalised body touches
     trunk_contact    (N,)       bool: a terminal body touches
     friction         (N,)       sliding friction of the ground
+    draws            {name}     what is randomised, (N, k) each, see :mod:`~sb3_isaac.tasks.parts.legged_parameters`
     ================ ========== ==================================================================
 
     On terrain (:class:`~sb3_isaac.tasks.parts.ground.Ground`) there are besides:
@@ -97,12 +98,16 @@ class LeggedFeatures:
         self.command, self.foot_air_time, self.control_dt = task.command, task.foot_air_time, task.control_dt
         self.stood_s, self.stood_at_w = task.stood_s, task.stood_at_w
         self.joint_vel, self.torque = self._state.joint_vel, self._state.joint_torque
-        self.friction = task.sim.friction
+        self.friction, self.draws = task.sim.friction, task.randomization.draws
+
+    def to_body(self, vector_w: torch.Tensor) -> torch.Tensor:
+        """World vectors (N, 3) in the body's frame."""
+        return rotate_inverse(self._state.root_quat_w, vector_w)
 
     @cached_property
     def lin_vel_b(self) -> torch.Tensor:
         """(N, 3) m/s, body."""
-        return rotate_inverse(self._state.root_quat_w, self._state.root_lin_vel_w)
+        return self.to_body(self._state.root_lin_vel_w)
 
     @cached_property
     def ang_vel_b(self) -> torch.Tensor:

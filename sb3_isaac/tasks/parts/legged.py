@@ -22,6 +22,7 @@ from sb3_isaac.tasks.parts.episode import EpisodicTask, Memory
 from sb3_isaac.tasks.parts.features import LeggedFeatures
 from sb3_isaac.tasks.parts.gait_report import gait_report
 from sb3_isaac.tasks.parts.ground import Ground
+from sb3_isaac.tasks.parts.legged_randomize import LeggedRandomization
 from sb3_isaac.tasks.parts.mirror_check import check_robot_mirror
 
 QUADRUPED_WEIGHT_N, QUADRUPED_HEIGHT_M = 147.31677, 0.3223
@@ -44,6 +45,8 @@ class LeggedTask(EpisodicTask):
         None is ``quadruped``.
     :param reward, command, observation, termination: changes of the tables, see
         :class:`~sb3_isaac.tasks.parts.episode.EpisodicTask`.
+    :param randomize: changes of the table ``RANDOMIZE``: parameter -> [low, high], see
+        :mod:`~sb3_isaac.tasks.parts.legged_parameters`; None takes one out.
     :param episode_length_s: seconds until an episode runs out of time.
     :param stagger: give each robot's first episode a random length, so that time-outs do not come all at once.
     :param terrain: ground that is not a plane, see :class:`~sb3_isaac.tasks.parts.ground.Ground`; ``{}`` is all its
@@ -82,6 +85,10 @@ class LeggedTask(EpisodicTask):
     origin_w: torch.Tensor
     TERRAIN: Optional[Mapping[str, Any]] = None
     """The task's own terrain: settings that differ from the usual ones; None is a plane."""
+    RANDOMIZE: Mapping[str, Any] = {}
+    """What each robot has of its own: nothing, unless it is asked for."""
+    KNOWN: Tuple[str, ...] = ("last_action", "command", "clock")
+    """Observations that no sensor tells: never late or noisy."""
     EVALUATION: Sequence[Mapping[str, float]] = ()
     """The commands of evaluations, {axis: value}; one in which an axis is missing leaves that to be drawn."""
 
@@ -90,6 +97,7 @@ class LeggedTask(EpisodicTask):
         seed: Optional[int] = None, robot: Union[str, Mapping[str, Any], Robot, None] = None,
         reward: Optional[Mapping[str, Any]] = None, command: Optional[Mapping[str, Any]] = None,
         observation: Optional[Mapping[str, Any]] = None, termination: Optional[Mapping[str, Any]] = None,
+        randomize: Optional[Mapping[str, Any]] = None,
         episode_length_s: float = 20.0, stagger: bool = True, physics_dt: Optional[float] = None,
         substeps: Optional[int] = None, threads: Optional[int] = None, terrain: Optional[Mapping[str, Any]] = None,
         privileged: bool = False, render_mode: Optional[str] = None,
@@ -112,9 +120,15 @@ class LeggedTask(EpisodicTask):
                    render_mode=render_mode)
         self.privileged = truth("privileged", privileged)
         self._renderers: Dict[Tuple[int, int, int], Any] = {}
+        self.randomization = LeggedRandomization(self, randomize, observation)
+        """``.draws`` is what each robot has, {parameter: (N, k)}."""
+        self.OBSERVATION = {**self.OBSERVATION, "critic": {**self.randomization.critic,
+                                                           **self.OBSERVATION.get("critic", {})}}
+        self.MIRROR = {**{name: kind for name, kind in self.randomization.mirror.items() if kind}, **self.MIRROR}
         self._allocate()
         self.set_tables(reward=reward, command=command, observation=observation, termination=termination,
                         groups=("policy", "critic") if privileged else ("policy",))
+        self.randomization.sense(self.obs_table)
 
     def _allocate(self) -> None:
         joints = len(self.robot.joints)
@@ -159,9 +173,21 @@ class LeggedTask(EpisodicTask):
         """See :meth:`EpisodicTask.act`."""
         self.last_action.copy_(self.action)
         self.action.copy_(actions).clamp_(-1.0, 1.0)
-        self.sim.step(self.default_joint_pos + self.robot.action_scale_rad * self.action)
+        self.randomization.go_on(self.control_dt)
+        self.sim.step(self.randomization.targets(self.default_joint_pos + self.robot.action_scale_rad * self.action))
         self.foot_air_time += self.control_dt
         return self.sim.diverged.clone()
+
+    def tell(self, group: str, obs: torch.Tensor) -> None:
+        """See :meth:`EpisodicTask.tell`: the actor's sensors may be late, noisy and off; the critic sees the truth."""
+        if group == "policy":
+            self.randomization.tell(obs)
+
+    def widen(self, followed: torch.Tensor) -> None:
+        """See :meth:`EpisodicTask.widen`: the ranges of what is randomised, too."""
+        super().widen(followed)
+        settings = self._commands.settings
+        self.randomization.widened(followed.mean() > settings["widen_at"], self.control_dt / settings["widen_s"])
 
     def measures(self, features: LeggedFeatures, terminated: torch.Tensor) -> Dict[str, torch.Tensor]:
         """See :meth:`EpisodicTask.measures`."""
@@ -189,6 +215,7 @@ class LeggedTask(EpisodicTask):
 
     def place(self, mask: torch.Tensor) -> None:
         """See :meth:`EpisodicTask.place`. All robots draw, so that no two starts are the same."""
+        self.randomization.start(mask, first_time=not self._started)
         self.uniform(self._noise)
         self._put(mask, noise=1.0)
 
@@ -228,7 +255,8 @@ class LeggedTask(EpisodicTask):
 
         joints, feet = robot_mirror(self.robot)
         check_robot_mirror(self.robot, joints)
-        return {"joints": joints, "feet": feet, "action": joints}
+        return {"joints": joints, "feet": feet, "action": joints,
+                "partners": Mirror(joints.source, (1,) * len(joints.source))}
 
     # ---- the rest of TensorEnv
 
@@ -303,12 +331,15 @@ class LeggedTask(EpisodicTask):
 
     def state_dict(self) -> Dict[str, Any]:
         """See :meth:`TensorEnv.state_dict`."""
-        return {**super().state_dict(), "sim": self.sim.state_dict()}
+        randomized = {"randomization": self.randomization.state_dict()} if self.randomization.acts else {}
+        return {**super().state_dict(), "sim": self.sim.state_dict(), **randomized}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See :meth:`TensorEnv.load_state_dict`."""
         self.sim.load_state_dict(state["sim"])
         super().load_state_dict(state)
+        if self.randomization.acts:
+            self.randomization.load_state_dict(state.get("randomization", {}))
 
     def close(self) -> None:
         """See :meth:`TensorEnv.close`."""
