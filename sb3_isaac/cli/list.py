@@ -27,6 +27,7 @@ def lines() -> List[str]:
     from sb3_isaac.contract.ids import TASKS
     from sb3_isaac.rl.training.build import ALGORITHMS, UNTUNED
     from sb3_isaac.robots import ROBOTS
+    from sb3_isaac.sim import SIMULATORS
     from sb3_isaac.tasks import task_class
 
     found = ["environments (--env):"]
@@ -34,6 +35,7 @@ def lines() -> List[str]:
         found += _task(env_id, task_class(env_id))
     algorithms = [f"{name} (untuned)" if name in UNTUNED else name for name in ALGORITHMS]
     return [*found, "", _row("robots (--env-kwargs robot:NAME, or a file)", ROBOTS),
+            _row("simulators (--env-kwargs sim:NAME)", SIMULATORS),
             _row("algorithms (--algo)", algorithms), _row("settings (-conf)", shipped())]
 
 

@@ -36,7 +36,7 @@ class IsaacVecEnv(VecEnv):
         :class:`~sb3_isaac.contract.tensor_env.TensorEnv`,
         or a live environment of legged_gym, unitree_rl_gym or humanoid-gym (see :mod:`sb3_isaac.clients`).
     :param num_envs: number of robots; 4096 for an id unless given, a TensorEnv brings its own.
-    :param sim: ``auto``, ``mujoco`` or ``isaacgym``.
+    :param sim: ``auto``, ``mujoco``, ``mujoco_warp`` or ``isaacgym``.
     :param device: where the simulation's tensors live.
     :param seed: of the first reset, as in ``seed(seed)``.
     :param task_options: what the task's constructor takes: ``robot``, ``reward``, ``command``, ...

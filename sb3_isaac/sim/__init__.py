@@ -6,6 +6,7 @@ name's suffix says (``_w`` world, ``_b`` body); joints are in the order of ``Rob
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import sys
@@ -19,7 +20,7 @@ from sb3_isaac.gymcompat.install import install, nvidia_is_imported
 from sb3_isaac.robots import Robot
 from sb3_isaac.terrain.heightfield import Heightfield
 
-SIMULATORS = ("auto", "mujoco", "isaacgym")
+SIMULATORS = ("auto", "mujoco", "mujoco_warp", "isaacgym")
 LEAST_PHYSICS_DT, MOST_PHYSICS_DT = 1e-4, 0.05
 
 
@@ -127,15 +128,21 @@ class Simulator(Protocol):
 
 def make_simulator(sim: str, robot: Robot, num_envs: int, *, device: Union[str, torch.device] = "auto",
                    physics_dt: float = 0.01, substeps: int = 2, threads: Optional[int] = None,
-                   ground: Optional[Heightfield] = None) -> Simulator:
+                   ground: Optional[Heightfield] = None, nconmax: Optional[int] = None,
+                   njmax: Optional[int] = None) -> Simulator:
     """N robots on the simulator `sim`.
 
-    :param sim: ``isaacgym`` is NVIDIA's where that is installed, and its emulation elsewhere; ``auto`` is
-        ``isaacgym`` if NVIDIA's was imported already, else ``mujoco``, whether the emulation was used or not.
-    :param device: of the simulation's tensors; ``auto`` is the CPU, and the GPU for NVIDIA's Isaac Gym.
+    :param sim: ``mujoco`` is MuJoCo on the CPU's cores, ``mujoco_warp`` MuJoCo Warp on a GPU; ``isaacgym`` is NVIDIA's
+        where that is installed, and its emulation elsewhere; ``auto`` is ``isaacgym`` if NVIDIA's was imported already,
+        else ``mujoco``, whether the emulation was used or not.
+    :param device: of the simulation's tensors; ``auto`` is the CPU, and the GPU for NVIDIA's Isaac Gym and, where there
+        is one, for ``mujoco_warp``.
     :param physics_dt: seconds of a physics step; a control step takes ``substeps`` of them.
-    :param threads: physics threads on the CPU, by default one for each available core.
-    :param ground: what the robots stand on, on ``mujoco`` alone; None is a plane.
+    :param threads: physics threads on the CPU, by default one for each available core; ``mujoco_warp`` has none.
+    :param ground: what the robots stand on, on ``mujoco`` alone (MuJoCo Warp 4.0 lets feet meet a heightfield metres
+        below its surface); None is a plane.
+    :param nconmax, njmax: room for contacts and constraint rows of each robot on ``mujoco_warp``, which the others do
+        not need; by default what a short trial shows to be enough.
     """
     if number_above_zero("physics_dt", physics_dt) > MOST_PHYSICS_DT:
         raise UserError(f"physics_dt is {physics_dt} s: give at most {MOST_PHYSICS_DT}, or legs are unstable.")
@@ -146,20 +153,26 @@ def make_simulator(sim: str, robot: Robot, num_envs: int, *, device: Union[str, 
         threads = whole_number("threads", threads, most=4096)
     if sim not in SIMULATORS:
         raise unknown("sim", sim, SIMULATORS)
-    if sim == "isaacgym" or (sim == "auto" and nvidia_is_imported()):
-        if ground is not None:
-            raise UserError("terrain is not available on sim='isaacgym', which has a plane alone: use sim='mujoco'.")
+    if sim == "auto":
+        sim = "isaacgym" if nvidia_is_imported() else "mujoco"
+    if ground is not None and sim != "mujoco":
+        raise UserError(f"terrain is not available on sim={sim!r}, which has a plane alone: use sim='mujoco'.")
+    if sim == "isaacgym":
         install("auto", threads=threads)
         module = importlib.import_module("sb3_isaac.sim.isaacgym")
         return module.IsaacGymSimulator(robot, num_envs, device=str(device), physics_dt=physics_dt, substeps=substeps,
                                         threads=threads)
-    if str(device) not in ("auto", "cpu"):
-        raise UserError(f"device {str(device)!r} is not where sim='mujoco' runs: use device='cpu' or 'auto' for it; "
-                        "the learner's device is the algorithm's own argument.")
+    if sim == "mujoco" and str(device) not in ("auto", "cpu"):
+        raise UserError(f"device {str(device)!r} is not where sim='mujoco' runs: use device='cpu' or 'auto' for it, or "
+                        "sim='mujoco_warp'; the learner's device is the algorithm's own argument.")
     if sys.version_info < (3, 11) or importlib.util.find_spec("mujoco") is None:
-        raise UserError("sim='mujoco' needs Python 3.11 or newer and MuJoCo 4 (pip install 'mujoco>=4,<5'): "
+        raise UserError(f"sim={sim!r} needs Python 3.11 or newer and MuJoCo 4 (pip install 'mujoco>=4,<5'): "
                         f"this is Python {sys.version_info[0]}.{sys.version_info[1]}"
                         f"{'' if importlib.util.find_spec('mujoco') else ' without mujoco'}.")
+    options: Dict[str, Any] = {}
+    if sim == "mujoco_warp":
+        engine = importlib.import_module("sb3_isaac.engine.warp").WarpEngine
+        options["engine"] = functools.partial(engine, device=str(device), nconmax=nconmax, njmax=njmax)
     module = importlib.import_module("sb3_isaac.sim.mujoco")
     return module.MujocoSimulator(robot, num_envs, physics_dt=physics_dt, substeps=substeps, threads=threads,
-                                  ground=ground)
+                                  ground=ground, **options)

@@ -18,9 +18,11 @@ class MujocoParams:
         model, n, joints = engine.model, engine.num_worlds, len(robot.joints)
         kw: Dict[str, Any] = {"device": engine.device, "dtype": torch.float32}
         self._engine, self._trunk = engine, int(model.body(robot.trunk).id)
-        self._links = [body for body in range(1, model.nbody)
-                       if body != self._trunk and model.body_rootid[body] == self._trunk]
-        self._dofs = [int(model.joint(name).dofadr[0]) for name in robot.joints]
+        links = [body for body in range(1, model.nbody)
+                 if body != self._trunk and model.body_rootid[body] == self._trunk]
+        dofs = [int(model.joint(name).dofadr[0]) for name in robot.joints]
+        # As tensors: an index that is a list is copied to the device each time, which waits for it.
+        self._links, self._dofs = (torch.tensor(ids, dtype=torch.long, device=engine.device) for ids in (links, dofs))
         self._file_mass, self._file_inertia = (torch.tensor(values, **kw)
                                                for values in (model.body_mass, model.body_inertia))
         self._file_com = torch.tensor(model.body_ipos[self._trunk], **kw)
@@ -31,7 +33,7 @@ class MujocoParams:
             "link_mass": torch.ones(n, **kw), "com": torch.zeros(n, 3, **kw), "friction": self.friction,
             "kp": torch.tensor(robot.kp, **kw).repeat(n, 1), "kd": torch.tensor(robot.kd, **kw).repeat(n, 1),
             "motor_strength": torch.ones(n, joints, **kw),
-            "armature": torch.tensor(model.dof_armature[self._dofs], **kw).repeat(n, 1),
+            "armature": torch.tensor(model.dof_armature[dofs], **kw).repeat(n, 1),
             "gravity": torch.tensor(model.opt.gravity, **kw).repeat(n, 1)}
         self._fields: Dict[str, torch.Tensor] = {}
         """Model fields (N, ...) of which a parameter is a part, as the engine has them."""

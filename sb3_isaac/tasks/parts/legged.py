@@ -36,9 +36,9 @@ class LeggedTask(EpisodicTask):
     range. An episode starts in the default pose, joints off by up to 0.1 rad and moving a little.
 
     :param num_envs: N robots.
-    :param sim, device, threads, physics_dt, substeps: see :func:`~sb3_isaac.sim.make_simulator`; ``sim`` may be a
-        Simulator, which brings the others. By default 2 physics steps of 0.01 s: 100 Hz is stable here and twice as
-        fast as 200 Hz.
+    :param sim, device, threads, physics_dt, substeps, nconmax, njmax: see :func:`~sb3_isaac.sim.make_simulator`;
+        ``sim`` may be a Simulator, which brings the others. By default 2 physics steps of 0.01 s: 100 Hz is stable here
+        and twice as fast as 200 Hz.
     :param seed: of the first reset; None draws one.
     :param robot: a :class:`~sb3_isaac.robots.Robot`, or what stands for one (:func:`~sb3_isaac.robots.get_robot`): a
         registered name, the path of an MJCF or URDF file, a mapping of ``mjcf`` and fields that are used as given;
@@ -99,18 +99,20 @@ class LeggedTask(EpisodicTask):
         observation: Optional[Mapping[str, Any]] = None, termination: Optional[Mapping[str, Any]] = None,
         randomize: Optional[Mapping[str, Any]] = None,
         episode_length_s: float = 20.0, stagger: bool = True, physics_dt: Optional[float] = None,
-        substeps: Optional[int] = None, threads: Optional[int] = None, terrain: Optional[Mapping[str, Any]] = None,
-        privileged: bool = False, render_mode: Optional[str] = None,
+        substeps: Optional[int] = None, threads: Optional[int] = None, nconmax: Optional[int] = None,
+        njmax: Optional[int] = None, terrain: Optional[Mapping[str, Any]] = None, privileged: bool = False,
+        render_mode: Optional[str] = None,
     ) -> None:
         self.ground = self._ground_of(terrain)
         if isinstance(sim, str):
             sim = make_simulator(sim, get_robot("quadruped" if robot is None else robot), num_envs, device=device,
                                  physics_dt=0.01 if physics_dt is None else physics_dt,
-                                 substeps=2 if substeps is None else substeps, threads=threads,
-                                 ground=None if self.ground is None else self.ground.grid.ground)
+                                 substeps=2 if substeps is None else substeps, threads=threads, nconmax=nconmax,
+                                 njmax=njmax, ground=None if self.ground is None else self.ground.grid.ground)
         else:
             _check_instance(sim, num_envs, robot=robot, physics_dt=physics_dt, substeps=substeps, threads=threads,
-                            terrain=self.ground, device=None if device == "auto" else device)
+                            nconmax=nconmax, njmax=njmax, terrain=self.ground,
+                            device=None if device == "auto" else device)
         self.sim, self.robot, self.control_dt = sim, sim.robot, sim.control_dt
         if self.ground is not None:
             self.MEMORY = {**self.MEMORY, "told_w": Memory(lambda task: (2,), lambda f: f.told_w)}
