@@ -17,13 +17,13 @@ from sb3_isaac.tasks import make_task
 from sb3_isaac.testing import ContractError, check_tensor_env, check_vec_env
 
 QUADRUPED, PENDULUM = "IsaacQuadrupedFlat-v0", "IsaacDoublePendulum-v0"
-VELOCITY = "IsaacQuadrupedVelocity-v0"
+VELOCITY, ROUGH = "IsaacQuadrupedVelocity-v0", "IsaacQuadrupedRough-v0"
 EVERY_TASK = [
     (PENDULUM, {}),
     (QUADRUPED, {"threads": 1, "episode_length_s": 1.0}),
     (QUADRUPED, {"threads": 1, "episode_length_s": 1.0, "privileged": True, "robot": "anymal"}),
     (VELOCITY, {"threads": 1, "episode_length_s": 1.0, "privileged": True, "heading": True, "clock": True}),
-    (VELOCITY, {"threads": 1, "episode_length_s": 1.0, "terrain": {"tiles": {"rough": 1, "gaps": 1}}}),
+    (ROUGH, {"threads": 1, "episode_length_s": 1.0, "scan": True, "terrain": {"tiles": {"rough": 1, "gaps": 1}}}),
     (QUADRUPED, {"sim": "isaacgym", "threads": 1, "episode_length_s": 1.0}),
 ]
 

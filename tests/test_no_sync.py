@@ -120,7 +120,8 @@ class Watched(BaseCallback):
         return True
 
 
-@pytest.fixture(params=["IsaacDoublePendulum-v0", "IsaacQuadrupedFlat-v0", "IsaacQuadrupedVelocity-v0"])
+@pytest.fixture(params=["IsaacDoublePendulum-v0", "IsaacQuadrupedFlat-v0", "IsaacQuadrupedVelocity-v0",
+                        "IsaacQuadrupedRough-v0"])
 def env(request: pytest.FixtureRequest) -> Iterator[IsaacVecEnv]:
     made = IsaacVecEnv(request.param, num_envs=16, seed=0, episode_length_s=0.4)
     yield made

@@ -11,6 +11,7 @@ from sb3_isaac.contract.errors import UserError
 _TASKS: Dict[str, str] = {
     "IsaacQuadrupedFlat-v0": "sb3_isaac.tasks.quadruped_flat:QuadrupedFlat",
     "IsaacQuadrupedVelocity-v0": "sb3_isaac.tasks.quadruped_velocity:QuadrupedVelocity",
+    "IsaacQuadrupedRough-v0": "sb3_isaac.tasks.quadruped_rough:QuadrupedRough",
     "IsaacDoublePendulum-v0": "sb3_isaac.tasks.double_pendulum:DoublePendulum",
 }
 TASKS: Mapping[str, str] = MappingProxyType(_TASKS)

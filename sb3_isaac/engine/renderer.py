@@ -104,7 +104,8 @@ class SceneRenderer:
     :param engine: its worlds' present state is what each frame shows.
     :param model: what is drawn, with the joints of the engine's model in the same order and whatever else there is to
         see.
-    :param look_height_m: the camera looks at this height above the ground, m.
+    :param look_height_m: the camera looks at this height above a plane, m; None is for ground that is not level: the
+        camera looks at the robot in the middle, and robots are drawn where they are, not in lanes.
     :param width, height: of the frames, pixels.
     :param num_robots: how many worlds to draw, at most ``engine.num_worlds``.
     :param spacing_m: sideways distance between the lanes of two neighbours (see :func:`lanes`).
@@ -112,7 +113,7 @@ class SceneRenderer:
     :raises UserError: where no OpenGL library works.
     """
 
-    def __init__(self, engine: Engine, model: mujoco.MjModel, look_height_m: float, width: int = 640,
+    def __init__(self, engine: Engine, model: mujoco.MjModel, look_height_m: Optional[float], width: int = 640,
                  height: int = 480, num_robots: int = 1, spacing_m: float = 1.0, follow: int = 0) -> None:
         count = engine.num_worlds
         if not 1 <= num_robots <= count:
@@ -123,7 +124,7 @@ class SceneRenderer:
         self._num_robots, self._follow = num_robots, follow
         self._lookat_m: Dict[int, np.ndarray] = {}
         """Where the camera looked last, m, by the world in the middle."""
-        self._offsets_m = lanes(num_robots, spacing_m)
+        self._offsets_m = lanes(num_robots, 0.0 if look_height_m is None else spacing_m)
         distance_m = 2.2 * model.stat.extent + 0.55 * spacing_m * (num_robots - 1)
         # All the floor that is visible in front of the robots is nearer to them than the camera.
         self._model = _framed(model, width, height, shadow_reach_m=1.2 * distance_m)
@@ -158,9 +159,7 @@ class SceneRenderer:
         robots, count = self._robots, self._engine.num_worlds
         for data, world in zip(robots, [(follow + i) % count for i in range(self._num_robots)]):
             data.qpos[:] = self._engine.mj_data(world).qpos
-        # The median, because a robot that falls and starts anew elsewhere does not move it.
-        middle_m = np.median([data.qpos[:2] for data in robots], axis=0) + self._offsets_m.mean(axis=0)
-        self._look_at(np.append(middle_m, self._look_height_m), follow)
+        self._look_at(self._middle_m(), follow)
         for data, offset in zip(robots, self._offsets_m):
             data.qpos[:2] += offset
             mujoco.mj_kinematics(self._model, data)
@@ -174,6 +173,14 @@ class SceneRenderer:
         for light in self._scene.lights[:self._scene.nlight]:
             if not light.headlight:
                 light.pos[:] = self._camera.lookat - 4.0 * np.asarray(light.dir)
+
+    def _middle_m(self) -> np.ndarray:
+        """What the camera looks at (3,) m. The median in a row of robots, because one that falls and starts anew
+        elsewhere does not move it."""
+        if self._look_height_m is None:
+            return self._robots[0].qpos[:3].copy()
+        middle = np.median([data.qpos[:2] for data in self._robots], axis=0) + self._offsets_m.mean(axis=0)
+        return np.append(middle, self._look_height_m)
 
     def _look_at(self, target_m: np.ndarray, follow: int) -> None:
         last = self._lookat_m.get(follow, target_m)

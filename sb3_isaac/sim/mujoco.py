@@ -152,8 +152,8 @@ class MujocoSimulator:
         """See :meth:`Simulator.make_renderer`. It is imported here because GL is needed by those who look only."""
         from sb3_isaac.engine.renderer import SceneRenderer
 
-        return SceneRenderer(self.engine, self.visual_model, 0.6 * self.robot.base_height_m, width=width, height=height,
-                             **options)
+        look_height_m = 0.6 * self.robot.base_height_m if self.ground is None else None
+        return SceneRenderer(self.engine, self.visual_model, look_height_m, width=width, height=height, **options)
 
     def make_viewer(self) -> Any:
         """See :meth:`Simulator.make_viewer`."""

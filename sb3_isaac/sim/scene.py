@@ -25,8 +25,8 @@ def compose_scene(robot: Robot, physics_dt: float, visuals: bool = False,
 
     :param physics_dt: seconds of a physics step.
     :param visuals: keep what is only to look at. Without it a step is a fifth faster, and its results are the same to
-        the bit.
-    :param ground: None is a plane.
+        the bit on a plane.
+    :param ground: None is a plane. A heightfield is drawn where feet stand, and lies lower where it is felt.
     """
     spec = read_model(robot.mjcf, robot.feet)
     set_options(spec, physics_dt, iterations=10)
@@ -37,7 +37,7 @@ def compose_scene(robot: Robot, physics_dt: float, visuals: bool = False,
     for foot in robot.feet:
         if spec.body(foot) is not None:  # else the sentence below
             add_position_sensor(spec, foot)
-    _add_surroundings(spec, ground)
+    _add_surroundings(spec, ground, visuals)
     if ground is not None:  # else a picture's distances and shadows would be for the size of the whole ground
         spec.stat.extent, spec.stat.center[:] = 2.0 * robot.base_height_m, [0.0, 0.0, robot.base_height_m]
     try:
@@ -63,7 +63,7 @@ def _add_drives(spec: mujoco.MjSpec, robot: Robot) -> None:
         add_drive(spec, name, gain=kp, kp=kp, kd=kd, limit=limit)
 
 
-def _add_surroundings(spec: mujoco.MjSpec, ground: Optional[Heightfield]) -> None:
+def _add_surroundings(spec: mujoco.MjSpec, ground: Optional[Heightfield], visuals: bool) -> None:
     """Floor, light and sky. The floor meets the robot's geoms, which do not meet each other."""
     kinds, patterns, own = mujoco.mjtTexture, mujoco.mjtBuiltin, plain()
     spec.add_texture(name="scene sky", type=kinds.mjTEXTURE_SKYBOX, builtin=patterns.mjBUILTIN_GRADIENT,
@@ -76,7 +76,8 @@ def _add_surroundings(spec: mujoco.MjSpec, ground: Optional[Heightfield]) -> Non
     if ground is None:
         floor = spec.worldbody.add_geom(own, name="floor", type=mujoco.mjtGeom.mjGEOM_PLANE, size=[0, 0, 1])
     else:
-        floor = ground.add_to(spec, "floor", margin_m=WALKING_MARGIN_M, lowered_m=WALKING_LOWERED_M)
+        felt = {} if visuals else {"margin_m": WALKING_MARGIN_M, "lowered_m": WALKING_LOWERED_M}
+        floor = ground.add_to(spec, "floor", **felt)
     floor.material, floor.friction[:], floor.contype, floor.conaffinity = "scene floor", [0.8, 0.005, 0.0001], 1, 0
     # Its shadows reach only so far from its position, which therefore goes along with the robot.
     spec.worldbody.add_light(own, pos=[0.6, -1.2, 4], dir=[-0.15, 0.3, -1],

@@ -36,9 +36,11 @@ class HeightMap:
         them (see ``exact_height_at``, which takes six times as long).
         """
         points = (torch.stack((x, y), dim=-1) - self._corner) * self._to_unit - 1.0
-        flat = points.reshape(1, 1, -1, 2)
-        heights = F.grid_sample(self._image, flat, mode="bilinear", padding_mode="border", align_corners=True)
-        return heights.reshape(x.shape)
+        return self._sampled(points.reshape(1, 1, -1, 2)).reshape(x.shape)
+
+    def _sampled(self, points: torch.Tensor) -> torch.Tensor:
+        """Heights (1, 1, A, B) m at points (1, A, B, 2) of the field, -1 at its first samples and 1 at its last."""
+        return F.grid_sample(self._image, points, mode="bilinear", padding_mode="border", align_corners=True)
 
     def exact_height_at(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """Heights (...) m of MuJoCo's collider: of the two triangles of each cell, whose common edge runs from sample
@@ -55,17 +57,21 @@ class HeightMap:
         return torch.where(u >= v, below, above)
 
     def scan(self, root_pos_w: torch.Tensor, root_quat_w: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
-        """Heights (N, K) m of the ground, in the world, at points that move and turn with robots about the vertical.
+        """Heights (N, K) m of the ground, in the world, at points that move and turn with robots about the vertical,
+        stored point by point; bilinear as ``height_at``.
 
         :param root_pos_w: (N, 3) m.
         :param root_quat_w: (N, 4) wxyz, body to world; only its yaw counts.
         :param points: (K, 2) m ahead and to the left of the root (see ``scan_points``).
         """
-        yaw = yaw_of(root_quat_w)
-        cos, sin = torch.cos(yaw)[:, None], torch.sin(yaw)[:, None]
-        ahead, left = points[:, 0], points[:, 1]
-        return self.height_at(root_pos_w[:, :1] + cos * ahead - sin * left,
-                              root_pos_w[:, 1:2] + sin * ahead + cos * left)
+        yaw, (scale_x, scale_y) = yaw_of(root_quat_w), self._to_unit
+        cos, sin = torch.cos(yaw), torch.sin(yaw)
+        x, y = ((root_pos_w[:, :2] - self._corner) * self._to_unit - 1.0).unbind(dim=1)
+        # One product of matrices makes the points of all robots, which would otherwise take twice as long as the rest.
+        turned = torch.stack((cos * scale_x, sin * scale_y, -sin * scale_x, cos * scale_y, x, y)).view(3, 2, -1)
+        ahead_left_1 = F.pad(points, (0, 1), value=1.0)
+        where = (ahead_left_1 @ turned.transpose(1, 2).reshape(3, -1)).view(1, len(points), -1, 2)
+        return self._sampled(where)[0, 0].t()
 
 
 def scan_points(ahead_m: Sequence[float], left_m: Sequence[float],
