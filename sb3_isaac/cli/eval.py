@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
-from typing import Any, Dict
 
 from sb3_isaac.cli.main import (
     add_command,
@@ -18,7 +16,6 @@ from sb3_isaac.cli.main import (
     positive,
     seed,
 )
-from sb3_isaac.contract.errors import UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,19 +36,13 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate and print."""
     import_isaacgym_if_needed(args.env_kwargs, run=args.run, env=args.env)
     import_gym_packages(args)
-    from sb3_isaac.clients import env_options
-    from sb3_isaac.config import parse_options
-    from sb3_isaac.rl.policy.evaluate import env_of, evaluate, make_eval_env
+    from sb3_isaac.rl.policy.evaluate import env_of, evaluate, given_options, make_eval_env
     from sb3_isaac.rl.policy.formats import load_policy
 
     policy = load_policy(args.run)
     env_id = env_of(policy, args.env)
     check_env_id(env_id)
-    if any(re.match(r"command\b", item) for item in args.env_kwargs):
-        raise UserError("--env-kwargs was given a command: give --command V,W.")
-    settled = ("num_envs", "seed", "command", "stagger", "render_mode")
-    options: Dict[str, Any] = parse_options(args.env_kwargs, "--env-kwargs",
-                            [name for name in env_options(env_id) if name not in settled])
+    options = given_options(env_id, args.env_kwargs)
     env = make_eval_env(policy, args.episodes, command=command_of(args), seed=args.seed, env=args.env, **options)
     bar = None
     if sys.stderr.isatty():

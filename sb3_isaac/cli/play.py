@@ -35,6 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="length of a video; a window stays until it is closed (default: %(default)s)")
     add_command(parser, "one after the other, each for an equal part of --seconds")
     add("--env", help="another environment than the one it was trained on")
+    add("--env-kwargs", nargs="+", default=[], metavar="KEY:VALUE",
+        help="options in place of those it was trained with")
     add("--seed", type=seed, default=0, help="of the starts (default: %(default)s)")
     add("--size", type=_size, default=(1280, 720), metavar="WxH",
         help="pixels of a video or picture (default: 1280x720)")
@@ -45,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     """Play."""
     import_gym_packages(args)
     from sb3_isaac.clients import env_options
-    from sb3_isaac.rl.policy.evaluate import env_of, make_eval_env
+    from sb3_isaac.rl.policy.evaluate import env_of, given_options, make_eval_env
     from sb3_isaac.rl.policy.export import acts_on_groups
     from sb3_isaac.rl.policy.formats import load_policy
     from sb3_isaac.view.playing import Playing
@@ -56,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     env_id = env_of(policy, args.env)
     check_env_id(env_id)
     offscreen = bool(args.video or args.picture)
-    options: Dict[str, Any] = {}
+    options: Dict[str, Any] = given_options(env_id, args.env_kwargs)
     if policy.info.get("env_kwargs", {}).get("sim") == "isaacgym":
         options["sim"] = "mujoco"  # Isaac Gym draws no pictures here
     if offscreen and "render_mode" in env_options(env_id):

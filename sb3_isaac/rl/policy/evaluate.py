@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Union
 
 import torch
 
 from sb3_isaac.clients import env_of_file, env_options, make_tensor_env, registered_id
+from sb3_isaac.config import parse_options
 from sb3_isaac.contract.episodes import Episodes
 from sb3_isaac.contract.errors import NotFinite, UserError
 from sb3_isaac.contract.tensor_env import TensorEnv
@@ -45,21 +47,31 @@ def env_of(policy: PolicyModule, env: Optional[str] = None) -> str:
     return env_of_file(policy.info["env"], "the policy")
 
 
+def given_options(env_id: str, items: Sequence[str]) -> Dict[str, Any]:
+    """The options of an evaluation that ``--env-kwargs`` gives, from its ``key:value`` strings."""
+    if any(re.match(r"command\b", item) for item in items):
+        raise UserError("--env-kwargs was given a command: give --command V,W.")
+    settled = ("num_envs", "seed", "command", "stagger", "render_mode")
+    return parse_options(items, "--env-kwargs", [name for name in env_options(env_id) if name not in settled])
+
+
 def make_eval_env(policy: PolicyModule, num_envs: int, command: Optional[Sequence[Any]] = None,
                   seed: Optional[int] = None, env: Optional[str] = None, hold_s: Optional[float] = None,
                   **extra: Any) -> TensorEnv:
     """The environment that `policy` was trained on, or `env`, set up for evaluation.
 
-    :param extra: options in place of those it was trained with, such as ``sim="isaacgym"``.
+    :param extra: options in place of those it was trained with, such as ``sim="isaacgym"``; of those that are
+        mappings, such as ``terrain={"level": 5}``, what they name.
     :raises UserError: when the policy's observations or actions do not fit the environment.
     """
     env_id = env_of(policy, env)
     trained_on = policy.info.get("env")
-    options = eval_options(env_id, dict(policy.info.get("env_kwargs", {})) if env_id == trained_on else {}, command,
-                           hold_s)
+    trained = dict(policy.info.get("env_kwargs", {})) if env_id == trained_on else {}
+    options = eval_options(env_id, _changed(trained, extra), command, hold_s)
     if "seed" in env_options(env_id):
         options["seed"] = seed
-    made = make_tensor_env(env_id, num_envs, **{**options, **extra})
+    # What is for looking alone, such as a render mode, is no option of a task's evaluation.
+    made = make_tensor_env(env_id, num_envs, **{**extra, **options})
     ours, theirs = made.metadata().get("obs_table"), policy.info.get("obs_table")
     if ours != theirs:
         made.close()
@@ -71,6 +83,13 @@ def make_eval_env(policy: PolicyModule, num_envs: int, command: Optional[Sequenc
                         f"{made.action_space.shape}: evaluate it on what it was trained on.")
     policy.to(made.device)
     return made
+
+
+def _changed(options: Mapping[str, Any], given: Mapping[str, Any]) -> Dict[str, Any]:
+    """`options` with those `given` in their place; of two mappings, with the items of both."""
+    both = {name: {**options[name], **value} for name, value in given.items()
+            if isinstance(value, Mapping) and isinstance(options.get(name), Mapping)}
+    return {**options, **given, **both}
 
 
 def evaluate(env: TensorEnv, policy: Policy, seed: Optional[int] = None,
