@@ -337,7 +337,7 @@ def refusal(*args: Any, **options: Any) -> str:
 
 def test_unknown_simulators_and_devices_are_refused() -> None:
     robot = get_robot("quadruped")
-    assert "unknown sim 'mujocco': did you mean 'mujoco'?" in refusal("mujocco", robot, 1)
+    assert "unknown sim 'mujocco': did you mean 'mujoco' or 'mujoco_warp'?" in refusal("mujocco", robot, 1)
     for device in ("cuda", torch.device("cuda:0")):
         assert "use device='cpu' or 'auto'" in refusal("mujoco", robot, 1, device=device)
     assert "physics_dt is -0.1" in refusal("mujoco", robot, 1, physics_dt=-0.1)

@@ -19,7 +19,7 @@ class Engine(Protocol):
     threads      int             physics threads on the CPU; 1 where the physics runs on a GPU
     timestep_s   float           one physics step, seconds
     diverged     (N,) bool       worlds that the last ``step`` lost: non-finite, or reset by MuJoCo itself
-    physics_s    float           seconds spent in physics since construction
+    physics_s    float           seconds spent in physics since construction; reading it may wait for a GPU
     ============ =============== =====================================================================
 
     After a step, state fields (qpos, qvel, act, time) are current. All other fields describe the start of the last
@@ -70,9 +70,8 @@ class Engine(Protocol):
         Constants that MuJoCo derives from it (``mj_setConst``) follow."""
 
     def warnings(self) -> Dict[str, int]:
-        """How often each warning that ends no episode came since the last call, summed over all worlds.
-
-        Every engine has the keys of ``WARNINGS``."""
+        """How often each warning that ends no episode came since the last call, summed over all worlds, or in how many
+        worlds where the engine cannot tell. Every engine has the keys of ``WARNINGS``; asking may wait for a GPU."""
 
     def mj_data(self, world: int) -> Any:
         """A copy of one world as ``MjData``, its kinematics computed, for pictures or for any ``mj_`` function."""

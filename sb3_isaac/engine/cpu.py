@@ -254,11 +254,10 @@ class CpuEngine:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See :meth:`Engine.load_state_dict`."""
-        if tuple(state["state"].shape) != self._batch.state.shape:
-            raise UserError(
-                f"the saved simulation has state {tuple(state['state'].shape)} and this one {self._batch.state.shape}: "
-                "continue with the same robot and number of environments."
-            )
+        saved = tuple(state["state"].shape) if "state" in state else "of another simulator"
+        if saved != self._batch.state.shape:
+            raise UserError(f"the saved simulation has state {saved} and this one {self._batch.state.shape}: continue "
+                            "with the same simulator, robot and number of environments.")
         self._stale[:] = False  # the saved constants are those of the saved fields
         for name in self._expanded().keys() - state["model"].keys():
             self._batch.expand(name)[...] = self._shared(name)

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from mujoco import batch
 
+from sb3_isaac.contract.device_timer import DeviceTimer
 from sb3_isaac.contract.errors import UserError, unknown
-from sb3_isaac.contract.stopwatch import Stopwatch
 from sb3_isaac.engine import WARNINGS
 from sb3_isaac.engine.warp_setup import (
     bytes_for_each,
@@ -60,7 +60,7 @@ class WarpEngine:
         self.device = warp_device(device, self._wp)
         self.timestep_s = float(model.opt.timestep)
         self.diverged = torch.zeros(num_worlds, dtype=torch.bool, device=self.device)
-        self._watch = Stopwatch(self.device)
+        self._timer = DeviceTimer(self.device)
         self.sizes = choose_sizes(model, nconmax, njmax)
         """Room for contacts and constraint rows of a world."""
         self._graphs: Dict[Tuple[str, int], Any] = {}
@@ -118,7 +118,7 @@ class WarpEngine:
     @property
     def physics_s(self) -> float:
         """See :class:`Engine`; on a GPU by its own events, and reading waits for it."""
-        return self._watch.seconds
+        return self._timer.seconds
 
     def _work(self, what: str) -> None:
         """Launch the kernels of a piece of physics."""
@@ -146,7 +146,7 @@ class WarpEngine:
         kept = {name: value.clone() for name, value in (keep or {}).items() if name not in STATE}
         if (what, times) not in self._graphs:
             self._graphs[what, times] = self._captured(what, times)
-        with self._watch:
+        with self._timer:
             stream = self._wp.stream_from_torch(self.device) if self.device.type == "cuda" else None
             self._wp.capture_launch(self._graphs[what, times], stream=stream)
         for name, value in kept.items():
@@ -264,6 +264,7 @@ class WarpEngine:
             setattr(holder, attribute, own)
             self._own[name] = self._wp.to_torch(own).view(self.num_worlds, *shape)
             self._own[name].copy_(self._wp.to_torch(shared).view(1, *shape))
+            self._wp.synchronize_device(str(self.device))  # graphs that still run read what is freed now
             self._graphs.clear()
         return self._own[name]
 

@@ -14,6 +14,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
 from sb3_isaac.clients import as_tensor_env, is_client, make_tensor_env
+from sb3_isaac.contract.device_timer import DeviceTimer
 from sb3_isaac.contract.errors import UserError, closed, whole_number
 from sb3_isaac.contract.tensor_env import Obs, Step, TensorEnv, check_observation_space, frames_per_second
 from sb3_isaac.envs.statistics import RolloutStatistics
@@ -66,8 +67,7 @@ class IsaacVecEnv(VecEnv):
         self.metadata = metadata
         self._closed = False
         self.device = self.env.device
-        self.step_s = 0.0
-        """Seconds spent in ``step`` since construction, physics included."""
+        self._timer = DeviceTimer(self.device)
         self.last_step: Optional[Step] = None
         """What the last step gave, as live tensors; callbacks read its ``log``."""
         self._actions = torch.zeros(0)
@@ -93,11 +93,15 @@ class IsaacVecEnv(VecEnv):
     def step_tensor(self, actions: torch.Tensor) -> Step:
         """One control step with actions (N, ...) on ``device``; live tensors."""
         self._check_open()
-        start = time.perf_counter()
-        self.last_step = self.env.step(actions)
-        self.step_s += time.perf_counter() - start
+        with self._timer:
+            self.last_step = self.env.step(actions)
         self.statistics.add(self.last_step, actions)
         return self.last_step
+
+    @property
+    def step_s(self) -> float:
+        """Seconds spent in ``step`` since construction, physics included; reading waits for a GPU."""
+        return self._timer.seconds
 
     def check_finite(self) -> None:
         """Raise NotFinite where an action, observation or reward of this rollout was NaN or infinite, and say which."""

@@ -30,7 +30,9 @@ class TrainingLog(IterationCallback):
     ``rollout/{episodes,timeouts,bad_worlds}``, ``rollout/<name>`` for what the task has ``logged`` and for warnings
     of its simulator; ``reward/<term>``; ``time/{physics,task,inference,update,evaluation_and_saving}_s``.
     Time-outs, bad worlds, warnings and booleans of the task are counts. As in SB3, a row's ``train/*`` and
-    ``time/update_s`` are those of the update before its rollout.
+    ``time/update_s`` are those of the update before its rollout. Where a GPU simulates, physics and task are timed by
+    its own events, for their calls return before the work is done; all else is timed by the clock, at moments when the
+    GPU was waited for.
 
     :param timed_callbacks: those that evaluate and save, with a ``spent_s``: it counts as neither inference nor update.
     """
@@ -100,4 +102,6 @@ class TrainingLog(IterationCallback):
         rows = [f"{phase.replace('_', ' '):<22} {self.totals[phase]:>9.1f} s {100 * self.totals[phase] / whole:>5.1f} %"
                 for phase in PHASES]
         memory = f"{'memory':<22} {peak_memory_mb():>9.0f} MB at its peak"
-        return "\n".join(["where the time went", *rows, f"{'in all':<22} {whole:>9.1f} s", memory])
+        by_events = self._env.device.type == "cuda"
+        title = f"where the time went{', physics and task by events of the GPU' if by_events else ''}"
+        return "\n".join([title, *rows, f"{'in all':<22} {whole:>9.1f} s", memory])

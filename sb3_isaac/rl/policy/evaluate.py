@@ -20,6 +20,10 @@ Policy = Union[Actor, Callable[[torch.Tensor], torch.Tensor]]
 """Observations as the environment gives them -> actions (N, A) within the action space."""
 
 
+READ_STEPS = 25
+"""On a GPU, whose work a read has to wait for, it is asked every so many steps whether all episodes have ended."""
+
+
 def eval_options(env_id: str, env_kwargs: Mapping[str, Any], command: Optional[Sequence[Any]] = None,
                  hold_s: Optional[float] = None) -> Dict[str, Any]:
     """The environment's options for evaluation, from those it was trained with; for `command` and `hold_s` see
@@ -104,16 +108,18 @@ def evaluate(env: TensorEnv, policy: Policy, seed: Optional[int] = None,
     :param max_steps: cut episodes off after so many steps, for a quick look: rewards are then those of robots that go
         on at the same pace to the end of their episode, where they have not ended before.
     """
-    n = env.num_envs
+    n, every = env.num_envs, 1 if env.device.type == "cpu" else READ_STEPS
     obs = env.reset(seed=seed)
-    episodes, steps, act = Episodes(n, env.device, env.control_dt), 0, acts_on_groups(policy)
-    while bool(episodes.running.any()):
+    episodes, steps, act, running = Episodes(n, env.device, env.control_dt), 0, acts_on_groups(policy), n
+    while running:
         step = env.step(act(obs))
         obs = step.obs
         episodes.add(step.reward, step.terminated, step.truncated, step.log)
         steps += 1
+        if steps % every == 0:
+            running = int(episodes.running.sum())
         if on_step is not None:
-            on_step(n - int(episodes.running.sum()), n)
+            on_step(n - running, n)
         if steps == max_steps:
             episodes.reward[episodes.running] *= env.max_steps / steps
             break

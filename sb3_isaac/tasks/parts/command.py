@@ -75,7 +75,7 @@ class Commands:
                                   if "first" in given or name not in given}
         self._first = {name: _within(_range(name, value), self.axes[name])
                        for name, value in self.settings["first"].items() if name in self.axes}
-        self._sequence = [self._row(row) for row in self.settings["sequence"]]
+        self._sequence = torch.tensor([self._row(row) for row in self.settings["sequence"]])
 
     def _row(self, row: Any) -> List[float]:
         """A row of the sequence by axis, NaN where it is drawn."""
@@ -124,7 +124,7 @@ class Commands:
         drawn = torch.rand(rows + (rows + 1 if mixed else 0), len(mask), generator=generator, device=device)
         part: Any = 1.0 if reach is None else reach
         stand = drawn[-1] < part * self.settings["stand_share"] if mixed else None
-        told = self._told(steps, control_dt, device) if self._sequence else None
+        told = self._told(steps, control_dt, device) if len(self._sequence) else None
         for i, (column, name, axis) in enumerate(zip(command.unbind(dim=1), self.axes, self.axes.values())):
             low, high = self._reached(name, axis, reach)
             values = drawn[i].mul_(high - low).add_(low)
@@ -146,7 +146,7 @@ class Commands:
 
     def _told(self, steps: torch.Tensor, control_dt: float, device: torch.device) -> torch.Tensor:
         """The sequence's row for each robot now, (N, axes)."""
-        table = torch.tensor(self._sequence, device=device)
+        self._sequence = table = self._sequence.to(device)  # copied once: a copy waits for the device
         robot = torch.arange(len(steps), device=device)
         return table[(robot + self._turn(steps, control_dt)[0]) % len(table)]
 

@@ -8,8 +8,8 @@ from typing import Any, List, Tuple
 import torch
 
 
-class Stopwatch:
-    """Seconds spent in all that it was put round, ``with watch: ...``.
+class DeviceTimer:
+    """Seconds spent in all that it was put round, ``with timer: ...``.
 
     On a CPU the clock on the wall tells. A GPU works later than it is told to, so there the time between two of its own
     events counts, and launching takes no time: nothing waits before ``seconds`` is read.
@@ -23,7 +23,7 @@ class Stopwatch:
         self._pairs: List[Tuple[Any, Any]] = []
         """Events of a GPU whose times were not read yet: where a part began and ended."""
 
-    def __enter__(self) -> "Stopwatch":
+    def __enter__(self) -> "DeviceTimer":
         self._start = self._now()
         return self
 
