@@ -25,18 +25,18 @@ TOLERANCE = 0.15
 def make_mistake(control: str) -> None:
     """Break one convention, to show that the test would notice."""
     from sb3_isaac.gymcompat.model import urdf
-    from sb3_isaac.gymcompat.runtime.tensors import StateTensors
+    from sb3_isaac.gymcompat.runtime.states import States
 
     if control == "siblings":
         urdf.sibling_order = lambda joint: "".join(chr(0x10FFFF - ord(c)) for c in joint.name)
     if control == "quaternion":
-        right = StateTensors._read_roots
+        right = States._read_roots
 
-        def wrong(self: StateTensors, out: Any) -> None:
+        def wrong(self: States, out: Any) -> None:
             right(self, out)
             out[..., 3:7] = out[..., [6, 3, 4, 5]]
 
-        StateTensors._read_roots = wrong
+        States._read_roots = wrong
 
 
 def make_env(num_envs: int) -> Any:

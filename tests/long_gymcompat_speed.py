@@ -126,7 +126,7 @@ def main() -> int:
     args = parser.parse_args()
     start = time.perf_counter()
     gym, sim = build(args.root, args.num_envs, terrain=True)
-    model = sim.running("speed").scene.model
+    model = sim.running("speed").groups[0].scene.model
     stored = model.hfield_data.size
     print(f"terrain: {args.num_envs} environments made in {time.perf_counter() - start:.1f} s, {stored} heights stored "
           f"({stored * 4 / 1e6:.1f} MB), {len(os.sched_getaffinity(0))} cores")
@@ -134,7 +134,7 @@ def main() -> int:
 
     gym, sim = build(args.root, args.num_envs, terrain=False)
     robots = Robots(gym, sim, args.num_envs)
-    running = sim.running("speed")
+    running = sim.running("speed").groups[0]
     bare = batch.Batch(running.scene.model, args.num_envs, running.engine.threads)
     own = running.engine._batch
     for name in ("geom_friction", "body_mass", "body_inertia"):
@@ -145,7 +145,7 @@ def main() -> int:
     pairs = []
     for _ in range(args.blocks + WARM_UP):
         target = robots.stand + 0.3 * torch.randn(args.num_envs, len(robots.stand))
-        running.set_effort(robots.torques(target))
+        running.drives.set_effort(robots.torques(target))
         pairs.append((bare_step(bare, own.state), robots.step(target)))
     seconds = np.array(pairs[WARM_UP:])  # (blocks, bare or emulation, wall or CPU)
     middle, ratio = np.median(seconds, axis=0) * 1e3, np.median(seconds[:, 0] / seconds[:, 1], axis=0)

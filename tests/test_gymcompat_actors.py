@@ -112,7 +112,7 @@ def test_later_changes_of_the_asset_do_not_reach_actors_made_before(tmp_path: Pa
 
     world = World(tmp_path, WALKER, edit=edit)
     assert seen == [1.0, 0.25]
-    friction = world.sim.running("test").engine.model_field("geom_friction")[:, 1:, 0]
+    friction = world.sim.running("test").groups[0].engine.model_field("geom_friction")[:, 1:, 0]
     assert friction[0].tolist() == pytest.approx([1.0] * friction.shape[1])
     assert friction[1].tolist() == pytest.approx([0.625] * friction.shape[1])
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 from gymcompat_robots import CRAWLER, PENDULUM, WALKER, World, options, plane, sim_params
 
+from sb3_isaac.contract.errors import UserError
 from sb3_isaac.gymcompat.api import gymapi, gymtorch, terrain_utils
 
 
@@ -203,7 +204,7 @@ def test_balls_lie_on_the_terrain_where_its_samples_say(kind: str) -> None:
 def test_a_terrain_is_stored_once_and_shared_by_all_worlds() -> None:
     """Not one of the worlds has heights, or anything of the ground, of its own."""
     _, sim = terrain_sim("trimesh")
-    running = sim.running("test")
+    running = sim.running("test").groups[0]
     assert running.scene.model.hfield_data.size == 30 * 20
     own = running.engine.state_dict()
     assert "hfield_data" not in own["model"] and own["state"].shape[1] < 100
@@ -234,6 +235,43 @@ def test_what_has_no_effect_is_said_when_the_simulation_is_prepared(tmp_path: Pa
     said = capsys.readouterr().err
     assert "velocity limits of joints" in said and "linear damping" in said
     World(tmp_path, CRAWLER)
-    assert "angular damping of bodies (AssetOptions has 0.5" in capsys.readouterr().err
+    assert "angular damping of bodies with joints (AssetOptions has 0.5" in capsys.readouterr().err
     World(tmp_path, CRAWLER, angular_damping=0.0)
     assert capsys.readouterr().err == ""
+
+
+_BALL = ('<body name="b"><freejoint/><geom type="sphere" size=".1"{}/><body name="c"><joint name="j" axis="0 1 0"/>'
+         '<geom type="sphere" size=".05" pos="0 0 .2"/>{}</body></body>')
+_LENIENT = {
+    "a material that is not defined, on a geom": ("", _BALL.format(' material="self"', "")),
+    "a material that is not defined, in a default": (
+        '<default><geom material="self"/></default>', _BALL.format("", "")),
+    "an option that MuJoCo had once": ('<option apirate="200" timestep="0.01"/>', _BALL.format("", "")),
+    "two joints of one name": ("", _BALL.format("", '<body name="d"><joint name="j" axis="1 0 0"/>'
+                                                    '<geom type="sphere" size=".05"/></body>')),
+    "a mesh for the eye that MuJoCo cannot open": (
+        '<asset><mesh name="m" file="chassis.glb"/></asset>',
+        _BALL.format("", '<geom type="mesh" mesh="m" contype="0" conaffinity="0"/>')),
+    "an included file": ('<include file="more/shared.xml"/>', _BALL.format(' class="small"', "")),
+}
+
+
+@pytest.mark.parametrize("what", _LENIENT)
+def test_mjcf_that_isaac_gyms_own_reader_takes_is_taken(what: str, tmp_path: Path) -> None:
+    """All of these occur in the files that IsaacGymEnvs ships."""
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "shared.xml").write_text(
+        '<mujoco><default><default class="small"><geom density="500"/></default></default></mujoco>')
+    head, body = _LENIENT[what]
+    world = World(tmp_path, f"<mujoco>{head}<worldbody>{body}</worldbody></mujoco>", 1)
+    assert world.asset.body_names[:2] == ["b", "c"] and world.asset.num_shapes >= 2
+    assert world.asset.dof_names == (["j", "j_1"] if what == "two joints of one name" else ["j"])
+    density = 500.0 if what == "an included file" else 1000.0
+    assert world.asset.mass[0] == pytest.approx(density * 4 / 3 * np.pi * 0.1**3)
+
+
+def test_a_mesh_that_a_body_collides_as_must_be_there(tmp_path: Path) -> None:
+    body = _BALL.format("", '<geom type="mesh" mesh="m"/>')
+    text = f'<mujoco><asset><mesh name="m" file="chassis.glb"/></asset><worldbody>{body}</worldbody></mujoco>'
+    with pytest.raises(UserError, match=r"chassis\.glb"):
+        World(tmp_path, text)

@@ -9,8 +9,8 @@ import pytest
 import torch
 from gymcompat_robots import CRAWLER, ROBOTS, WALKER, World, sim_params
 
+from sb3_isaac.contract.rotations import rotate
 from sb3_isaac.gymcompat.api import gymapi
-from sb3_isaac.gymcompat.runtime.tensors import rotate
 
 EVERY_ROBOT = {"walker": WALKER, "crawler": CRAWLER, "quadruped": ROBOTS / "quadruped.xml",
                "anymal": ROBOTS / "anymal.xml"}

@@ -157,3 +157,25 @@ def test_wireframes_lie_on_their_shapes() -> None:
     lengths = np.linalg.norm(box.vertices()[:, 1] - box.vertices()[:, 0], axis=1)
     assert sorted(np.round(lengths, 5)) == [1.0] * 4 + [2.0] * 4 + [3.0] * 4
     assert np.abs(box.vertices()).reshape(-1, 3).max(axis=0).tolist() == [0.5, 1.0, 1.5]
+
+
+def test_randomisation_by_tables() -> None:
+    """Draws lie in their range, schedules begin with no change, and originals are what a draw is combined with."""
+    table = {"range": [0.5, 1.5], "distribution": "uniform", "operation": "scaling", "schedule": "linear",
+             "schedule_steps": 100}
+    sample = gymutil.generate_random_samples
+    assert (sample(table, 4, 0) == 1.0).all() and (sample({**table, "operation": "additive"}, 4, 0) == 0.0).all()
+    assert ((sample(table, 1000, 50) >= 0.75) & (sample(table, 1000, 50) <= 1.25)).all()
+    assert sample(table, 1000, 500).min() < 0.6
+    shape, original = gymapi.RigidShapeProperties(), {"friction": 2.0}
+    fixed = {"range": [3.0, 3.0], "distribution": "uniform", "operation": "scaling"}
+    gymutil.apply_random_samples(shape, original, "friction", fixed, 0)
+    assert shape.friction == 6.0
+    dof = np.zeros(3, dtype=[("damping", "f4")])
+    gymutil.apply_random_samples(dof, {"damping": np.ones(3)}, "damping", {**fixed, "operation": "additive"}, 0)
+    assert dof["damping"].tolist() == [4.0] * 3
+    gymutil.apply_random_samples(shape, original, "friction", {**fixed, "range": [0.0, 1.0], "num_buckets": 4}, 0)
+    assert shape.friction in (0.0, 0.25, 0.5, 0.75)
+    gym = gymapi.acquire_gym()
+    maps = (gymutil.get_property_setter_map(gym), gymutil.get_property_getter_map(gym))
+    assert set(maps[0]) == set(maps[1]) == set(gymutil.get_default_setter_args(gym))

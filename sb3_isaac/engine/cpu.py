@@ -223,6 +223,11 @@ class CpuEngine:
         """The model fields of which each world has its own."""
         return {n: v for n in sorted(batch.MODEL_FIELDS) if (v := self._batch.expanded(n)) is not None}
 
+    def live_model_field(self, name: str) -> torch.Tensor:
+        """Each world's own values (N, ...) of a model field, float64, not copied: what is written into them holds from
+        the next step on, and constants that MuJoCo derives from the field do not follow."""
+        return torch.from_numpy(self._batch.expand(name))
+
     def set_model_field(self, name: str, values: torch.Tensor, mask: Optional[torch.Tensor] = None) -> None:
         """See :meth:`Engine.set_model_field`. Derived constants follow when they are needed, once for all changes."""
         if name not in batch.MODEL_FIELDS:

@@ -36,7 +36,8 @@ class IsaacGymSimulator:
     the contacts and the poses of the bodies only at the next step: until then the contacts of the robots that were
     reset are 0, and their bodies are where they would be in the default pose.
 
-    ``joint_torque`` is kp (target − q) − kd q̇ within the limits, from the state before the last physics step.
+    Drives are integrated implicitly: a spring kp acts with kp · h more damping, h seconds being a physics step.
+    ``joint_torque`` is kp (target − q) − (kd + kp h) q̇ within the limits, from the state before the last physics step.
     A saved simulation goes on from the same state, and not bit for bit: the solver's memory cannot be read.
 
     A world has diverged where its state is not finite. The emulation puts such a world back to its start by itself, and
@@ -59,7 +60,7 @@ class IsaacGymSimulator:
         self._create_envs()
         self._gym.prepare_sim(self._sim)
         self._wrap_tensors()
-        self._params = IsaacGymParams(self._gym, self._handles, robot, FRICTION, self.device)
+        self._params = IsaacGymParams(self._gym, self._handles, robot, physics_dt, FRICTION, self.device)
         self.friction = self._params.friction
         self.diverged = torch.zeros(num_envs, dtype=torch.bool, device=self.device)
         self.state = self._views()

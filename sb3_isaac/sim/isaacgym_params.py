@@ -18,14 +18,16 @@ class IsaacGymParams:
     Isaac Gym sets properties actor by actor, from Python: draw them at resets, not at every step.
 
     :param handles: (environment, actor) of each robot.
+    :param physics_dt: seconds of a physics step. Drives are integrated implicitly, so that a spring damps by kp · step.
     :param friction: of the ground, and of each robot at first; Isaac Gym takes the mean of the two,
         so that less than half of the ground's cannot be had: smaller values become that.
     """
 
-    def __init__(self, gym: Any, handles: Sequence[Tuple[Any, int]], robot: Robot, friction: float,
-                 device: torch.device) -> None:
+    def __init__(self, gym: Any, handles: Sequence[Tuple[Any, int]], robot: Robot, physics_dt: float,
+                 friction: float, device: torch.device) -> None:
         n, joints = len(handles), len(robot.joints)
         self._gym, self._handles, self._ground_friction, self._device = gym, handles, friction, device
+        self._physics_dt = physics_dt
         names = gym.get_actor_dof_names(*handles[0])
         self._order = [robot.joints.index(name) for name in names]  # Isaac Gym's joint i is the robot's joint order[i]
         bodies = gym.get_actor_rigid_body_names(*handles[0])
@@ -57,8 +59,8 @@ class IsaacGymParams:
 
     def torque(self, error_rad: torch.Tensor, joint_vel: torch.Tensor) -> torch.Tensor:
         """The drives' torque (N, J) N·m at errors of position (N, J) rad and joint velocities (N, J) rad/s."""
-        strength = self._now["motor_strength"]
-        torque = strength * (self._now["kp"] * error_rad - self._now["kd"] * joint_vel)
+        strength, kp = self._now["motor_strength"], self._now["kp"]
+        torque = strength * (kp * error_rad - (self._now["kd"] + kp * self._physics_dt) * joint_vel)
         limit = strength * self._torque_limit_nm
         return torch.maximum(torch.minimum(torque, limit), -limit)
 

@@ -11,17 +11,25 @@ from sb3_isaac.gymcompat.api.gym_assets import checked, place_of
 from sb3_isaac.gymcompat.model.actors import NO_FILTER, Actor, Env
 from sb3_isaac.gymcompat.model.asset import Asset
 from sb3_isaac.gymcompat.runtime.sim import Sim
-from sb3_isaac.gymcompat.types.enums import IndexDomain, MeshType
-from sb3_isaac.gymcompat.types.structs import RigidBodyProperties, RigidShapeProperties
-from sb3_isaac.gymcompat.types.values import Transform, Vec3
+from sb3_isaac.gymcompat.types.enums import INVALID_HANDLE, IndexDomain, MeshType
+from sb3_isaac.gymcompat.types.structs import IndexRange, RigidBodyProperties, RigidShapeProperties
+from sb3_isaac.gymcompat.types.values import Transform, Vec3, number
+
+_COUNTS = {"bodies": "num_bodies", "dofs": "num_dofs"}
 
 
-def offset(env: Env, handle: int, domain: int, count: str) -> int:
-    """Where an actor's bodies or joints start in a domain; `count` is the asset's attribute that counts them."""
-    before = sum(getattr(a.asset, count) for a in env.actors[:handle])
-    per_env = sum(getattr(a.asset, count) for a in env.actors)
-    return {IndexDomain.DOMAIN_ACTOR: 0, IndexDomain.DOMAIN_ENV: before,
-            IndexDomain.DOMAIN_SIM: env.index * per_env + before}[IndexDomain(domain)]
+def offset(env: Env, handle: int, domain: int, kind: str) -> int:
+    """Where an actor's ``bodies`` or ``dofs`` start in a domain."""
+    if domain == IndexDomain.DOMAIN_ACTOR:
+        return 0
+    before = env.before(handle, _COUNTS[kind])
+    return before if domain == IndexDomain.DOMAIN_ENV else before + int(env.sim.layout.start(env.index, kind))
+
+
+def indexed(env: Env, handle: int, domain: int, kind: str, name: str, names: Sequence[str]) -> int:
+    """The index in a domain of an actor's body or joint `name`; ``INVALID_HANDLE`` where there is none."""
+    place = place_of(name, names)
+    return place if place == INVALID_HANDLE else offset(env, handle, domain, kind) + place
 
 
 class ActorCalls:
@@ -49,8 +57,7 @@ class ActorCalls:
         checked("create_actor", "env", env, Env).sim.must_not_be_prepared("create_actor")
         checked("create_actor", "asset", asset, Asset)
         checked("create_actor", "pose", pose, Transform)
-        env.actors.append(Actor(asset, pose, name, group, filter))
-        return len(env.actors) - 1
+        return env.add(Actor(asset, pose, name, group, filter, segmentationId))
 
     def begin_aggregate(self, env: Env, max_bodies: int, max_shapes: int, self_collisions: bool) -> bool:
         """PhysX's broad phase wants to know which actors lie together; a world of its own has no use for it."""
@@ -66,15 +73,15 @@ class ActorCalls:
 
     def get_sim_actor_count(self, sim: Sim) -> int:
         """N·A."""
-        return sum(len(env.actors) for env in sim.envs)
+        return sim.layout.total("actors")
 
     def get_sim_dof_count(self, sim: Sim) -> int:
         """N·D."""
-        return sum(self.get_env_dof_count(env) for env in sim.envs)
+        return sim.layout.total("dofs")
 
     def get_sim_rigid_body_count(self, sim: Sim) -> int:
         """N·B."""
-        return sum(self.get_env_rigid_body_count(env) for env in sim.envs)
+        return sim.layout.total("bodies")
 
     def get_env_dof_count(self, env: Env) -> int:
         """D."""
@@ -91,16 +98,17 @@ class ActorCalls:
 
     def find_actor_handle(self, env: Env, name: str) -> int:
         """The handle of an actor."""
-        return place_of("find_actor_handle", "actor", name, [a.name for a in env.actors])
+        return place_of(name, [a.name for a in env.actors])
 
     def get_actor_index(self, env: Env, handle: int, domain: int) -> int:
         """The actor's index; in ``DOMAIN_SIM`` its row of the root tensor, as the ``_indexed`` calls want it."""
         env.actor("get_actor_index", handle)
-        return env.index * len(env.actors) + handle if domain == IndexDomain.DOMAIN_SIM else handle
+        return env.sim.layout.start(env.index, "actors") + handle if domain == IndexDomain.DOMAIN_SIM else handle
 
     def find_actor_index(self, env: Env, name: str, domain: int) -> int:
         """See ``get_actor_index``."""
-        return self.get_actor_index(env, self.find_actor_handle(env, name), domain)
+        handle = self.find_actor_handle(env, name)
+        return handle if handle == INVALID_HANDLE else self.get_actor_index(env, handle, domain)
 
     def get_actor_name(self, env: Env, handle: int) -> str:
         """As given at its creation."""
@@ -125,7 +133,7 @@ class ActorCalls:
     def get_actor_rigid_body_handle(self, env: Env, handle: int, index: int) -> int:
         """A body's handle, which is its index in the environment."""
         env.actor("get_actor_rigid_body_handle", handle)
-        return offset(env, handle, IndexDomain.DOMAIN_ENV, "num_bodies") + index
+        return offset(env, handle, IndexDomain.DOMAIN_ENV, "bodies") + index
 
     def get_actor_root_rigid_body_handle(self, env: Env, handle: int) -> int:
         """The root's handle."""
@@ -134,7 +142,7 @@ class ActorCalls:
     def get_actor_rigid_body_index(self, env: Env, handle: int, index: int, domain: int) -> int:
         """A body's index in a domain."""
         env.actor("get_actor_rigid_body_index", handle)
-        return offset(env, handle, domain, "num_bodies") + index
+        return offset(env, handle, domain, "bodies") + index
 
     def find_actor_rigid_body_handle(self, env: Env, handle: int, name: str) -> int:
         """A body's handle by its name."""
@@ -143,7 +151,7 @@ class ActorCalls:
     def find_actor_rigid_body_index(self, env: Env, handle: int, name: str, domain: int) -> int:
         """A body's index in a domain by its name."""
         names = env.actor("find_actor_rigid_body_index", handle).asset.body_names
-        return offset(env, handle, domain, "num_bodies") + place_of("find_actor_rigid_body_handle", "body", name, names)
+        return indexed(env, handle, domain, "bodies", name, names)
 
     def get_actor_dof_count(self, env: Env, handle: int) -> int:
         """Of one actor."""
@@ -164,7 +172,7 @@ class ActorCalls:
     def get_actor_dof_index(self, env: Env, handle: int, index: int, domain: int) -> int:
         """A joint's index in a domain."""
         env.actor("get_actor_dof_index", handle)
-        return offset(env, handle, domain, "num_dofs") + index
+        return offset(env, handle, domain, "dofs") + index
 
     def find_actor_dof_handle(self, env: Env, handle: int, name: str) -> int:
         """A joint's handle by its name."""
@@ -173,7 +181,7 @@ class ActorCalls:
     def find_actor_dof_index(self, env: Env, handle: int, name: str, domain: int) -> int:
         """A joint's index in a domain by its name."""
         names = env.actor("find_actor_dof_index", handle).asset.dof_names
-        return offset(env, handle, domain, "num_dofs") + place_of("find_actor_dof_handle", "joint", name, names)
+        return indexed(env, handle, domain, "dofs", name, names)
 
     def get_actor_dof_properties(self, env: Env, handle: int) -> np.ndarray:
         """A copy, (D,) structured."""
@@ -225,6 +233,39 @@ class ActorCalls:
                                       "set them before.")
         env.sim.changed(env)
         return True
+
+    def get_actor_rigid_body_shape_indices(self, env: Env, handle: int) -> List[IndexRange]:
+        """Each body's shapes."""
+        asset = env.actor("get_actor_rigid_body_shape_indices", handle).asset
+        return [shapes.copy() for shapes in asset.shape_ranges]
+
+    def get_actor_scale(self, env: Env, handle: int) -> float:
+        """1 unless it was set."""
+        return env.actor("get_actor_scale", handle).scale
+
+    def set_actor_scale(self, env: Env, handle: int, scale: float) -> bool:
+        """Another size, before ``prepare_sim``; afterwards only the size that it has."""
+        actor, scale = env.actor("set_actor_scale", handle), number(scale)
+        if scale <= 0:
+            raise UserError(f"set_actor_scale: the scale of actor {actor.name!r} is {scale:g}: give one above 0.")
+        if scale != actor.scale:
+            if env.sim.is_prepared:
+                raise NotImplementedError(f"set_actor_scale: actor {actor.name!r} cannot change its size after "
+                                          "prepare_sim here: set it before.")
+            actor.set_scale(scale)
+        return True
+
+    def set_rigid_body_segmentation_id(self, env: Env, handle: int, body: int, segmentation_id: int) -> None:
+        """The number of a body's pixels in a segmentation image."""
+        env.actor("set_rigid_body_segmentation_id", handle).segmentation[int(body)] = int(segmentation_id)
+
+    def get_rigid_body_segmentation_id(self, env: Env, handle: int, body: int) -> int:
+        """See ``set_rigid_body_segmentation_id``."""
+        return int(env.actor("get_rigid_body_segmentation_id", handle).segmentation[int(body)])
+
+    def get_rigid_body_color(self, env: Env, handle: int, body: int, mesh: MeshType) -> Vec3:
+        """The colour that was set, else grey."""
+        return Vec3(*env.actor("get_rigid_body_color", handle).colors.get(int(body), (0.5, 0.5, 0.5)))
 
     def set_rigid_body_color(self, env: Env, handle: int, body: int, mesh: MeshType, color: Vec3) -> None:
         """The colour of one body's shapes, as the viewer shows them."""

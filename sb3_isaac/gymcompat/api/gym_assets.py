@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
 import numpy as np
 
-from sb3_isaac.contract.errors import UserError, unknown
+from sb3_isaac.contract.errors import UserError
 from sb3_isaac.gymcompat.model.asset import Asset, load_asset, primitive
 from sb3_isaac.gymcompat.runtime.sim import Sim
-from sb3_isaac.gymcompat.types.enums import DofType
+from sb3_isaac.gymcompat.types.enums import INVALID_HANDLE, DofType
 from sb3_isaac.gymcompat.types.structs import ActuatorProperties, AssetOptions, IndexRange, RigidShapeProperties
+from sb3_isaac.gymcompat.types.values import number
 
 
 def checked(call: str, argument: str, value: Any, kind: type) -> Any:
@@ -21,11 +23,9 @@ def checked(call: str, argument: str, value: Any, kind: type) -> Any:
     return value
 
 
-def place_of(call: str, what: str, name: str, names: Sequence[str]) -> int:
-    """The index of `name`."""
-    if name not in names:
-        raise unknown(what, name, names, where=call)
-    return list(names).index(name)
+def place_of(name: str, names: Sequence[str]) -> int:
+    """The index of `name`, ``INVALID_HANDLE`` where there is none: programs ask whether a part is there."""
+    return list(names).index(name) if name in names else INVALID_HANDLE
 
 
 class AssetCalls:
@@ -33,8 +33,12 @@ class AssetCalls:
 
     def load_asset(self, sim: Sim, rootpath: str, filename: str, options: Optional[AssetOptions] = None) -> Asset:
         """A robot from a URDF or MJCF file."""
-        checked("load_asset", "sim", sim, Sim)
-        return load_asset(str(rootpath), str(filename), options if options is not None else AssetOptions())
+        options = options if options is not None else AssetOptions()
+        path, known = Path(str(rootpath)) / str(filename), checked("load_asset", "sim", sim, Sim).assets
+        key = (str(path), path.stat().st_mtime_ns if path.is_file() else 0, repr(options))
+        if key not in known:
+            known[key] = load_asset(str(rootpath), str(filename), options.copy())
+        return known[key].fresh(key)
 
     load_urdf = load_asset
     load_mjcf = load_asset
@@ -42,15 +46,23 @@ class AssetCalls:
     def create_box(self, sim: Sim, width: float, height: float, depth: float,
                    options: Optional[AssetOptions] = None) -> Asset:
         """A box of these full edges along x, y, z."""
-        return primitive("box", [0.5 * width, 0.5 * height, 0.5 * depth], options or AssetOptions())
+        return self._primitive(sim, "box", [0.5 * width, 0.5 * height, 0.5 * depth], options)
 
     def create_sphere(self, sim: Sim, radius: float, options: Optional[AssetOptions] = None) -> Asset:
         """A ball."""
-        return primitive("sphere", [radius], options or AssetOptions())
+        return self._primitive(sim, "sphere", [radius], options)
 
     def create_capsule(self, sim: Sim, radius: float, width: float, options: Optional[AssetOptions] = None) -> Asset:
         """A capsule along x whose cylinder is `width` long."""
-        return primitive("capsule", [radius, 0.5 * width], options or AssetOptions())
+        return self._primitive(sim, "capsule", [radius, 0.5 * width], options)
+
+    @staticmethod
+    def _primitive(sim: Sim, kind: str, size: List[float], options: Optional[AssetOptions]) -> Asset:
+        options, size = options if options is not None else AssetOptions(), [number(v) for v in size]
+        key, known = (kind, *size, repr(options)), checked(f"create_{kind}", "sim", sim, Sim).assets
+        if key not in known:
+            known[key] = primitive(kind, size, options.copy())
+        return known[key].fresh(key)
 
     def get_asset_rigid_body_count(self, asset: Asset) -> int:
         """B."""
@@ -70,7 +82,7 @@ class AssetCalls:
 
     def find_asset_rigid_body_index(self, asset: Asset, name: str) -> int:
         """The index of a body."""
-        return place_of("find_asset_rigid_body_index", "body", name, asset.body_names)
+        return place_of(name, asset.body_names)
 
     def get_asset_dof_count(self, asset: Asset) -> int:
         """D."""
@@ -94,7 +106,7 @@ class AssetCalls:
 
     def find_asset_dof_index(self, asset: Asset, name: str) -> int:
         """The index of a joint."""
-        return place_of("find_asset_dof_index", "joint", name, asset.dof_names)
+        return place_of(name, asset.dof_names)
 
     def get_asset_dof_properties(self, asset: Asset) -> np.ndarray:
         """A copy, (D,) structured."""
@@ -130,6 +142,3 @@ class AssetCalls:
         """Of an MJCF file."""
         return [a.copy() for a in asset.actuators]
 
-    def get_asset_tendon_count(self, asset: Asset) -> int:
-        """Of an MJCF file."""
-        return len(asset.spec.tendons)

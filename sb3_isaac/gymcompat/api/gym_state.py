@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Callable, Optional
+from typing import Callable, Optional, Sequence, Tuple
 
 import torch
 
-from sb3_isaac.contract.errors import UserError
-from sb3_isaac.contract.rotations import rotate
+from sb3_isaac.contract.errors import UserError, unknown
 from sb3_isaac.gymcompat.api.gym_assets import checked
+from sb3_isaac.gymcompat.runtime.group import Group
 from sb3_isaac.gymcompat.runtime.sim import Sim
 from sb3_isaac.gymcompat.types.enums import CoordinateSpace
 from sb3_isaac.gymcompat.types.structs import Tensor
@@ -31,6 +31,38 @@ def _refresh(kind: str) -> Callable[..., bool]:
     return refresh
 
 
+def _matrix(sim: Sim, kind: str, name: str) -> Callable[[Group], torch.Tensor]:
+    """What computes the matrices (N, ...) of the actor `name` of a group."""
+    def compute(group: Group) -> torch.Tensor:
+        names = [actor.name for actor in group.envs[0].actors]
+        if name not in names:
+            raise unknown("actor", name, names, where=f"acquire_{kind}_tensor")
+        made: torch.Tensor = getattr(group.states, kind)(names.index(name))
+        return made
+
+    return compute
+
+
+def _acquire_matrix(kind: str) -> Callable[..., Tensor]:
+    def acquire(self: "StateCalls", sim: Sim, name: str) -> Tensor:
+        tensors = checked(f"acquire_{kind}_tensor", "sim", sim, Sim).running("acquire").tensors
+        return Tensor(tensors.acquire_matrix(kind, name, _matrix(sim, kind, name)))
+
+    acquire.__doc__ = f"The {kind} (N, ...) of the actor of that name (see ``States.{kind}``), the same each time."
+    return acquire
+
+
+def _refresh_matrices(kind: str) -> Callable[..., bool]:
+    def refresh(self: "StateCalls", sim: Sim) -> bool:
+        tensors = sim.running("refresh").tensors
+        for name in tensors.acquired_matrices(kind):
+            tensors.refresh_matrix(kind, name, _matrix(sim, kind, name))
+        return True
+
+    refresh.__doc__ = f"Compute every acquired {kind} anew."
+    return refresh
+
+
 def torch_of(call: str, argument: str, tensor: Tensor) -> torch.Tensor:
     """The torch tensor of a handle."""
     if not isinstance(tensor, Tensor) or tensor.torch is None:
@@ -45,10 +77,18 @@ class StateCalls:
     acquire_dof_state_tensor = _acquire("dof")
     acquire_rigid_body_state_tensor = _acquire("body")
     acquire_net_contact_force_tensor = _acquire("contact")
+    acquire_dof_force_tensor = _acquire("dof_force")
+    acquire_force_sensor_tensor = _acquire("sensor")
     refresh_actor_root_state_tensor = _refresh("root")
     refresh_dof_state_tensor = _refresh("dof")
     refresh_rigid_body_state_tensor = _refresh("body")
     refresh_net_contact_force_tensor = _refresh("contact")
+    refresh_dof_force_tensor = _refresh("dof_force")
+    refresh_force_sensor_tensor = _refresh("sensor")
+    acquire_jacobian_tensor = _acquire_matrix("jacobian")
+    acquire_mass_matrix_tensor = _acquire_matrix("mass_matrix")
+    refresh_jacobian_tensors = _refresh_matrices("jacobian")
+    refresh_mass_matrix_tensors = _refresh_matrices("mass_matrix")
 
     def set_actor_root_state_tensor(self, sim: Sim, states: Tensor) -> bool:
         """Push the roots of all actors."""
@@ -97,17 +137,26 @@ class StateCalls:
 
         In ``LOCAL_SPACE`` they are in each body's frame.
         """
-        running = sim.running("apply_rigid_body_force_tensors")
-        bodies = torch.from_numpy(running.scene.bodies.astype("int64"))
-        for start, given, argument in ((0, forceTensor, "forceTensor"), (3, torqueTensor, "torqueTensor")):
-            if given is not None:
-                values = running.tensors.rows("apply_rigid_body_force_tensors", torch_of(
-                    "apply_rigid_body_force_tensors", argument, given), "body", 3).double()
-                if space == CoordinateSpace.LOCAL_SPACE:
-                    values = rotate(running.engine.live("xquat")[:, bodies], values)
-                running.body_force[:, bodies, start:start + 3] = values
-                running.pushed = True
+        call = "apply_rigid_body_force_tensors"
+        self._push(call, sim, [(argument, given) for argument, given in (("forceTensor", forceTensor), (
+            "torqueTensor", torqueTensor)) if given is not None], space)
         return True
+
+    def apply_rigid_body_force_at_pos_tensors(self, sim: Sim, forceTensor: Tensor, posTensor: Optional[Tensor] = None,
+                                              space: int = CoordinateSpace.ENV_SPACE) -> bool:
+        """Forces N at positions m on the bodies, for the next ``simulate`` only; both in each body's frame in
+        ``LOCAL_SPACE``."""
+        given = [("forceTensor", forceTensor)] + ([("posTensor", posTensor)] if posTensor is not None else [])
+        self._push("apply_rigid_body_force_at_pos_tensors", sim, given, space)
+        return True
+
+    @staticmethod
+    def _push(call: str, sim: Sim, given: Sequence[Tuple[str, Tensor]], space: int) -> None:
+        running = checked(call, "sim", sim, Sim).running(call)
+        values = {name: running.tensors.rows(call, torch_of(call, name, tensor), "body", 3) for name, tensor in given}
+        for index, group in enumerate(running.groups):
+            group.push({name: running.tensors.part(index, "body", rows).double() for name, rows in values.items()},
+                       space == CoordinateSpace.LOCAL_SPACE)
 
     def _set_roots(self, call: str, sim: Sim, states: Tensor, indices: Optional[Tensor] = None,
                    count: int = 0) -> bool:
@@ -124,13 +173,9 @@ class StateCalls:
 
     def _control(self, call: str, sim: Sim, values: Tensor, what: str, indices: Optional[Tensor] = None,
                  count: int = 0) -> bool:
-        running = checked(call, "sim", sim, Sim).running(call)
-        rows = running.tensors.rows(call, torch_of(call, "values", values), "dof", 1)[..., 0]
-        actors = self._listed(call, sim, indices, count)
-        if what == "effort":
-            running.set_effort(rows, actors)
-        else:
-            running.set_target(getattr(running, what), rows, actors)
+        tensors = checked(call, "sim", sim, Sim).running(call).tensors
+        rows = tensors.rows(call, torch_of(call, "values", values), "dof", 1)
+        tensors.set_control(what, rows, self._listed(call, sim, indices, count))
         return True
 
     def _listed(self, call: str, sim: Sim, indices: Optional[Tensor], count: int) -> Optional[torch.Tensor]:

@@ -31,6 +31,7 @@ from sb3_isaac.gymcompat.types.structs import (
     RigidBodyProperties,
     RigidShapeProperties,
     SimParams,
+    TendonProperties,
     Tensor,
     TriangleMeshParams,
     Version,

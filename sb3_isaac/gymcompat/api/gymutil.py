@@ -18,6 +18,15 @@ import torch
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.contract.rotations import rotate as _rotate  # star imports must not bring it into programs
 from sb3_isaac.gymcompat.api import gymapi
+from sb3_isaac.gymcompat.api.randomise import (  # noqa: F401 - programs import them from here
+    apply_random_samples,
+    check_buckets,
+    generate_random_samples,
+    get_bucketed_val,
+    get_default_setter_args,
+    get_property_getter_map,
+    get_property_setter_map,
+)
 from sb3_isaac.gymcompat.runtime.settings import device_for
 
 Colour = Tuple[float, float, float]

@@ -15,13 +15,13 @@ import numpy as np
 import torch
 
 from sb3_isaac.contract.rotations import rotate_by as _rotate_by  # star imports must not bring it into programs
-from sb3_isaac.gymcompat.runtime.settings import device_for
+from sb3_isaac.gymcompat.runtime.settings import device_for as _device_for
 
 
 def to_torch(x: Any, dtype: torch.dtype = torch.float, device: str = "cuda:0",
              requires_grad: bool = False) -> torch.Tensor:
     """A new tensor of the numbers in `x` on `device`."""
-    return torch.tensor(x, dtype=dtype, device=device_for(device), requires_grad=requires_grad)
+    return torch.tensor(x, dtype=dtype, device=_device_for(device), requires_grad=requires_grad)
 
 
 def normalize(x: torch.Tensor, eps: float = 1e-9) -> torch.Tensor:
@@ -144,6 +144,12 @@ def copysign(a: float, b: torch.Tensor) -> torch.Tensor:
 def torch_rand_float(lower: float, upper: float, shape: Tuple[int, int], device: str) -> torch.Tensor:
     """Uniform draws from [lower, upper), of a shape with two dimensions."""
     return (upper - lower) * torch.rand(shape[0], shape[1], device=device) + lower
+
+
+def torch_rand_sqrt_float(lower: float, upper: float, shape: Tuple[int, int], device: str) -> torch.Tensor:
+    """Draws from [lower, upper] that are seldom near the middle: half a range times ±√u for a uniform u."""
+    draw = 2.0 * torch.rand(shape[0], shape[1], device=device) - 1.0
+    return 0.5 * (upper - lower) * (torch.sign(draw) * torch.sqrt(torch.abs(draw)) + 1.0) + lower
 
 
 def torch_random_dir_2(shape: Tuple[int, int], device: str) -> torch.Tensor:

@@ -11,7 +11,13 @@ import numpy as np
 
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.gymcompat.model.asset import Asset
-from sb3_isaac.gymcompat.types.structs import CameraProperties, RigidBodyProperties, RigidShapeProperties, mat33
+from sb3_isaac.gymcompat.types.structs import (
+    AttractorProperties,
+    CameraProperties,
+    RigidBodyProperties,
+    RigidShapeProperties,
+    mat33,
+)
 from sb3_isaac.gymcompat.types.values import DOF_PROPERTIES, Transform, Vec3
 
 NO_FILTER = -1
@@ -33,19 +39,32 @@ class Actor:
     gravity_off   (B,) bool   the body does not feel gravity
     colors        dict        red, green, blue by body index, where a client chose them
     start         Transform   of the root, in the environment's frame
+    tendons       list        properties of the tendons
+    segmentation  (B,) int    numbers of the bodies in segmentation images
     ============= =========== ==========================================================
     """
 
-    def __init__(self, asset: Asset, start: Transform, name: Optional[str], group: int, filter_bits: int) -> None:
+    def __init__(self, asset: Asset, start: Transform, name: Optional[str], group: int, filter_bits: int,
+                 segmentation_id: int = 0) -> None:
         self.asset, self.start, self.group = asset, start.copy(), int(group)
         self.name = name or asset.name
         self.dof = asset.dof_properties.copy()
         self.mass, self.com, self.inertia = asset.mass, asset.com, asset.inertia
         self.gravity_off = np.full(asset.num_bodies, bool(asset.options.disable_gravity))
+        self.tendons = [tendon.copy() for tendon in asset.tendons]
+        self.scale = 1.0
+        self.segmentation = np.full(asset.num_bodies, int(segmentation_id))
         self.set_shapes(asset.shape_properties)
         self.colors: Dict[int, Tuple[float, ...]] = {}
         if filter_bits != NO_FILTER:
             self.filter = np.full(asset.num_shapes, int(filter_bits))
+
+    def set_scale(self, scale: float) -> None:
+        """Another size: lengths by `scale`, masses by its cube. Bodies' properties are those of the new size."""
+        self.asset, self.scale = self.asset.scaled(scale / self.scale), scale
+        self.mass, self.com, self.inertia = self.asset.mass, self.asset.com, self.asset.inertia
+        for limit in ("lower", "upper"):
+            self.dof[limit] = self.asset.dof_properties[limit]
 
     def set_shapes(self, props: Sequence[RigidShapeProperties]) -> None:
         """Snapshot of the shapes' properties."""
@@ -101,7 +120,43 @@ class Env:
     def __init__(self, sim: Any, index: int) -> None:
         self.sim, self.index = sim, index
         self.actors: List[Actor] = []
+        self.attractors: List[AttractorProperties] = []
         self.cameras: List[CameraProperties] = []
+
+    def add(self, actor: Actor) -> int:
+        """Put an actor in; its handle."""
+        self.actors.append(actor)
+        self.sim.layout.changed(self.index)
+        return len(self.actors) - 1
+
+    def counts(self) -> Tuple[int, int, int, int]:
+        """Actors, bodies, joints and force sensors."""
+        assets = [actor.asset for actor in self.actors]
+        return (len(assets), sum(a.num_bodies for a in assets), sum(a.num_dofs for a in assets),
+                sum(len(a.sensors) for a in assets))
+
+    def key(self) -> Tuple[object, ...]:
+        """Equal for environments that can share a model.
+
+        Collision groups count by their pattern: each environment of a program usually has a number of its own."""
+        order: Dict[int, int] = {-1: -1}
+        groups = [order.setdefault(actor.group, len(order)) for actor in self.actors]
+        return (tuple((actor.asset.key, actor.filter.tobytes()) for actor in self.actors), tuple(groups),
+                tuple((a.rigid_handle, a.axes, repr(a.offset)) for a in self.attractors))
+
+    def before(self, handle: int, count: str) -> int:
+        """How many bodies, joints, ... the actors before `handle` have; `count` is the asset's attribute."""
+        return sum(getattr(actor.asset, count) for actor in self.actors[:handle])
+
+    def body(self, call: str, index: int) -> Tuple[int, int]:
+        """(actor's handle, body in the actor) of a body's handle, which is its index in the environment."""
+        rest = int(index)
+        for handle, actor in enumerate(self.actors):
+            if 0 <= rest < actor.asset.num_bodies:
+                return handle, rest
+            rest -= actor.asset.num_bodies
+        raise UserError(f"{call}: body handle {index!r} does not exist in environment {self.index}: it has "
+                        f"{self.counts()[1]} bodies, handles from 0.")
 
     def actor(self, call: str, handle: int) -> Actor:
         """The actor of `handle`, which is its index in the environment."""

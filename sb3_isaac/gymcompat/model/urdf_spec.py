@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Dict, Optional, Tuple
+from typing import Dict, List, Optional, Tuple
 
 import mujoco
 import numpy as np
@@ -16,8 +16,8 @@ _LEAST_MASS_KG, _LEAST_INERTIA = 1e-4, 1e-7
 """What a moving link gets that has neither mass nor shapes: MuJoCo wants some, and this one moves nothing else."""
 
 
-def urdf_spec(path: Path, root: Path, options: AssetOptions) -> Tuple[mujoco.MjSpec, Dict[str, Joint]]:
-    """The file's robot, and its moving joints by name.
+def urdf_spec(path: Path, root: Path, options: AssetOptions) -> Tuple[mujoco.MjSpec, Dict[str, Joint], List[str]]:
+    """The file's robot, its moving joints by name, and the names of all joints in the order of the links.
 
     :param root: the asset root that ``load_asset`` was given, searched for meshes after the file's own folder.
     """
@@ -31,7 +31,7 @@ def urdf_spec(path: Path, root: Path, options: AssetOptions) -> Tuple[mujoco.MjS
     body = builder.add(spec.worldbody, tree, np.eye(4))
     if not options.fix_base_link:
         body.add_freejoint(name=f"{tree.name}_free")
-    return spec, builder.joints
+    return spec, builder.joints, builder.names
 
 
 class _Builder:
@@ -40,6 +40,7 @@ class _Builder:
     def __init__(self, spec: mujoco.MjSpec, path: Path, root: Path, options: AssetOptions) -> None:
         self.spec, self.path, self.root, self.options = spec, path, root, options
         self.joints: Dict[str, Joint] = {}
+        self.names: List[str] = []
         self._meshes: Dict[Tuple[str, Tuple[float, ...]], str] = {}
 
     def add(self, parent: mujoco.MjsBody, link: Link, pose: np.ndarray) -> mujoco.MjsBody:
@@ -51,6 +52,7 @@ class _Builder:
         for shape in link.shapes:
             self._add_shape(body, shape, link)
         for joint in link.joints:
+            self.names.append(joint.name)
             self._add_joint(self.add(body, joint.child, joint.pose), joint)
         return body
 

@@ -5,39 +5,24 @@ A field that is the same everywhere goes into the shared model; only one that di
 
 from __future__ import annotations
 
-from typing import Callable, Dict, Sequence, Set, Tuple
+from typing import Dict, Sequence, Tuple
 
 import mujoco
 import numpy as np
 import torch
 
 from sb3_isaac.engine.cpu import CpuEngine
-from sb3_isaac.gymcompat.model.actors import Actor, Env
-from sb3_isaac.gymcompat.model.asset import UNLIMITED
+from sb3_isaac.gymcompat.model.actors import Env
 from sb3_isaac.gymcompat.model.ground import Ground
 from sb3_isaac.gymcompat.model.scene import Scene
 from sb3_isaac.gymcompat.model.urdf_spec import principal_axes
-from sb3_isaac.gymcompat.types.enums import DofDriveMode
+from sb3_isaac.gymcompat.runtime.drives import drive_fields
+from sb3_isaac.gymcompat.runtime.stacked import is_driven, stacked
 
 _PRIORITY = 1
 """Of the actors' shapes: in a contact with the ground, priority 0, their parameters hold."""
 _CONTACT_STEPS = 2.0
 """Time constant of a contact in physics steps: the stiffest that MuJoCo integrates."""
-
-
-def is_driven(mode: np.ndarray) -> np.ndarray:
-    """Whether joints of these drive modes follow targets."""
-    return (mode == DofDriveMode.DOF_MODE_POS) | (mode == DofDriveMode.DOF_MODE_VEL)
-
-
-def driven_joints(envs: Sequence[Env]) -> Set[int]:
-    """Joints, counted over an environment's actors, that follow targets in any environment."""
-    return set(np.flatnonzero(is_driven(stacked(envs, lambda a: a.dof["driveMode"])).any(axis=0)).tolist())
-
-
-def stacked(envs: Sequence[Env], get: Callable[[Actor], np.ndarray]) -> np.ndarray:
-    """`get` of all actors: one row for each environment, the actors' values behind one another."""
-    return np.stack([np.concatenate([get(actor) for actor in env.actors]) for env in envs])
 
 
 def solref(restitution: np.ndarray, step_s: float) -> np.ndarray:
@@ -68,9 +53,8 @@ class Properties:
         mujoco.mj_setConst(model, mujoco.MjData(model))
         return differing
 
-    def into_engine(self, engine: CpuEngine, envs: Sequence[Env]) -> None:
-        """Write the properties of some environments anew, while the simulation runs."""
-        rows = [env.index for env in envs]
+    def into_engine(self, engine: CpuEngine, envs: Sequence[Env], rows: Sequence[int]) -> None:
+        """Write the properties of some environments, which are these `rows`, anew, while the simulation runs."""
         mask = torch.zeros(engine.num_worlds, dtype=torch.bool)
         mask[rows] = True
         for name, values in self.fields(envs).items():
@@ -81,7 +65,8 @@ class Properties:
 
     def fields(self, envs: Sequence[Env]) -> Dict[str, np.ndarray]:
         """Every model field that a property reaches, (N, ...)."""
-        return {**self._bodies(envs), **self._shapes(envs), **self._dofs(envs)}
+        return {**self._bodies(envs), **self._shapes(envs), **self._dofs(envs), **self._tendons(envs),
+                **self._attractors(envs)}
 
     def _repeated(self, count: int, *names: str) -> Dict[str, np.ndarray]:
         """The model's values of these fields, once for each environment."""
@@ -114,20 +99,55 @@ class Properties:
         scene = self.scene
         dof = stacked(envs, lambda a: a.dof)
         out = self._repeated(len(envs), "dof_armature", "dof_damping", "dof_frictionloss", "jnt_stiffness", "jnt_range",
-                            "actuator_biasprm", "actuator_forcerange")
+                            "actuator_biasprm", "actuator_forcerange", "tendon_frictionloss", "tendon_solref_fri",
+                            "tendon_solimp_fri")
         passive = ~is_driven(dof["driveMode"])
         out["dof_armature"][:, scene.qvel] = dof["armature"]
         out["dof_frictionloss"][:, scene.qvel] = dof["friction"]
         out["dof_damping"][:, scene.qvel] = dof["damping"] * passive
         out["jnt_stiffness"][:, scene.joints] = dof["stiffness"] * passive
         out["jnt_range"][:, scene.joints, 0], out["jnt_range"][:, scene.joints, 1] = dof["lower"], dof["upper"]
-        has = np.flatnonzero(scene.drives >= 0)
-        ids, dof, passive = scene.drives[has], dof[:, has], passive[:, has]
-        out["actuator_biasprm"][:, ids, 1] = -dof["stiffness"] * ~passive
-        out["actuator_biasprm"][:, ids, 2] = -dof["damping"] * ~passive
-        limit = np.where(dof["effort"] > 0, dof["effort"], UNLIMITED)
-        out["actuator_forcerange"][:, ids, 0], out["actuator_forcerange"][:, ids, 1] = -limit, limit
+        _damp_free_bodies(scene, envs, out["dof_damping"])
+        drive_fields(scene, dof, out)
         return out
+
+    def _tendons(self, envs: Sequence[Env]) -> Dict[str, np.ndarray]:
+        if not len(self.scene.tendons):
+            return {}
+        ids = self.scene.tendons
+        out = self._repeated(len(envs), "tendon_stiffness", "tendon_damping", "tendon_range")
+        for row, env in enumerate(envs):
+            given = [tendon for actor in env.actors for tendon in actor.tendons]
+            out["tendon_stiffness"][row, ids] = [t.stiffness for t in given]
+            out["tendon_damping"][row, ids] = [t.damping for t in given]
+            out["tendon_range"][row, ids] = [(t.fixed_lower_limit, t.fixed_upper_limit) for t in given]
+        return out
+
+    def _attractors(self, envs: Sequence[Env]) -> Dict[str, np.ndarray]:
+        """An attractor is a spring with the implicit law of :mod:`.drives`, without a limit: an equality constraint."""
+        ids, model = self.scene.attractors, self.scene.model
+        if not len(ids):
+            return {}
+        out = self._repeated(len(envs), "eq_solref", "eq_solimp")
+        step_s, weight = model.opt.timestep, model.body_invweight0[self.scene.attracted, 0]
+        spring = np.array([[(a.stiffness, a.damping) for a in env.attractors] for env in envs])
+        gain = np.maximum(spring[..., 1] + spring[..., 0] * step_s, 1e-12) * step_s
+        impedance = np.clip(gain * weight / (1 + gain * weight), 1e-4, 0.9999)
+        out["eq_solref"][:, ids, 0] = -spring[..., 0] / gain * impedance
+        out["eq_solref"][:, ids, 1] = -impedance / step_s
+        out["eq_solimp"][:, ids, 0], out["eq_solimp"][:, ids, 1] = impedance, impedance
+        return out
+
+
+def _damp_free_bodies(scene: Scene, envs: Sequence[Env], damping: np.ndarray) -> None:
+    """Linear and angular damping, 1/s, of actors that are a single free body: as forces on their free joint."""
+    for a, actor in enumerate(envs[0].actors):
+        start, options = scene.root_qvel[a], actor.asset.options
+        if start >= 0 and actor.asset.num_bodies == 1:
+            mass = np.array([env.actors[a].mass[0] for env in envs])
+            inertia = np.array([np.diag(env.actors[a].inertia[0]) for env in envs])
+            damping[:, start:start + 3] = options.linear_damping * mass[:, None]
+            damping[:, start + 3:start + 6] = options.angular_damping * inertia
 
 
 def _principal(envs: Sequence[Env]) -> Tuple[np.ndarray, np.ndarray]:

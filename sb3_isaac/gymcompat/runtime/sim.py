@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import List, Optional, Sequence, Set, Union
+from typing import Any, Dict, List, Optional, Sequence, Set, Tuple
 
 import numpy as np
 import torch
 
 from sb3_isaac.contract.errors import UserError
-from sb3_isaac.engine.cpu import CpuEngine
 from sb3_isaac.gymcompat.model.actors import Actor, Env
-from sb3_isaac.gymcompat.model.asset import UNLIMITED
+from sb3_isaac.gymcompat.model.asset import UNLIMITED, Asset
 from sb3_isaac.gymcompat.model.ground import Ground
-from sb3_isaac.gymcompat.model.scene import Scene, compose
-from sb3_isaac.gymcompat.runtime.properties import Properties, driven_joints, is_driven, stacked
-from sb3_isaac.gymcompat.runtime.settings import current
-from sb3_isaac.gymcompat.runtime.tensors import StateTensors, columns
+from sb3_isaac.gymcompat.model.layout import Layout
+from sb3_isaac.gymcompat.runtime.group import Group, groups_of
+from sb3_isaac.gymcompat.runtime.tensors import Tensors
 from sb3_isaac.gymcompat.types.structs import SimParams
 
 
@@ -27,10 +25,11 @@ def without_effect(actors: Sequence[Actor]) -> List[str]:
     velocity = np.concatenate([a.dof["velocity"] for a in actors])
     if ((velocity > 0) & (velocity < UNLIMITED)).any():
         asked.append("velocity limits of joints")
-    if any(a.asset.options.linear_damping > 0 for a in actors):
-        asked.append("linear damping of bodies")
-    if any(a.asset.options.angular_damping > 0 for a in actors):
-        asked.append("angular damping of bodies (AssetOptions has 0.5 unless told otherwise)")
+    jointed = [a.asset.options for a in actors if a.asset.num_bodies > 1 and a.asset.root_is_free]
+    if any(options.linear_damping > 0 for options in jointed):
+        asked.append("linear damping of bodies with joints")
+    if any(options.angular_damping > 0 for options in jointed):
+        asked.append("angular damping of bodies with joints (AssetOptions has 0.5 unless told otherwise)")
     if any(a.asset.options.vhacd_enabled for a in actors):
         asked.append("convex decomposition (meshes collide as their hulls)")
     return asked
@@ -51,8 +50,11 @@ class Sim:
         """(N,) bool: environments that diverged in the last ``simulate`` and stand at their start again."""
         self.started = time.perf_counter()
         self.viewer: Optional[object] = None
-        self._prepared: Optional[_Prepared] = None
+        self._prepared: Optional[Physics] = None
         self._changed: Set[int] = set()
+        self.layout = Layout(self.envs)
+        self.assets: Dict[Any, Asset] = {}
+        """Those loaded before, as they were then: programs load the same file for each environment."""
 
     @property
     def is_prepared(self) -> bool:
@@ -78,14 +80,18 @@ class Sim:
     def prepare(self) -> None:
         """Build the physics. A second call does nothing, as some programs make one."""
         if self._prepared is None:
-            self._check_envs()
-            self._prepared = _Prepared(self.envs, self.grounds, self.params)
+            empty = [env.index for env in self.envs if not env.actors]
+            if empty or not self.envs:
+                what = f"environment {empty[0]}" if empty else "the simulation"
+                raise UserError(f"prepare_sim: {what} has no actors: make environments with create_env and "
+                                "create_actor first.")
+            self._prepared = Physics(self.envs, self.layout, self.grounds, self.params)
             self._changed.clear()
-            ignored = without_effect(self.envs[0].actors)
+            ignored = without_effect([actor for group in self._prepared.groups for actor in group.envs[0].actors])
             if ignored:
                 print(f"gymcompat: MuJoCo has no {', no '.join(ignored)}: without effect.", file=sys.stderr)
 
-    def running(self, call: str) -> "_Prepared":
+    def running(self, call: str) -> "Physics":
         """The physics, with all changes of properties in it; programs that forget ``prepare_sim`` get it here."""
         if self._prepared is None:
             self.prepare()
@@ -95,21 +101,9 @@ class Sim:
             self._changed.clear()
         return self._prepared
 
-    def _check_envs(self) -> None:
-        if not self.envs or not self.envs[0].actors:
-            raise UserError("prepare_sim: the simulation has no actors: make environments with create_env and "
-                            "create_actor first.")
-        first = [actor.asset for actor in self.envs[0].actors]
-        for env in self.envs:
-            if [actor.asset for actor in env.actors] != first:
-                raise NotImplementedError(
-                    f"prepare_sim: environment {env.index} holds other assets than environment 0: all environments "
-                    "share one model here, so create the same actors in the same order in each.")
-
     def simulate(self) -> None:
         """One step of ``params.dt``."""
-        running = self.running("simulate")
-        self.diverged = running.step(self.params.substeps)
+        self.diverged = self.running("simulate").step(self.params.substeps)
         self.frames += 1
         count = int(self.diverged.sum())
         if count and not self.bad_worlds:
@@ -125,106 +119,45 @@ class Sim:
                                 f"{self.params.dt:g} s with {self.params.substeps} that the simulation was prepared "
                                 "with: set them before prepare_sim.")
             if list(params.gravity) != list(self.params.gravity):
-                rows = torch.tensor([list(params.gravity)]).repeat(len(self.envs), 1)
-                self._prepared.engine.set_model_field("opt.gravity", rows)
+                for group in self._prepared.groups:
+                    rows = torch.tensor([list(params.gravity)]).repeat(group.num_worlds, 1)
+                    group.engine.set_model_field("opt.gravity", rows)
         self.params = params.copy()
 
     def close(self) -> None:
         """Release worlds and threads."""
         if self._prepared is not None:
-            self._prepared.engine.close()
+            for group in self._prepared.groups:
+                group.engine.close()
             self._prepared = None
 
 
-class _Prepared:
-    """The physics of a simulation: engine, state tensors, drives."""
+class Physics:
+    """What is simulated: groups of equal environments, and the tensors of all."""
 
-    def __init__(self, envs: List[Env], grounds: List[Ground], params: SimParams) -> None:
-        actors = envs[0].actors
-        self.driven = driven_joints(envs)
-        self.scene: Scene = compose(actors, grounds, params, self.driven)
-        self.properties = Properties(self.scene, grounds)
-        differing = self.properties.into_model(envs)
-        self.engine = CpuEngine(self.scene.model, len(envs), current().threads)
-        for name, values in differing.items():
-            self.engine.set_model_field(name, torch.from_numpy(values.astype(np.float32)))
-        self.tensors = StateTensors(self.engine, self.scene, [a.asset.num_dofs for a in actors])
-        self._effort = self.engine.live("qfrc_applied")
-        self.body_force = self.engine.live("xfrc_applied")
-        self.pushed = False
-        self._ctrl = torch.zeros(len(envs), self.scene.model.nu)
-        shape = (len(envs), len(self.scene.joints))
-        self.pos_target, self.vel_target = torch.zeros(shape), torch.zeros(shape)
-        self._read_drives(envs, slice(None))
-        self._place(envs)
+    def __init__(self, envs: Sequence[Env], layout: Layout, grounds: Sequence[Ground], params: SimParams) -> None:
+        self.groups = [Group(part, grounds, params) for part in groups_of(envs)]
+        self.tensors = Tensors(self.groups, layout)
+        self._group_of = {env.index: group for group in self.groups for env in group.envs}
+        self._rows = [torch.tensor([env.index for env in group.envs]) for group in self.groups]
+        self._diverged = torch.zeros(len(envs), dtype=torch.bool)
 
-    def _place(self, envs: List[Env]) -> None:
-        """Put every actor where it was created, at rest, its joints at 0 or at the nearest position they can have."""
-        rows = torch.tensor([[[*actor.start.p, *actor.start.r, *[0.0] * 6] for actor in env.actors] for env in envs])
-        self.tensors.set_roots(rows)
-        dof = stacked(envs, lambda a: a.dof)
-        start = np.clip(0.0, dof["lower"], dof["upper"])
-        self.tensors.set_dofs(torch.from_numpy(np.stack([start, np.zeros_like(start)], axis=-1).astype(np.float32)))
-        everyone = torch.ones(len(envs), dtype=torch.bool)
-        self._start = self.engine.live("qpos").clone(), self.engine.live("qvel").clone()
-        self.engine.reset(everyone, *self._start)
+    def at(self, env: Env) -> Tuple[Group, int]:
+        """The group that an environment belongs to, and its world there."""
+        group = self._group_of[env.index]
+        return group, group.rows[env.index]
 
-    def _read_drives(self, envs: List[Env], rows: Union[slice, List[int]]) -> None:
-        dof = stacked(envs, lambda a: a.dof)
-        if isinstance(rows, slice):
-            self._kp, self._kd, self._effort_mask = (torch.zeros(dof.shape) for _ in range(3))
-        driven = torch.from_numpy(is_driven(dof["driveMode"])).float()
-        self._kp[rows] = torch.from_numpy(dof["stiffness"].copy()) * driven
-        self._kd[rows] = torch.from_numpy(dof["damping"].copy()) * driven
-        self._effort_mask[rows] = 1.0 - driven
-        self._takes_effort_everywhere = bool(self._effort_mask.all())
-
-    def update(self, envs: List[Env]) -> None:
+    def update(self, envs: Sequence[Env]) -> None:
         """Take over changed properties of some environments."""
-        more = driven_joints(envs) - self.driven
-        if more:
-            raise NotImplementedError(f"set_actor_dof_properties: joint {min(more)} of environment {envs[0].index} was "
-                                      "given a position or velocity drive after prepare_sim: set drive modes before.")
-        self.properties.into_engine(self.engine, envs)
-        self._read_drives(envs, [env.index for env in envs])
-
-    def set_effort(self, values: torch.Tensor, actors: Optional[torch.Tensor] = None) -> None:
-        """Joint efforts (N, D), N·m or N, kept until they are set again; joints that follow targets ignore them."""
-        values = values if self._takes_effort_everywhere else values * self._effort_mask
-        where = columns(self.scene.qvel)
-        if actors is None:
-            self._effort[:, where] = values.double()
-            return
-        for slot, envs in self.tensors.split(actors):
-            part = self.tensors.actor_dofs[slot]
-            self._effort[envs[:, None], torch.from_numpy(self.scene.qvel[part].astype(np.int64))] = \
-                values[envs, part].double()
-
-    def set_target(self, target: torch.Tensor, values: torch.Tensor, actors: Optional[torch.Tensor] = None) -> None:
-        """Write targets (N, D) into ``pos_target`` or ``vel_target``."""
-        if actors is None:
-            target.copy_(values)
-            return
-        for slot, envs in self.tensors.split(actors):
-            target[envs, self.tensors.actor_dofs[slot]] = values[envs, self.tensors.actor_dofs[slot]]
+        for group in self.groups:
+            part = [env for env in envs if env.index in group.rows]
+            if part:
+                group.update(part)
 
     def step(self, substeps: int) -> torch.Tensor:
-        """Advance all worlds; forces on bodies last for one step.
-
-        :return: (N,) bool, the worlds that diverged. MuJoCo resets such a world to its ``qpos0``, where a free root
-            lies at the world's origin; here it is put where its actors were created, at rest and without efforts.
-        """
-        if self.driven:
-            has = np.flatnonzero(self.scene.drives >= 0)
-            drive = (self._kp * self.pos_target + self._kd * self.vel_target)[:, torch.from_numpy(has)]
-            self._ctrl[:, torch.from_numpy(self.scene.drives[has])] = drive
-        self.engine.step(self._ctrl, substeps)
-        self.tensors.stepped()
-        if self.pushed:
-            self.body_force.zero_()
-            self.pushed = False
-        diverged = self.engine.diverged.clone()
-        if bool(diverged.any()):
-            self.engine.reset(diverged, *self._start)
-        return diverged
-
+        """Advance all environments; (N,) bool, those that diverged."""
+        if len(self.groups) == 1:
+            return self.groups[0].step(substeps)
+        for rows, group in zip(self._rows, self.groups):
+            self._diverged[rows] = group.step(substeps)
+        return self._diverged.clone()

@@ -48,8 +48,8 @@ class Viewer:
         import mujoco.viewer  # here, because it needs GLFW
 
         self.sim, self.env = sim, 0
-        self.engine = sim.running("create_viewer").engine
-        self.model, self.data = self.engine.model, self.engine.mj_data(0)
+        self.group, self._world = sim.running("create_viewer").at(sim.envs[0])
+        self.model, self.data = self.group.engine.model, self.group.engine.mj_data(0)
         self.lines: List[Tuple[int, np.ndarray, np.ndarray]] = []
         self._actions: Dict[int, str] = {}
         self._events: List[ActionEvent] = []
@@ -62,8 +62,7 @@ class Viewer:
         atexit.register(self.close)  # a window that outlives the program crashes it at its end
 
     def _paint(self) -> None:
-        scene = self.sim.running("create_viewer").scene
-        bodies = iter(scene.bodies)
+        bodies = iter(self.group.scene.bodies)
         for actor in self.sim.envs[0].actors:
             for i, body in enumerate([next(bodies) for _ in actor.asset.body_names]):
                 if i in actor.colors:
@@ -90,8 +89,8 @@ class Viewer:
 
     def look_at(self, env: Optional[Env], position: Vec3, target: Vec3) -> None:
         """Point the camera from `position` to `target`, m."""
-        if env is not None:
-            self.env = env.index
+        if env is not None and env.index in self.group.rows:  # those of other actors have another model
+            self.env, self._world = env.index, self.group.rows[env.index]
         towards = target - position
         camera = self._window.cam
         camera.lookat[:] = list(target)
@@ -102,7 +101,7 @@ class Viewer:
     def fetch(self) -> None:
         """Take over the state of the shown environment."""
         with self._window.lock():
-            self.data.qpos[:] = self.engine.live("qpos")[self.env].numpy()
+            self.data.qpos[:] = self.group.engine.live("qpos")[self._world].numpy()
             mujoco.mj_kinematics(self.model, self.data)
 
     def draw(self) -> None:

@@ -51,6 +51,7 @@ class SimParams(Closed):
     gravity: Vec3
     up_axis: UpAxis
     use_gpu_pipeline: bool
+    physx: PhysXParams
 
 
 class VhacdParams(Closed):
@@ -84,6 +85,7 @@ class AssetOptions(Closed):
     collapse_fixed_joints: bool
     default_dof_drive_mode: int
     density: float
+    tendon_limit_stiffness: float
     disable_gravity: bool
     fix_base_link: bool
     replace_cylinder_with_capsule: bool
@@ -197,6 +199,9 @@ class ForceSensorProperties(Closed):
 
     _defaults = {"enable_constraint_solver_forces": True, "enable_forward_dynamics_forces": True,
                  "use_world_frame": False}
+    enable_constraint_solver_forces: bool
+    enable_forward_dynamics_forces: bool
+    use_world_frame: bool
 
 
 class AttractorProperties(Closed):
@@ -204,6 +209,12 @@ class AttractorProperties(Closed):
 
     _defaults = {"axes": 0, "damping": 0.0, "offset": Transform(), "rigid_handle": 0, "stiffness": 0.0,
                  "target": Transform()}
+    axes: int
+    damping: float
+    offset: Transform
+    rigid_handle: int
+    stiffness: float
+    target: Transform
 
 
 class ActuatorProperties(Closed):
@@ -213,6 +224,22 @@ class ActuatorProperties(Closed):
                  "lower_force_limit": 0.0, "motor_effort": 0.0, "upper_control_limit": 0.0, "upper_force_limit": 0.0,
                  "type": 0}
     motor_effort: float
+
+
+class TendonProperties(Closed):
+    """Of an MJCF file's tendon. `stiffness`, `damping` and the limits of fixed tendons have an effect."""
+
+    _defaults = {"type": 0, "num_joints": 0, "num_attachments": 0, "stiffness": 0.0, "damping": 0.0,
+                 "limit_stiffness": 0.0, "is_fixed_limited": False, "fixed_lower_limit": 0.0,
+                 "fixed_upper_limit": 0.0, "fixed_spring_rest_length": 0.0}
+    num_joints: int
+    stiffness: float
+    damping: float
+    limit_stiffness: float
+    is_fixed_limited: bool
+    fixed_lower_limit: float
+    fixed_upper_limit: float
+    fixed_spring_rest_length: float
 
 
 class IndexRange(Closed):
