@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from sb3_isaac.contract.errors import UserError
-from sb3_isaac.tasks import make_task
+from sb3_isaac.tasks import make_task, task_class
 from sb3_isaac.tasks.parts.legged_parameters import PARAMETERS
 from sb3_isaac.tasks.parts.randomize import Each, Randomization, Uniform, randomize_table
 from sb3_isaac.tasks.parts.sensing import LateTargets, Noise, Sensors
@@ -112,6 +112,12 @@ def test_ranges_widen_while_commands_are_followed() -> None:
     assert [float(drawn.min()), float(drawn.max())] == pytest.approx([-3.0, 3.0], abs=1e-3)
 
 
+def test_evaluations_draw_from_whole_ranges() -> None:
+    given = {"latency_s": {"range": [0, 0.05], "first": [0, 0.01]}, "push": Uniform(0, 1, first=(0, 0.1)), "kp": [1, 2]}
+    options = task_class(FLAT).evaluation_options({"randomize": given})["randomize"]
+    assert options == {"latency_s": {"range": [0, 0.05]}, "push": Uniform(0, 1), "kp": [1, 2]}
+
+
 def test_values_are_told_out_in_turn() -> None:
     made = rolled(Dice(), friction=Each((0.4, 0.8, 1.2)), kp={"each": [0.9, 1.1]})
     assert made.draws["friction"][:4, 0].tolist() == pytest.approx([0.4, 0.8, 1.2, 0.4])
@@ -151,8 +157,8 @@ def test_sensors_are_late_between_control_steps_too() -> None:
     assert seen == [pytest.approx(x) for x in ([0, 0, 0], [1, 0, 0], [2, 1, 0.5], [3, 2, 1.5])]
     sensors.start(torch.tensor([False, False, True]), first_time=False)
     obs = torch.full((3, 2), 9.0)
-    sensors.tell(obs, draws)
-    assert obs[:, 0].tolist() == pytest.approx([9, 2, 9])
+    sensors.tell(obs, draws)  # between control steps only those that restarted are anew
+    assert obs[:, 0].tolist() == pytest.approx([3, 2, 9])
 
 
 def test_noise_and_bias_have_their_size_and_level() -> None:

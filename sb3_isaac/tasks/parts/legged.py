@@ -24,6 +24,7 @@ from sb3_isaac.tasks.parts.gait_report import gait_report
 from sb3_isaac.tasks.parts.ground import Ground
 from sb3_isaac.tasks.parts.legged_randomize import LeggedRandomization
 from sb3_isaac.tasks.parts.mirror_check import check_robot_mirror
+from sb3_isaac.tasks.parts.randomize import whole_ranges
 
 QUADRUPED_WEIGHT_N, QUADRUPED_HEIGHT_M = 147.31677, 0.3223
 """Of the shipped quadruped: the robot whose effort the rewards' weights are for."""
@@ -298,7 +299,8 @@ class LeggedTask(EpisodicTask):
             given.update(sequence=told, random_times=False)
         for name, value in (told[0].items() if len(told) == 1 else ()):
             given[name] = value if name in cls.command_axes(options) else Axis(value, value)  # one's own has to be that
-        made = {**super().evaluation_options(options), "command": {**given, "resample_s": hold_s or 1e6}}
+        randomize = {"randomize": whole_ranges(options["randomize"])} if options.get("randomize") else {}
+        made = {**super().evaluation_options(options), **randomize, "command": {**given, "resample_s": hold_s or 1e6}}
         if cls._ground_of(made.get("terrain")) is not None:
             made["terrain"] = {**(made.get("terrain") or {}), "curriculum": False}  # on all levels alike
         return made

@@ -170,6 +170,16 @@ def randomize_table(parameters: Mapping[str, Parameter], given: Mapping[str, Any
     return table
 
 
+def whole_ranges(given: Mapping[str, Any]) -> Dict[str, Any]:
+    """The same table where no range has to widen: what evaluations draw from."""
+    whole: Dict[str, Any] = {}
+    for name, value in given.items():
+        if isinstance(value, Mapping) and "range" in value:
+            value = {key: setting for key, setting in value.items() if key != "first"}
+        whole[name] = value._replace(first=None) if isinstance(value, Uniform) else value
+    return whole
+
+
 def _read(name: str, value: Any) -> Draw:
     if isinstance(value, (Uniform, Each)):
         return value

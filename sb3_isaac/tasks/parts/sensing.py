@@ -84,13 +84,18 @@ class Sensors:
         size = [[scale for name, one in noise.items() for scale in [getattr(one, kind)] * widths[name]]
                 for kind in ("noise", "bias")]
         self._noise_size, self._bias_size = (torch.tensor(one, device=task.device) for one in size)
+        self._biased = any(one.bias for one in noise.values())
         self._noise, self._bias = task.zeros(count), task.zeros(count)
         slots = 0 if most_s is None else math.ceil(most_s / self._control_dt) + 2
         self._ring = torch.zeros(slots, sum(widths[name] for name in late), task.num_envs, device=task.device)
+        self._told = torch.zeros(self._ring.shape[1:], device=task.device)
         self._fresh = torch.ones(task.num_envs, dtype=torch.bool, device=task.device)
+        self._is_new = False
+        """Whether a control step has begun since it was last told."""
 
     def go_on(self) -> None:
         """A control step begins."""
+        self._is_new = True
         self._draw_noise()
         if self._late:
             self._at = (self._at + 1) % len(self._ring)
@@ -104,7 +109,7 @@ class Sensors:
         if first_time:
             self._draw_noise()
         self._fresh |= mask
-        if self._noisy:
+        if self._biased:
             drawn = self._task.uniform(self._task.zeros(self._bias.shape[1])).mul_(self._bias_size)
             torch.where(mask[:, None], drawn, self._bias, out=self._bias)
 
@@ -126,14 +131,19 @@ class Sensors:
 
     def _delayed(self, true: torch.Tensor, latency_s: torch.Tensor) -> torch.Tensor:
         """True observations (k, N) kept, and those of `latency_s` (N,) ago."""
-        torch.where(self._fresh, true, self._ring, out=self._ring)
+        if self._is_new:
+            self._ring[self._at] = true
+            ago = latency_s / self._control_dt
+            whole = ago.floor()
+            slot = (self._at - whole.long()) % len(self._ring)
+            newer, older = _of_slots(self._ring, slot), _of_slots(self._ring, (slot - 1) % len(self._ring))
+            torch.lerp(newer, older, ago - whole, out=self._told)
+        else:  # told again after restarts: where there was none, nothing has changed
+            torch.where(self._fresh, true, self._ring, out=self._ring)
+            torch.where(self._fresh, true, self._told, out=self._told)
+        self._is_new = False
         self._fresh.zero_()
-        self._ring[self._at] = true
-        ago = latency_s / self._control_dt
-        whole = ago.floor()
-        slot = (self._at - whole.long()) % len(self._ring)
-        newer, older = _of_slots(self._ring, slot), _of_slots(self._ring, (slot - 1) % len(self._ring))
-        return torch.lerp(newer, older, ago - whole)
+        return self._told
 
     def state_dict(self) -> Dict[str, Any]:
         """What was sensed, and what is wrong with it."""
@@ -145,7 +155,7 @@ class Sensors:
         for name in self._STATE:
             getattr(self, name).copy_(state[name])
 
-    _STATE = ("_ring", "_noise", "_bias", "_fresh")
+    _STATE = ("_ring", "_told", "_noise", "_bias", "_fresh")
 
 
 def noise_table(given: Any, names: Sequence[str]) -> Dict[str, Noise]:
