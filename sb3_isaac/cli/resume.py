@@ -58,6 +58,12 @@ def begin_of(args: argparse.Namespace) -> Begin:
     return _resume(args, given, checkpoint, meta)
 
 
+def goes_on_with(run: Path, args: argparse.Namespace) -> argparse.Namespace:
+    """The arguments of a command that began `run` as those of ``train -i RUN``."""
+    begun = dict.fromkeys(("seed", "num_envs", "conf_file", "start_from"))
+    return argparse.Namespace(**{**vars(args), **begun, "hyperparams": [], "env_kwargs": [], "trained_agent": str(run)})
+
+
 def _tune(args: argparse.Namespace, checkpoint: Path, meta: Mapping[str, Any]) -> Begin:
     """A new run with the networks of a checkpoint and its configuration, changed by the flags."""
     from sb3_isaac.config import parse_key_values

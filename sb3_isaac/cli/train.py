@@ -7,6 +7,7 @@ import contextlib
 import math
 import secrets
 import shlex
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict
@@ -19,9 +20,9 @@ from sb3_isaac.cli.main import (
     positive,
     whole,
 )
-from sb3_isaac.cli.resume import LOGS, Begin, begin_of, trusted, where_it_stands
+from sb3_isaac.cli.resume import LOGS, Begin, begin_of, goes_on_with, trusted, where_it_stands
 from sb3_isaac.contract.errors import UserError
-from sb3_isaac.contract.output import say
+from sb3_isaac.contract.output import drop_output, say
 from sb3_isaac.contract.signals import Interrupted, tell
 
 if TYPE_CHECKING:
@@ -67,19 +68,45 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train; the run folder is printed first and last."""
+    """Train, with the other processes that torchrun has started, if it did."""
     if args.client:
         args.env = _client(args)
     import_isaacgym_if_needed(args.env_kwargs, run=args.trained_agent or args.start_from, env=args.env)
     import_gym_packages(args)
+    from sb3_isaac.rl.distributed import check_same, joined, rank
+
+    with joined():
+        if rank() > 0:
+            drop_output()
+            warnings.simplefilter("ignore")
+        check_same(vars(args))
+        return _train(args)
+
+
+def _begin(args: argparse.Namespace) -> Begin:
+    """What the training begins with, its run folder and seed chosen."""
+    from sb3_isaac.rl.training.ranks import interrupted_run
     from sb3_isaac.rl.training.run_folder import new_run_folder
 
     if args.trained_agent and args.start_from:
         raise UserError("-i goes on with a run and --from begins another one with its networks: give one of them.")
+    root = Path(args.log_folder or LOGS)
+    interrupted = None if args.trained_agent else interrupted_run(root)
+    if interrupted is not None:
+        args = goes_on_with(interrupted, args)
     begin = begin_of(args) if args.trained_agent or args.start_from else Begin(config_of(args))
     config = begin.config if begin.config.seed is not None else replace(begin.config, seed=secrets.randbelow(2**31))
+    return begin._replace(config=config, folder=begin.folder or new_run_folder(root, config.algo, config.env))
+
+
+def _train(args: argparse.Namespace) -> int:
+    """Train; the run folder is printed first and last."""
+    from sb3_isaac.rl.distributed import from_first, rank
+
+    begin = from_first(lambda: _begin(args))
+    config, folder = begin.config, begin.folder
+    assert folder is not None
     settings = _settings(args, config, begin.saved)
-    folder = begin.folder or new_run_folder(Path(args.log_folder or LOGS), config.algo, config.env)
     what = "resuming" if begin.resume_from else "training"
     tuned = f" from {begin.start_from}" if begin.start_from else ""
     say(f"{what} {config.env}{tuned}, {config.n_envs} robots, {config.n_timesteps / 1e6:g}M steps -> {folder}")
@@ -88,7 +115,8 @@ def run(args: argparse.Namespace) -> int:
     try:
         train(config, folder, settings, begin.resume_from, begin.start_from)
     except Interrupted as signal:
-        tell(f"sb3-isaac: {where_it_stands(signal, folder, args)}")
+        if rank() == 0:
+            tell(f"sb3-isaac: {where_it_stands(signal, folder, args)}")
         return signal.exit_code
     finally:
         with contextlib.suppress(OSError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional, Tuple, Union
+from typing import Any, Callable, Optional, Tuple, Union
 
 import numpy as np
 import torch
@@ -12,6 +12,8 @@ from sb3_isaac.contract.mirror import Mirror
 
 Array = Union[np.ndarray, torch.Tensor]
 Device = Union[str, torch.device]
+Merge = Callable[[torch.Tensor, torch.Tensor, int], Tuple[torch.Tensor, torch.Tensor, int]]
+"""Mean, variance and count of a batch -> those of the batches of several processes together."""
 
 
 class Mirrored:
@@ -63,6 +65,8 @@ class TensorMeanStd(RunningMeanStd):
     _count: Mirrored
     mirror: Optional[Mirror] = None
     """Where set, the moments are those of what is taken in and of its mirror image."""
+    merge: Optional[Merge] = None
+    """Where set, the moments are those of what several processes take in, each the same number of rows."""
 
     @property
     def mean(self) -> np.ndarray:
@@ -94,7 +98,7 @@ class TensorMeanStd(RunningMeanStd):
     def update(self, arr: Array) -> None:
         """Take in a batch (N, ...). The moments of a component in which a row is not finite stay as they are."""
         if not isinstance(arr, torch.Tensor):
-            if self.mirror is None:
+            if self.mirror is None and self.merge is None:
                 super().update(arr)
                 return
             arr = torch.as_tensor(arr, dtype=torch.float32)
@@ -104,11 +108,14 @@ class TensorMeanStd(RunningMeanStd):
             image = self.mirror.of(mean)
             var = 0.5 * (var + var[list(self.mirror.source)]) + (0.5 * (mean - image)).square()
             mean = 0.5 * (mean + image)
+        rows = len(arr)
+        if self.merge is not None:
+            mean, var, rows = self.merge(mean, var, rows)
         own_mean, own_var, count = (of.tensor(arr.device) for of in (self._mean, self._var, self._count))
         finite = torch.isfinite(var)
         mean, var = torch.where(finite, mean, own_mean), torch.where(finite, var, own_var)
-        total = count + len(arr)
-        share = len(arr) / total
+        total = count + rows
+        share = rows / total
         delta = mean - own_mean
         self._var.write(own_var + (var - own_var + delta.square() * (count / total)) * share)
         self._mean.write(own_mean + delta * share)
@@ -129,7 +136,8 @@ class TensorMeanStd(RunningMeanStd):
         return self.copy().__reduce_ex__(1)  # pickle refuses what later protocols say of another class
 
 
-def for_tensors(statistics: RunningMeanStd, mirror: Optional[Mirror] = None) -> RunningMeanStd:
+def for_tensors(statistics: RunningMeanStd, mirror: Optional[Mirror] = None,
+                merge: Optional[Merge] = None) -> RunningMeanStd:
     """The same object, made ready for tensors where its class is SB3's own.
 
     A class that somebody derived from SB3's is left as it is, since its ``update`` may be another.
@@ -142,6 +150,8 @@ def for_tensors(statistics: RunningMeanStd, mirror: Optional[Mirror] = None) -> 
         statistics.mean, statistics.var, statistics.count = mean, var, count
     if mirror is not None:
         statistics.mirror = mirror  # type: ignore[attr-defined]
+    if merge is not None:
+        statistics.merge = merge  # type: ignore[attr-defined]
     return statistics
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import torch
 
@@ -47,7 +47,7 @@ class RolloutStatistics:
 
     def clear(self) -> None:
         """Forget the sums; running episodes go on."""
-        self._steps = 0
+        self._steps, self._robots = 0, self._num_envs
         self._sums.zero_()
         self._finite.clear()
 
@@ -87,13 +87,20 @@ class RolloutStatistics:
         self._log = dict(log)
         self._sums = torch.zeros(5 + len(self._names), dtype=torch.float64, device=self._device)
 
+    def merge(self, total: Callable[[torch.Tensor], torch.Tensor], processes: int) -> None:
+        """Until ``clear()``, what is read is of all robots of so many processes.
+
+        :param total: the sum of a tensor over the processes.
+        """
+        self._sums, self._robots = total(self._sums), self._num_envs * processes
+
     def read(self) -> Dict[str, float]:
         """The means and counts under their log keys; episode means are absent while none has finished."""
         if self._names is None or self._steps == 0:
             return {}
         episodes, timeouts, total_return, total_length, successes, *sums = self._sums.tolist()
         of = dict(zip(self._names, sums))
-        steps = max(1.0, self._steps * self._num_envs - of.get("bad_world", 0.0))
+        steps = max(1.0, self._steps * self._robots - of.get("bad_world", 0.0))
         values = {key: of[name] if counted else of[name] / steps
                   for name, (key, counted) in zip(self._names, self._keys)}
         values.update({"rollout/episodes": episodes, "rollout/timeouts": timeouts})

@@ -17,7 +17,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.contract.mirror import Mirror
 from sb3_isaac.contract.tensor_env import Obs, Step
-from sb3_isaac.envs.mean_std import Array, Mirrored, center_and_scale, for_tensors, take_in
+from sb3_isaac.envs.mean_std import Array, Merge, Mirrored, center_and_scale, for_tensors, take_in
 from sb3_isaac.envs.vec_env import IsaacVecEnv
 
 _LAST = ("old_obs", "old_reward")
@@ -43,6 +43,7 @@ class VecNormalize(sb3.VecNormalize):
             norm_obs, norm_obs_keys = _without_images(venv.observation_space, norm_obs_keys)
         super().__init__(venv, training, norm_obs, norm_reward, clip_obs, clip_reward, gamma, epsilon, norm_obs_keys)
         self._mirrors: Dict[str, Mirror] = {}
+        self._merge: Optional[Merge] = None
         observed: Any = self.obs_rms if norm_obs else {}
         for rms in (self.ret_rms, *(observed.values() if isinstance(observed, dict) else [observed])):
             for_tensors(rms)
@@ -93,6 +94,17 @@ class VecNormalize(sb3.VecNormalize):
         for group in mirrors:
             self._rms(group)
 
+    def merge_moments(self, merge: Merge) -> None:
+        """From now on take in what several processes observe, so that each has the statistics of all.
+
+        :param merge: makes the moments of a batch those of all processes' batches.
+        """
+        self._merge = merge
+        space = self.observation_space
+        for group in space.spaces if isinstance(space, spaces.Dict) else ("policy",):
+            self._rms(group)
+        for_tensors(self.ret_rms, merge=merge)
+
     # ---- by tensors
 
     def reset_tensor(self) -> Obs:
@@ -136,7 +148,7 @@ class VecNormalize(sb3.VecNormalize):
         rms: Any = self.obs_rms
         found: Optional[RunningMeanStd] = rms.get(group) if isinstance(rms, dict) else rms
         if found is not None:
-            for_tensors(found, self._mirrors.get(group))
+            for_tensors(found, self._mirrors.get(group), self._merge)
         return found
 
     def _learn_obs(self, obs: Obs) -> None:
@@ -185,14 +197,14 @@ class VecNormalize(sb3.VecNormalize):
 
     def __getstate__(self) -> Dict[str, Any]:
         """The state of a stock VecNormalize, without its VecEnv and what depends on it."""
-        ours = ("venv", "class_attributes", "_returns", "_old_obs", "_old_reward", "_mirrors")
+        ours = ("venv", "class_attributes", "_returns", "_old_obs", "_old_reward", "_mirrors", "_merge")
         state = {key: value for key, value in self.__dict__.items() if key not in ours}
         state.update({name: getattr(self, name) for name in _LAST if f"_{name}" in self.__dict__})
         return state
 
     def __setstate__(self, state: Dict[str, Any]) -> None:
         super().__setstate__({key: value for key, value in state.items() if key not in _LAST})
-        self._mirrors = {}
+        self._mirrors, self._merge = {}, None
         for name in _LAST:
             if name in state:
                 setattr(self, name, state[name])

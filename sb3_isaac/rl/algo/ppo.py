@@ -17,6 +17,7 @@ from sb3_isaac.contract.errors import UserError, unknown
 from sb3_isaac.contract.tensor_env import Obs, Step
 from sb3_isaac.envs.vec_env import IsaacVecEnv, unwrap
 from sb3_isaac.envs.vec_normalize import VecNormalize
+from sb3_isaac.rl import distributed
 from sb3_isaac.rl.algo.finite import check_rollout, check_update
 from sb3_isaac.rl.algo.gaussian import act, evaluate
 from sb3_isaac.rl.algo.host_view import HostView, Lazy, ReadAsNumpy
@@ -25,13 +26,12 @@ from sb3_isaac.rl.algo.optimizer import fused_by_default
 from sb3_isaac.rl.algo.rollout_buffer import Minibatch, Observations, TensorRolloutBuffer
 from sb3_isaac.rl.algo.step_locals import StepLocals, WithStepLocals
 from sb3_isaac.rl.algo.symmetry import Symmetry
-from sb3_isaac.rl.callbacks.iteration import share_episodes
+from sb3_isaac.rl.algo.update_log import KL, LOGGED, log_update
+from sb3_isaac.rl.callbacks.iteration import robots_of, share_episodes
 from sb3_isaac.rl.callbacks.learning_rate import adapted_rate, target_kl
 from sb3_isaac.rl.policy.asymmetric import AsymmetricPolicy, saved_with_its_policy
 
 TensorVecEnv = Union[IsaacVecEnv, VecNormalize]
-LOGGED = ("policy_gradient_loss", "value_loss", "entropy_loss", "clip_fraction", "approx_kl", "loss")
-KL = LOGGED.index("approx_kl")
 
 
 def tensor_env_of(env: VecEnv) -> Optional[TensorVecEnv]:
@@ -50,6 +50,9 @@ class PPO(stable_baselines3.PPO):
 
     Callbacks find in ``self.locals`` what SB3's rollout offers, as numpy arrays and lists, which are made when they are
     looked at. Arrays of ``rewards``, ``dones``, ``new_obs`` and ``actions`` may be changed in place, as in SB3.
+
+    In a group of ``torch.distributed`` each process has as many robots and ``batch_size`` transitions of its own, and
+    all of them learn together what one process would learn from all robots; ``num_timesteps`` counts those of all.
 
     :param desired_kl: steer the learning rate so that an update moves the policy by about this KL divergence, as
         :class:`~sb3_isaac.rl.callbacks.learning_rate.AdaptiveLearningRate` does; None leaves ``learning_rate`` alone.
@@ -96,7 +99,17 @@ class PPO(stable_baselines3.PPO):
     def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
         if self.symmetry is not None:  # again, for a saved model got its weights and its environment later
             self._make_symmetric()
+        if distributed.world_size() > 1:
+            self._share_moments()
         return super()._setup_learn(*args, **kwargs)
+
+    def _share_moments(self) -> None:
+        env = tensor_env_of(self.env) if self.env is not None else None
+        if env is None:
+            raise UserError("training by several processes needs an IsaacVecEnv, alone or in sb3_isaac.VecNormalize: "
+                            "use one of these, or train by one process.")
+        if isinstance(env, VecNormalize):
+            env.merge_moments(distributed.merged_moments)
 
     def _make_symmetric(self) -> None:
         env = tensor_env_of(self.env) if self.env is not None else None
@@ -171,10 +184,12 @@ class PPO(stable_baselines3.PPO):
         buffer.reset()
         statistics = unwrap(env).statistics
         statistics.clear()
+        distributed.copy_from_first(self.policy)  # they differ by their start, then by rounding at most
         if self.use_sde:
             self.policy.reset_noise(env.num_envs)
         callback.on_rollout_start()
         obs, starts = (self._to_learner(vars(self)[name]) for name in ("_last_obs", "_last_episode_starts"))
+        robots = robots_of(self)
         for n_steps in range(n_rollout_steps):
             if self.use_sde and self.sde_sample_freq > 0 and n_steps % self.sde_sample_freq == 0:
                 self.policy.reset_noise(env.num_envs)
@@ -182,7 +197,7 @@ class PPO(stable_baselines3.PPO):
                 actions, values, log_probs = act(self.policy, obs, self.matrix_libraries)
             clipped_actions = self._applied(actions)
             step = env.step_tensor(clipped_actions.to(env.device))
-            self.num_timesteps += env.num_envs
+            self.num_timesteps += robots
             # All of the step that is needed later is copied now: a callback may step the environment, too.
             buffer.keep_final(self._to_learner(step.truncated), self._observations(step.final_obs))
             reward, dones = self._to_learner(step.reward.clone()), self._to_learner(step.terminated | step.truncated)
@@ -197,7 +212,7 @@ class PPO(stable_baselines3.PPO):
                 "log_probs": log_probs, "clipped_actions": HostView(clipped_actions), "infos": _infos(env, step),
                 **arrays})
             callback.update_locals(seen)
-            going_on = callback.on_step()
+            going_on = not distributed.largest(not callback.on_step())
             for array in arrays.values():
                 array.write_back()
             if going_on:
@@ -210,6 +225,7 @@ class PPO(stable_baselines3.PPO):
         with torch.no_grad():
             last_values = self.policy.predict_values(obs)
         buffer.compute_returns_and_advantage(last_values=last_values, dones=starts)
+        statistics.merge(distributed.total, distributed.world_size())
         share_episodes(self, statistics.read())
         as_sb3_leaves_them = actions.reshape(-1, 1) if isinstance(self.action_space, spaces.Discrete) else actions
         last: Any = StepLocals(actions=HostView(as_sb3_leaves_them), values=last_values, n_steps=n_rollout_steps)
@@ -264,8 +280,8 @@ class PPO(stable_baselines3.PPO):
             losses, last_epoch = self._epochs(clip_range, clip_range_vf)
         if self._symmetry is not None:
             self._symmetry.symmetrise_weights()
-        table = torch.stack(losses)
-        approx_kl = self._log_update(table, last_epoch, clip_range, clip_range_vf)
+        table = distributed.mean(torch.stack(losses))
+        approx_kl = log_update(self, table, last_epoch, clip_range, clip_range_vf)
         check_update(self, table[:, LOGGED.index("loss")])
         if self.desired_kl is not None:
             self.learning_rate = adapted_rate(float(self.learning_rate), approx_kl,  # type: ignore[arg-type]
@@ -292,12 +308,16 @@ class PPO(stable_baselines3.PPO):
     def _minibatch(self, batch: Minibatch, clip_range: float,
                    clip_range_vf: Optional[float]) -> Tuple[torch.Tensor, bool]:
         """One gradient step; what to log of it (len(LOGGED),), and False where ``target_kl`` forbade the step."""
+        if self.normalize_advantage and len(batch.advantages) > 1:
+            mean, std = distributed.mean_and_std(batch.advantages)
+            batch = batch._replace(advantages=(batch.advantages - mean) / (std + 1e-8))
         loss, parts = self._loss_function(batch, clip_range, clip_range_vf)
-        if self.target_kl is not None and float(parts[KL]) > 1.5 * self.target_kl:
+        if self.target_kl is not None and float(distributed.mean(parts[KL])) > 1.5 * self.target_kl:
             return parts, False
         optimizer = self.policy.optimizer
         optimizer.zero_grad()
         loss.backward()
+        distributed.average_gradients(self.policy.parameters())
         if self._symmetry is not None:
             self._symmetry.symmetrise_gradients()
         torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
@@ -312,8 +332,6 @@ class PPO(stable_baselines3.PPO):
             actions = actions.long().flatten()
         values, log_prob, entropy = evaluate(self.policy, batch.observations, actions, self.matrix_libraries)
         advantages = batch.advantages
-        if self.normalize_advantage and len(advantages) > 1:
-            advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
         log_ratio = log_prob - batch.old_log_prob
         ratio = log_ratio.exp()
         clipped = ratio.clamp(1.0 - clip_range, 1.0 + clip_range)
@@ -327,31 +345,6 @@ class PPO(stable_baselines3.PPO):
             clip_fraction = ((ratio - 1.0).abs() > clip_range).float().mean()
             approx_kl = (ratio - 1.0 - log_ratio).mean()
             return loss, torch.stack((policy_loss, value_loss, entropy_loss, clip_fraction, approx_kl, loss))
-
-    def _log_update(self, losses: torch.Tensor, last_epoch: int, clip_range: float,
-                    clip_range_vf: Optional[float]) -> float:
-        """Record SB3's keys; `losses` (minibatches, len(LOGGED)), the last epoch's from row `last_epoch` on.
-
-        Returns ``train/approx_kl``.
-        """
-        means = losses.mean(dim=0)
-        means[KL] = losses[last_epoch:, KL].mean()  # as in SB3, of the last epoch
-        means[LOGGED.index("loss")] = losses[-1, LOGGED.index("loss")]
-        returns, values = (self.rollout_buffer.tensors[name]  # type: ignore[attr-defined]
-                           for name in ("returns", "values"))
-        unexplained = (returns - values).var(correction=0) / returns.var(correction=0)
-        std = self.policy.log_std.detach().exp().mean() if hasattr(self.policy, "log_std") else unexplained
-        *logged, explained_variance, std = torch.cat((means, torch.stack((1.0 - unexplained, std)))).tolist()
-        for key, value in zip(LOGGED, logged):
-            self.logger.record(f"train/{key}", value)
-        self.logger.record("train/explained_variance", explained_variance)
-        if hasattr(self.policy, "log_std"):
-            self.logger.record("train/std", std)
-        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
-        self.logger.record("train/clip_range", clip_range)
-        if clip_range_vf is not None:
-            self.logger.record("train/clip_range_vf", clip_range_vf)
-        return float(logged[KL])
 
 
 def _copy(obs: Observations) -> Observations:

@@ -13,7 +13,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 from sb3_isaac.contract.output import say
 from sb3_isaac.envs.vec_env import unwrap
 from sb3_isaac.rl.callbacks.findings import FINDINGS, Facts, History
-from sb3_isaac.rl.callbacks.iteration import IterationCallback, transitions_of_iteration
+from sb3_isaac.rl.callbacks.iteration import IterationCallback, robots_of, transitions_of_iteration
 
 LOOKED_AT_EVERY = 10
 """Iterations between looks at what the normaliser clips."""
@@ -40,7 +40,7 @@ class Doctor(IterationCallback):
             half = float(np.min(space.high - space.low)) / 2
         self.history = History(Facts(
             max_steps=float(getattr(env, "max_steps", None) or math.inf), transitions=transitions,
-            n_steps=transitions // model.n_envs, half_range=half if math.isfinite(half) else 1.0,
+            n_steps=transitions // robots_of(model), half_range=half if math.isfinite(half) else 1.0,
             target_kl=getattr(model, "target_kl", None) or 0.0))
 
     def _on_iteration_end(self) -> None:

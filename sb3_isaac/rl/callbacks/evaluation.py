@@ -7,6 +7,7 @@ from typing import Any, Callable, Dict, Optional
 
 from sb3_isaac.envs.vec_env import IsaacVecEnv, unwrap
 from sb3_isaac.rl.callbacks.iteration import IterationCallback, iteration_of
+from sb3_isaac.rl.distributed import from_first
 from sb3_isaac.rl.policy.evaluate import evaluate
 from sb3_isaac.rl.policy.export import evaluation_policy
 
@@ -40,8 +41,11 @@ class Evaluation(IterationCallback):
         iteration = iteration_of(self.model)
         if self.every and self.model.num_timesteps > self._first_steps and iteration % self.every == 0:
             report = self.evaluate()
-            rule = None if self._env is None else self._env.env.stop_rule
-            self.stopped = self.stop and rule is not None and rule.met(report) and rule.trained(self._rollout)
+            self.stopped = from_first(lambda: self._goal_met(report))
+
+    def _goal_met(self, report: Dict[str, Any]) -> bool:
+        rule = None if self._env is None else self._env.env.stop_rule
+        return self.stop and rule is not None and rule.met(report) and rule.trained(self._rollout)
 
     def _on_iteration_end(self) -> None:
         if isinstance(self.training_env.unwrapped, IsaacVecEnv):
@@ -55,16 +59,19 @@ class Evaluation(IterationCallback):
         steps = self.model.num_timesteps
         if self.report is None or self.report["steps"] != steps:
             start = time.perf_counter()
-            if self._env is None:
-                self._env = self._make_env()
-            policy = evaluation_policy(self.model, self.model.get_vec_normalize_env(), self._env.env.metadata(),
-                                       self._env.device)
-            self.report = {**evaluate(self._env.env, policy, seed=self.seed), "steps": steps}
+            self.report = {**from_first(self._evaluate), "steps": steps}
             for key, value in self.report.items():
                 if isinstance(value, (int, float)) and key != "seed":
                     self.logger.record(f"eval/{key}", value)
             self.spent_s += time.perf_counter() - start
         return self.report
+
+    def _evaluate(self) -> Dict[str, Any]:
+        if self._env is None:
+            self._env = self._make_env()
+        policy = evaluation_policy(self.model, self.model.get_vec_normalize_env(), self._env.env.metadata(),
+                                   self._env.device)
+        return evaluate(self._env.env, policy, seed=self.seed)
 
     def _on_training_end(self) -> None:
         if self.every and not self.stopped:

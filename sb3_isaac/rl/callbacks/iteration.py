@@ -8,6 +8,8 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.type_aliases import TrainFrequencyUnit
 
+from sb3_isaac.rl.distributed import world_size
+
 LEAST_OFF_POLICY = 10_000
 """Transitions at least of an iteration of an off-policy algorithm, whose rollouts are often of a single step."""
 
@@ -17,10 +19,15 @@ def off_policy_iteration(rollout: int) -> int:
     return rollout * -(-LEAST_OFF_POLICY // rollout)
 
 
+def robots_of(model: Any) -> int:
+    """Robots that `model` learns from, those of all processes together."""
+    return int(model.n_envs * world_size())
+
+
 def transitions_of_iteration(model: Any) -> int:
     """Transitions of an iteration: one rollout on-policy, as many as make ``LEAST_OFF_POLICY`` off-policy."""
     if not isinstance(model, OffPolicyAlgorithm):
-        return int(model.n_steps * model.n_envs)
+        return int(model.n_steps * robots_of(model))
     freq: Any = model.train_freq
     return off_policy_iteration(model.n_envs * (freq.frequency if freq.unit is TrainFrequencyUnit.STEP else 1))
 

@@ -49,7 +49,7 @@ class Progress(IterationCallback):
 
     def _on_step(self) -> bool:
         if self._bar is not None:
-            self._bar.update(self.training_env.num_envs)
+            self._bar.update(self.model.num_timesteps - self._bar.n)
         return True
 
     def _on_iteration_start(self) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from typing import Any, Dict, Sequence
 
 from sb3_isaac.envs.vec_env import IsaacVecEnv, unwrap
 from sb3_isaac.rl.callbacks.iteration import IterationCallback, share_episodes
+from sb3_isaac.rl.distributed import gathered
 
 PHASES = ("physics", "task", "inference", "update", "evaluation_and_saving")
 
@@ -81,7 +83,10 @@ class TrainingLog(IterationCallback):
     def _on_iteration_end(self) -> None:
         self.values = self._env.statistics.read()
         self._env.check_finite()  # before an update by them would leave a policy of NaN
-        self.values.update({f"rollout/{name}": float(count) for name, count in self._env.env.warnings().items()})
+        warnings: Counter[str] = Counter()
+        for counts in gathered(self._env.env.warnings()):
+            warnings.update(counts)
+        self.values.update({f"rollout/{name}": float(count) for name, count in warnings.items()})
         for key, value in self.values.items():
             self.logger.record(key, value)
         share_episodes(self.model, self.values)

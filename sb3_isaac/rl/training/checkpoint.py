@@ -8,8 +8,9 @@ import platform
 import shutil
 import sys
 import time
+from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any, Callable, Dict, Mapping, Optional, Union
+from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Union
 
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecNormalize
@@ -17,14 +18,15 @@ from stable_baselines3.common.vec_env import VecNormalize
 from sb3_isaac.config import TrainConfig, dump_config
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.contract.files import atomic_file, atomic_folder, write_bytes, write_text
-from sb3_isaac.contract.signals import Interrupts
+from sb3_isaac.contract.signals import Interrupted, Interrupts
 from sb3_isaac.envs.vec_env import unwrap
+from sb3_isaac.rl import distributed
 from sb3_isaac.rl.callbacks.iteration import IterationCallback, iteration_of
 from sb3_isaac.rl.policy.export import policy_content, warn_without_policy_file
 from sb3_isaac.rl.policy.finite import why_not_finite
 from sb3_isaac.rl.policy.formats import save_policy
 from sb3_isaac.rl.torch_files import torch_bytes
-from sb3_isaac.rl.training.run_folder import CHECKPOINT_FILES, installed_versions
+from sb3_isaac.rl.training.run_folder import CHECKPOINT_FILES, installed_versions, task_state_file
 from sb3_isaac.rl.training.task_state import task_state
 
 # What SB3 would put into the zip besides: live observations (kept in task_state.pt) and a buffer of episodes.
@@ -32,11 +34,11 @@ NOT_IN_ZIP = ("_last_obs", "_last_episode_starts", "_last_original_obs", "ep_inf
 
 
 def write_checkpoint(model: Any, folder: Path, config: Optional[TrainConfig] = None,
-                     about: Optional[Mapping[str, Any]] = None) -> None:
+                     about: Optional[Mapping[str, Any]] = None, task_states: Sequence[bytes] = ()) -> None:
     """The six files of a checkpoint into an existing `folder`, each written atomically.
 
     Without a `config` there is no config.yml, and the checkpoint is for SB3's ``load`` and for ``load_policy``.
-    `about` is added to meta.json.
+    `about` is added to meta.json. `task_states` are those of all processes that train; without them, this one's.
     """
     normalizer: Optional[VecNormalize] = model.get_vec_normalize_env()
     with atomic_file(folder / "model.zip") as path:
@@ -44,7 +46,8 @@ def write_checkpoint(model: Any, folder: Path, config: Optional[TrainConfig] = N
     if normalizer is not None:
         with atomic_file(folder / "vecnormalize.pkl") as path:
             normalizer.save(str(path))
-    write_bytes(folder / "task_state.pt", torch_bytes(task_state(model)))
+    for rank, state in enumerate(task_states or [torch_bytes(task_state(model))]):
+        write_bytes(folder / task_state_file(rank), state)
     facts = {**unwrap(model.get_env()).env.metadata(), "steps": model.num_timesteps}
     meta = {**(about or {}), **_meta(model.seed, model.num_timesteps, iteration_of(model))}
     if config is not None:
@@ -66,16 +69,16 @@ def write_start(run: Path, config: TrainConfig, about: Mapping[str, Any]) -> Non
 def copy_checkpoint(checkpoint: Path, run: Path, config: TrainConfig) -> None:
     """Make `checkpoint`, of another run, the ``latest/`` of a new one, which `config` goes on with."""
     with atomic_folder(run / "latest") as folder:
-        for name in CHECKPOINT_FILES:
-            if (checkpoint / name).is_file():
-                shutil.copyfile(checkpoint / name, folder / name)
+        for file in checkpoint.iterdir():
+            if file.name in CHECKPOINT_FILES or fnmatch(file.name, "task_state_*.pt"):
+                shutil.copyfile(file, folder / file.name)
         write_text(folder / "config.yml", dump_config(config))
 
 
 def _meta(seed: Optional[int], num_timesteps: int, iteration: int) -> Dict[str, Any]:
     versions = installed_versions("sb3_isaac", "stable-baselines3", "gymnasium", "torch", "numpy", "mujoco")
     return {
-        "seed": seed, "num_timesteps": num_timesteps, "iteration": iteration,
+        "seed": seed, "num_timesteps": num_timesteps, "iteration": iteration, "processes": distributed.world_size(),
         "command_line": sys.argv, "python": platform.python_version(),
         "platform": platform.platform(), "versions": versions, "saved_at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
@@ -129,14 +132,16 @@ class RunCheckpoints(IterationCallback):
         error = why_not_finite(self.model)
         if error is not None:
             raise error
-        with atomic_folder(folder) as temporary:
-            write_checkpoint(self.model, temporary, self.config, self._about)
+        states = distributed.gathered(torch_bytes(task_state(self.model)))
+        if distributed.rank() == 0:
+            with atomic_folder(folder) as temporary:
+                write_checkpoint(self.model, temporary, self.config, self._about, states)
         self.spent_s += time.perf_counter() - start
 
     def _on_training_end(self) -> None:
         if self.final_steps is None:
             self.finish()
-        if self._done:
+        if self._done and distributed.rank() == 0:
             write_done(self.run_folder, self.final_steps)
 
     def finish(self) -> None:
@@ -144,10 +149,11 @@ class RunCheckpoints(IterationCallback):
         final = self.run_folder / "checkpoints" / str(self.model.num_timesteps)
         self._save(final)
         self.save_latest()
-        # meta.json last: until then it says, truly, that the files here may be older than those in latest/.
-        for file in sorted(final.iterdir(), key=lambda file: (file.name == "meta.json", file.name)):
-            with atomic_file(self.run_folder / file.name) as path:
-                shutil.copyfile(file, path)
+        if distributed.rank() == 0:
+            # meta.json last: until then it says, truly, that the files here may be older than those in latest/.
+            for file in sorted(final.iterdir(), key=lambda file: (file.name == "meta.json", file.name)):
+                with atomic_file(self.run_folder / file.name) as path:
+                    shutil.copyfile(file, path)
         self.final_steps = self.model.num_timesteps
 
 
@@ -169,7 +175,8 @@ class SaveOnStop(IterationCallback):
 
 
 class SaveOnSignal(BaseCallback):
-    """Where a signal has come, save ``latest/`` after this iteration's update and raise Interrupted.
+    """Where a signal has come, to any process of the training, save ``latest/`` after this iteration's update, and
+    raise Interrupted on all.
 
     To be placed after the evaluation, so that a run that is over anyway ends as such.
     """
@@ -182,10 +189,11 @@ class SaveOnSignal(BaseCallback):
         self._first_steps = self.model.num_timesteps
 
     def _on_rollout_start(self) -> None:
-        if self._interrupts.asked and self._checkpoints.final_steps is None:
+        number = distributed.largest(self._interrupts.number or 0)
+        if number and self._checkpoints.final_steps is None:
             if self.model.num_timesteps > self._first_steps:
                 self._checkpoints.save_latest()
-            self._interrupts.check()
+            raise Interrupted(number)
 
     def _on_step(self) -> bool:
         return True

@@ -12,6 +12,7 @@ from gymnasium import spaces
 
 from sb3_isaac.clients import registered_id
 from sb3_isaac.config import TrainConfig
+from sb3_isaac.contract.cores import processes_here
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.envs.vec_env import IsaacVecEnv
 from sb3_isaac.rl.training.build import setting
@@ -47,6 +48,7 @@ def check_memory(config: TrainConfig) -> None:
     may allow one simulation in a process.
     """
     available = available_bytes()
+    available = None if available is None else available // processes_here()
     if available is None or config.n_envs * SURELY_ENOUGH < available or registered_id(config.env) is None:
         return
     each = bytes_for_each(config)

@@ -11,6 +11,7 @@ from sb3_isaac.config import TrainConfig
 from sb3_isaac.contract.errors import NotFinite, UserError
 from sb3_isaac.contract.files import atomic_folder, write_text
 from sb3_isaac.envs.vec_env import unwrap
+from sb3_isaac.rl.distributed import rank
 from sb3_isaac.rl.policy.finite import learning_rate_of, why_not_finite
 from sb3_isaac.rl.training.checkpoint import write_checkpoint
 from sb3_isaac.rl.training.run_folder import find_checkpoint
@@ -33,8 +34,8 @@ def reason(model: Any, error: Exception) -> Optional[NotFinite]:
 
 
 def write_post_mortem(model: Any, run: Path, config: Optional[TrainConfig], error: NotFinite) -> NotFinite:
-    """The state of this moment into ``post_mortem/`` of the folder `run`; `error` with where that and the last good
-    state are.
+    """The state of this moment, as this process has it, into ``post_mortem/`` of the folder `run`; `error` with where
+    that and the last good state are.
 
     Its files are a checkpoint's, and ``why.json``: the sentence, the learning rate and what was logged last.
     """
@@ -42,11 +43,12 @@ def write_post_mortem(model: Any, run: Path, config: Optional[TrainConfig], erro
               for key, value in model.logger.name_to_value.items() if isinstance(value, (int, float))}
     why = {"error": str(error), "num_timesteps": model.num_timesteps, "updates": getattr(model, "_n_updates", None),
            "learning_rate": learning_rate_of(model), "logged": logged}
+    place = run / ("post_mortem" if rank() == 0 else f"post_mortem_{rank()}")
     try:
-        with atomic_folder(run / "post_mortem") as folder:
+        with atomic_folder(place) as folder:
             write_checkpoint(model, folder, config)
             write_text(folder / "why.json", json.dumps(why, indent=2) + "\n")
-        here = f"that of this moment in {run / 'post_mortem'}"
+        here = f"that of this moment in {place}"
     except UserError as unwritten:
         here = f"that of this moment is lost ({str(unwritten).split(':')[0]})"
     try:

@@ -16,6 +16,11 @@ CHECKPOINT_FILES = ("model.zip", "vecnormalize.pkl", "config.yml", "meta.json", 
 _NEEDED_TO_RESUME = ("model.zip", "config.yml", "meta.json", "task_state.pt")
 
 
+def task_state_file(rank: int) -> str:
+    """The file of a checkpoint with the task state of one process of those that trained it."""
+    return "task_state.pt" if rank == 0 else f"task_state_{rank}.pt"
+
+
 def new_run_folder(root: Path, algo: str, env: str) -> Path:
     """``<root>/<algo>/<env>_<k>`` with the first k that is free, made here."""
     parent, env = root / algo, env.replace(":", "-")  # a client's package:task
@@ -86,7 +91,7 @@ def check_newest(run: Path, checkpoint: Path) -> None:
 _EVERY = whole(1, 10**12)
 META_FIELDS: Dict[str, Check] = {
     "num_timesteps": whole(), "iteration": optional(whole()), "seed": optional(whole(0, 2**32 - 1)), "env": text(256),
-    "algo": text(100), "from": text(4000),
+    "algo": text(100), "from": text(4000), "processes": whole(1, 10**6), "command_line": list_of(text(10**5)),
     "settings": lambda name, value: record(name, value, {
         "save_every": _EVERY, "latest_every": _EVERY, "eval_every": whole(0, 10**12),
         "eval_episodes": whole(1, 10**7), "early_stop": truth, "progress_bar": truth, "log_interval": _EVERY,

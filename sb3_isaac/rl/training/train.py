@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
-from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
+from stable_baselines3.common.logger import KVWriter, Logger, TensorBoardOutputFormat
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_isaac.clients import env_options, is_client
@@ -25,6 +25,7 @@ from sb3_isaac.contract.signals import Interrupts, tell
 from sb3_isaac.contract.tensor_env import plot_facts
 from sb3_isaac.envs.vec_env import IsaacVecEnv, unwrap
 from sb3_isaac.gymcompat.install import is_emulated
+from sb3_isaac.rl import distributed
 from sb3_isaac.rl.callbacks.doctor import Doctor
 from sb3_isaac.rl.callbacks.evaluation import Evaluation
 from sb3_isaac.rl.callbacks.iteration import OffPolicyLog, iteration_of, transitions_of_iteration
@@ -47,7 +48,8 @@ from sb3_isaac.rl.training.memory import check_memory
 from sb3_isaac.rl.training.metrics import MetricsCsv
 from sb3_isaac.rl.training.off_policy import refill_replay_buffer
 from sb3_isaac.rl.training.post_mortem import reason, write_post_mortem
-from sb3_isaac.rl.training.run_folder import check_newest
+from sb3_isaac.rl.training.ranks import check_ranks, own_share
+from sb3_isaac.rl.training.run_folder import check_newest, task_state_file
 from sb3_isaac.rl.training.run_lock import lock_run
 from sb3_isaac.rl.training.saved_model import load_model, load_normalizer
 from sb3_isaac.rl.training.task_state import load_task_state, restore_task_state
@@ -91,17 +93,21 @@ def train(config: TrainConfig, run: Path, settings: Settings, resume_from: Optio
             "searched for.")
     configured = configured_callbacks(config)
     about = {"settings": asdict(settings), **({"from": str(start_from.resolve())} if start_from else {})}
-    with lock_run(run), _write_errors(run), _started(run, config, about, resume_from):
+    distributed.from_first(lambda: check_ranks(config, resume_from))
+    share = own_share(config)
+    with _written(run, config, about, resume_from):
         if not uses_nvidias_isaacgym(config):
-            check_memory(config)
+            check_memory(share)
         choose_torch_threads()
-        env = build.make_env(config)
+        env = build.make_env(share)
         try:
-            model, done, log = _model(config, env, resume_from, start_from)
-            (run / "DONE").unlink(missing_ok=True)
-            metrics = MetricsCsv(run / "metrics.csv", from_step=done)
-            tensorboard = TensorBoardOutputFormat(settings.tensorboard_log or str(run / "tb"))
-            model.set_logger(Logger(str(run), [metrics, tensorboard]))
+            model, done, log = _model(share, env, resume_from, start_from)
+            outputs: List[KVWriter] = []
+            if distributed.rank() == 0:
+                (run / "DONE").unlink(missing_ok=True)
+                outputs = [MetricsCsv(run / "metrics.csv", from_step=done),
+                           TensorBoardOutputFormat(settings.tensorboard_log or str(run / "tb"))]
+            model.set_logger(Logger(str(run), outputs))
             for key, value in log.items():
                 model.logger.record(key, value)
             if done and build.is_off_policy(config.algo):
@@ -112,6 +118,17 @@ def train(config: TrainConfig, run: Path, settings: Settings, resume_from: Optio
         finally:
             env.close()
     return model
+
+
+@contextlib.contextmanager
+def _written(run: Path, config: TrainConfig, about: Mapping[str, Any], resume_from: Optional[Path]) -> Iterator[None]:
+    """The block writes into the run folder, on rank 0; the others wait until it can."""
+    with contextlib.ExitStack() as stack:
+        if distributed.rank() == 0:
+            stack.enter_context(lock_run(run))
+            stack.enter_context(_write_errors(run))
+            stack.enter_context(_started(run, config, about, resume_from))
+        yield
 
 
 @contextlib.contextmanager
@@ -170,7 +187,7 @@ def _learn(model: Any, config: TrainConfig, run: Path, settings: Settings, confi
     evaluation = _evaluation(config, settings)
     about = {**about, **plot_facts(unwrap(model.get_env()).env)}
     done = model.num_timesteps if resumed else 0
-    if not resumed:
+    if not resumed and distributed.rank() == 0:
         write_start(run, config, about)  # with what only the environment knows
     checkpoints = RunCheckpoints(run, config, settings.save_every, settings.latest_every, done=False, about=about)
     interrupts = Interrupts(_tell_of_signal)
@@ -179,7 +196,8 @@ def _learn(model: Any, config: TrainConfig, run: Path, settings: Settings, confi
     # before evaluating: what goes wrong in an evaluation costs no checkpoint.
     callbacks = [log, Doctor(), OffPolicyLog(), *configured, checkpoints, evaluation,
                  SaveOnStop(checkpoints, lambda: evaluation.stopped), SaveOnSignal(checkpoints, interrupts),
-                 Progress(_last_step(config), log, evaluation, bar=settings.progress_bar, every=settings.log_interval)]
+                 Progress(_last_step(config), log, evaluation, every=settings.log_interval,
+                          bar=settings.progress_bar and distributed.rank() == 0)]
     off_policy = build.is_off_policy(config.algo)
     try:
         # On-policy algorithms complete their last iteration and log it by themselves.
@@ -193,7 +211,7 @@ def _learn(model: Any, config: TrainConfig, run: Path, settings: Settings, confi
             raise
         raise write_post_mortem(model, run, config, diverged) from error
     finally:
-        if checkpoints.final_steps is not None:
+        if checkpoints.final_steps is not None and distributed.rank() == 0:
             # SB3 writes its log before an update: what the last update and evaluation recorded is written here.
             model.logger.dump(step=iteration_of(model) * transitions_of_iteration(model))
             write_text(run / "timing.txt", log.timing_table() + "\n")
@@ -207,8 +225,9 @@ def _learn(model: Any, config: TrainConfig, run: Path, settings: Settings, confi
 
 
 def _tell_of_signal(number: int) -> None:
-    tell(f"sb3-isaac: {signal.Signals(number).name}: this iteration is finished and saved, then training ends; "
-         "a second signal ends it at once.")
+    if distributed.rank() == 0:
+        tell(f"sb3-isaac: {signal.Signals(number).name}: this iteration is finished and saved, then training ends; "
+             "a second signal ends it at once.")
 
 
 def _last_step(config: TrainConfig) -> int:
@@ -257,7 +276,7 @@ def _resumed(config: TrainConfig, env: IsaacVecEnv, folder: Path) -> Tuple[Any, 
             wrapped = load_normalizer(config, folder / name, env)
         name = "model.zip"
         model = load_model(config, folder / name, wrapped)
-        name = "task_state.pt"
+        name = task_state_file(distributed.rank())
         state = load_task_state(folder / name)
         restore_task_state(model, state)
         diverged = why_not_finite(model)
