@@ -54,8 +54,8 @@ def test_a_grid_worked_by_hand() -> None:
     assert grid.ground.heights.shape == (2 * 40 + 1 + 20, 3 * 40 + 1 + 20)
     x, y, z = np.moveaxis(grid.origins, -1, 0)
     assert x[:, 0].tolist() == pytest.approx([-2.0, 2.0]) and y[0].tolist() == pytest.approx([-4.0, 0.0, 4.0])
-    # 13 cells of platform; rings of 3 cells while 41 − 6 k > 13 are 5 levels, of 0.05 m and of 0.23 m.
-    assert z[:, 0].tolist() == pytest.approx([0.25, 1.15])
+    # 13 cells of platform; rings of 3 cells while 41 − 6 k > 13 are 5 levels, of 0.02 m and of 0.2 m.
+    assert z[:, 0].tolist() == pytest.approx([0.1, 1.0])
     # 20 cells to the middle, less half a platform of 6, of 0.4 m a metre: 0 on level 0 and 0.4 · 1.4 m on level 1, but
     # for the corner of the platform, where the pyramid is (1 − 6 / 20)² high.
     assert z[:, 1].tolist() == pytest.approx([0.0, -0.4 * 2.0 * 0.49])

@@ -57,11 +57,11 @@ def test_heights_worked_by_hand() -> None:
     assert np.array_equal(made("slope_up", 1.0, shape=(80, 80)), -slope)
     down, up = made("stairs_down", 0.5, shape=(80, 80)), made("stairs_up", 0.5, shape=(80, 80))
     assert np.array_equal(up, -down)
-    # Steps of 3 cells and 0.14 m; the middle is 10 steps above the border: rings while 80 − 2 · 3 k > 20.
-    assert down[40, 2] == pytest.approx(-10 * 0.14) and down[40, 3] == pytest.approx(-9 * 0.14) and down[40, 40] == 0.0
+    # Steps of 3 cells and 0.11 m; the middle is 10 steps above the border: rings while 80 − 2 · 3 k > 20.
+    assert down[40, 2] == pytest.approx(-10 * 0.11) and down[40, 3] == pytest.approx(-9 * 0.11) and down[40, 40] == 0.0
     gaps = made("gaps", 1.0, shape=(80, 80))
     assert [gaps[x, 40] for x in (49, 50, 57, 58)] == [0.0, -PIT_M, -PIT_M, 0.0]
-    assert set(np.unique(made("discrete_obstacles", 0.0))) <= {-0.05, -0.025, 0.0, 0.025, 0.05}
+    assert set(np.unique(made("discrete_obstacles", 0.0))) <= {-0.02, -0.01, 0.0, 0.01, 0.02}
     assert np.abs(made("wave", 1.0)).max() <= 0.2 and np.abs(made("rough", 1.0)).max() <= 0.1
     stones = made("stepping_stones", 1.0)
     assert ((stones == -PIT_M) | (np.abs(stones) <= 0.05)).all()

@@ -10,8 +10,9 @@ rng        Generator    of numpy; the same state gives the same heights
 heights    (X, Y)       float64 m. Robots start in the middle, on a level square where the shape has one, at 0 m
 ========== ============ ==========================================================================================
 
-The ranges of slopes, steps and obstacles are about those of legged_gym's curriculum (Rudin et al. 2022, "Learning to
-walk in minutes using massively parallel deep reinforcement learning").
+The ranges of slopes, steps and obstacles end about where those of legged_gym's curriculum do (Rudin et al. 2022,
+"Learning to walk in minutes using massively parallel deep reinforcement learning") and begin lower, for robots that
+are 30 cm high.
 """
 
 from __future__ import annotations
@@ -68,11 +69,11 @@ def slope_up(shape: Shape, cell_m: float, difficulty: float, rng: np.random.Gene
 
 
 def stairs_down(shape: Shape, cell_m: float, difficulty: float, rng: np.random.Generator) -> np.ndarray:
-    """Stairs that lead down from the middle to all sides, steps 0.3 m wide and 0.05 to 0.23 m high."""
+    """Stairs that lead down from the middle to all sides, steps 0.3 m wide and 0.02 to 0.2 m high."""
     _check(shape, cell_m, difficulty)
     run = max(1, round(0.3 / cell_m))
     levels = pyramid_stairs(shape, run, _platform_cells(shape, cell_m))
-    return _between(0.05, 0.23, difficulty) * (levels - levels.max())
+    return _between(0.02, 0.2, difficulty) * (levels - levels.max())
 
 
 def stairs_up(shape: Shape, cell_m: float, difficulty: float, rng: np.random.Generator) -> np.ndarray:
@@ -81,9 +82,9 @@ def stairs_up(shape: Shape, cell_m: float, difficulty: float, rng: np.random.Gen
 
 
 def discrete_obstacles(shape: Shape, cell_m: float, difficulty: float, rng: np.random.Generator) -> np.ndarray:
-    """20 boxes and pits, sides 0.5 to 2 m, 0.05 to 0.25 m or half of that high or deep."""
+    """20 boxes and pits, sides 0.5 to 2 m, 0.02 to 0.2 m or half of that high or deep."""
     _check(shape, cell_m, difficulty)
-    height, heights = _between(0.05, 0.25, difficulty), np.zeros(shape)
+    height, heights = _between(0.02, 0.2, difficulty), np.zeros(shape)
     longest = min(round(2.0 / cell_m), min(shape) // 3)
     sides = np.arange(min(max(1, round(0.5 / cell_m)), longest), longest + 1)
     set_rectangles(heights, sides, [-height, -0.5 * height, 0.5 * height, height], 20, rng)

@@ -18,7 +18,7 @@ SCAN_AHEAD_M, SCAN_LEFT_M = [round(0.1 * i, 1) for i in range(-8, 9)], [round(0.
 """Where heights are scanned, ahead and to the left of the trunk: 17 × 11 points."""
 LEAST_TOLD_M = 1.0
 """Robots that were told to go less far than this do not go down a level for staying."""
-SETTINGS: Mapping[str, Any] = {"curriculum": True, "start_level": 3, "level": None}
+SETTINGS: Mapping[str, Any] = {"curriculum": True, "start_level": 2, "level": None}
 
 
 class Ground:
