@@ -25,13 +25,13 @@ from sb3_isaac.contract.errors import UserError
 
 def test_shipped_ppo():
     config = load_shipped()
-    assert (config.n_timesteps, config.n_envs, config.policy) == (10_000_000, 1024, "AsymmetricPolicy")
+    assert (config.n_timesteps, config.n_envs, config.policy) == (10_000_000, 256, "AsymmetricPolicy")
     assert config.desired_kl is not None and config.algo_kwargs["n_steps"] == 24 and config.algo_kwargs["n_epochs"] == 5
     assert config.algo_kwargs["policy_kwargs"]["net_arch"] == {"pi": [256, 128, 64], "vf": [256, 128, 64]}
     assert type(config.n_timesteps) is int
     assert config.normalize == {"norm_obs": True, "norm_reward": True, "clip_obs": 10.0}
     assert config.algo_kwargs["policy_kwargs"]["activation_fn"] == "nn.ELU"
-    assert config.minibatches == 4 and config.algo_kwargs["batch_size"] == 6144  # 1024 * 24 / 4
+    assert config.minibatches == 4 and config.algo_kwargs["batch_size"] == 1536  # 256 * 24 / 4
     assert (config.seed, config.device, config.env_kwargs) == (None, "auto", {"privileged": True})
     assert [path for path, _ in config.callback] == ["sb3_isaac.FadingExploration"]
     assert Path(config.source).name == "ppo.yml"
@@ -39,11 +39,12 @@ def test_shipped_ppo():
     assert (stock.policy, stock.env_kwargs, Path(stock.source).name) == ("MlpPolicy", {}, "sb3-ppo.yml")
 
 
-def test_course_differs_from_stock_only_in_the_learning_rate():
+def test_course_differs_from_stock_in_the_learning_rate_and_the_robots():
     ppo, course = load_shipped(algo="sb3-ppo"), load_shipped(path="ppo-course")
     assert course.desired_kl is None and course.algo_kwargs["learning_rate"] == 3e-4
-    assert {**course.algo_kwargs, "learning_rate": 1e-3} == ppo.algo_kwargs
-    assert (course.n_envs, course.n_timesteps, course.normalize) == (ppo.n_envs, ppo.n_timesteps, ppo.normalize)
+    assert {**course.algo_kwargs, "learning_rate": 1e-3, "batch_size": 1536} == ppo.algo_kwargs
+    assert (course.n_envs, course.algo_kwargs["batch_size"]) == (4096, 8192)
+    assert (course.n_timesteps, course.normalize) == (ppo.n_timesteps, ppo.normalize)
 
 
 def test_pendulum_entry():

@@ -15,12 +15,12 @@ from sb3_isaac.rl.training import build
 from sb3_isaac.tasks import task_options
 
 QUADRUPED, PENDULUM = "IsaacQuadrupedFlat-v0", "IsaacDoublePendulum-v0"
-MINIBATCHES = {("ppo", QUADRUPED): 4, ("sb3-ppo", QUADRUPED): 12, ("ppo-course", QUADRUPED): 12,
+MINIBATCHES = {("ppo", QUADRUPED): 4, ("sb3-ppo", QUADRUPED): 4, ("ppo-course", QUADRUPED): 12,
                ("trpo", QUADRUPED): 6, ("ppo", PENDULUM): 4, ("sb3-ppo", PENDULUM): 4,
                ("trpo", PENDULUM): 4, ("ppo-client", QUADRUPED): 8, ("ppo-client", PENDULUM): 8,
                ("ppo_lstm", QUADRUPED): 4, ("ppo_lstm", PENDULUM): 4, ("robust", QUADRUPED): 4}
 """By file and environment, as at the number of environments that the file sets."""
-SHIPPED_BATCH = {("ppo", QUADRUPED): 6144, ("sb3-ppo", QUADRUPED): 8192, ("ppo-course", QUADRUPED): 8192,
+SHIPPED_BATCH = {("ppo", QUADRUPED): 1536, ("sb3-ppo", QUADRUPED): 1536, ("ppo-course", QUADRUPED): 8192,
                  ("trpo", QUADRUPED): 4096, ("ppo", PENDULUM): 1024,
                  ("sb3-ppo", PENDULUM): 1024, ("trpo", PENDULUM): 1024, ("ppo-client", QUADRUPED): 12288,
                  ("ppo-client", PENDULUM): 12288, ("ppo_lstm", QUADRUPED): 2048, ("ppo_lstm", PENDULUM): 512,

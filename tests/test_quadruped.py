@@ -353,6 +353,14 @@ def test_a_bound_lands_no_foot_in_turn() -> None:
         [False] * 4, [True, False, False, True], [False] * 4]
 
 
+def test_pairs_in_the_air() -> None:
+    """Feet front left, front right, rear left, rear right, and a fifth that has none across from it."""
+    stands, trots, bounds, flies = [True] * 4, [True, False, False, True], [False, False, True, True], [False] * 4
+    contact = torch.tensor([stands, trots, bounds, flies])
+    assert gait.pairs_in_air(contact).tolist() == [0.0, 0.0, 1.0, 2.0]
+    assert gait.pairs_in_air(torch.cat((contact, contact[:, :1] & False), dim=1)).tolist() == [0.0, 0.0, 1.0, 2.0]
+
+
 def test_effort_costs_by_size() -> None:
     """An ANYmal of 52.13 kg and 0.5364 m may use 52.13 / 15.017 of the power, that times 0.5364 / 0.3223 of the torque,
     for the same reward."""

@@ -93,7 +93,7 @@ def test_configured_values_are_the_effective_ones(tmp_path: Path) -> None:
     assert normalizer.gamma == model.gamma and normalizer.clip_obs == 10.0
     assert env.env.options()["reward"]["energy"] == -0.002
     saved = yaml.safe_load(shipped()["ppo"].read_text(encoding="utf-8"))["IsaacQuadrupedFlat-v0"]
-    assert saved["n_envs"] == 1024 and saved["n_steps"] == 24 and saved["n_epochs"] == 5
+    assert saved["n_envs"] == 256 and saved["n_steps"] == 24 and saved["n_epochs"] == 5
     env.close()
 
 
@@ -258,27 +258,6 @@ def test_a_stopped_run_is_saved_where_it_was_evaluated(tmp_path: Path, monkeypat
     assert read_metrics(run / "metrics.csv")["step"].tolist() == [128, 256, 384, 512]
     assert main(["train", "-i", str(run), "-n", "1024", "--no-early-stop", "--eval-freq", "-1"]) == 0
     assert json.loads((run / "meta.json").read_text())["num_timesteps"] == 1024
-
-
-def test_the_stop_ends_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(DoublePendulum, "stop_rule", StopRule({"steps": (256, math.inf)}))
-    env = IsaacVecEnv("IsaacDoublePendulum-v0", num_envs=8, seed=0)
-    model = PPO("MlpPolicy", env, n_steps=8, batch_size=64, n_epochs=1)
-    evaluation = Evaluation(lambda: IsaacVecEnv("IsaacDoublePendulum-v0", num_envs=4, stagger=False,
-                                                episode_length_s=0.2), every=2, stop=True)
-    model.learn(10_000, callback=evaluation)
-    assert evaluation.stopped and evaluation.report is not None and evaluation.report["steps"] == 256
-    assert model.num_timesteps <= 256 + 8
-
-
-def test_the_stop_waits_for_what_a_rollout_has_to_show(monkeypatch: pytest.MonkeyPatch) -> None:
-    rule = StopRule({"steps": (128, math.inf)}, training={"rollout/timeouts": (1e9, math.inf)})
-    monkeypatch.setattr(DoublePendulum, "stop_rule", rule)
-    model = PPO("MlpPolicy", IsaacVecEnv("IsaacDoublePendulum-v0", num_envs=8, seed=0), n_steps=8, batch_size=64)
-    evaluation = Evaluation(lambda: IsaacVecEnv("IsaacDoublePendulum-v0", num_envs=4, stagger=False,
-                                                episode_length_s=0.2), every=2, stop=True)
-    model.learn(256, callback=evaluation)
-    assert evaluation.report is not None and rule.met(evaluation.report) and not evaluation.stopped
 
 
 def test_metrics_csv_grows_columns_and_drops_what_is_run_again(tmp_path: Path) -> None:

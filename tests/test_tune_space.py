@@ -124,7 +124,7 @@ def test_shipped_spaces_fit_the_shipped_yaml(algo: str, env: str) -> None:
 @pytest.mark.parametrize("algo", ["ppo", "sb3-ppo", "trpo"])
 def test_the_shipped_values_lie_within_at_any_number_of_environments(algo: str, num_envs: int) -> None:
     plan = Plan(algo=algo, num_envs=num_envs)
-    expected = {"ppo": 4, "sb3-ppo": 12, "trpo": 6}[algo]
+    expected = {"ppo": 4, "sb3-ppo": 4, "trpo": 6}[algo]
     assert plan.shipped(plan.config(), plan.search_space())["n_minibatches"] == expected
 
 

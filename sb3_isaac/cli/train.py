@@ -44,8 +44,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--from", dest="start_from", metavar="RUN",
         help="begin a run with the networks of this one and its settings, changed by -params, --env-kwargs and others")
     add("-P", "--progress", action="store_true", help="show a progress bar instead of lines")
-    add("--eval-freq", type=whole, help="timesteps between evaluations; -1: only at the end (default: 10 iterations)")
-    add("--eval-episodes", type=positive, help="episodes of an evaluation (default: 64)")
+    add("--eval-freq", type=whole,
+        help="timesteps between evaluations; -1: only at the end (default: 10 iterations, and 50 before training shows "
+             "what the task's stop rule asks of it)")
+    add("--eval-episodes", type=positive, help="episodes of an evaluation (default: 32)")
     add("--save-freq", type=positive, help="timesteps between numbered checkpoints (default: 100 iterations)")
     add("--log-interval", type=positive, help="iterations between progress lines (default: 1)")
     add("--no-early-stop", action="store_true", help="train to the end even when the task's stop rule is met")
@@ -164,8 +166,8 @@ def _settings(args: argparse.Namespace, config: TrainConfig, saved: Dict[str, An
              "progress_bar": args.progress, "log_interval": args.log_interval, "tensorboard_log": args.tensorboard_log}
     settings = Settings(**{**saved, **{name: value for name, value in given.items() if value is not None}})
     if args.eval_freq is not None:
-        never = args.eval_freq < 1
-        settings = replace(settings, eval_every=10**9 if never else max(1, round(args.eval_freq / per_iteration)))
+        every = 10**9 if args.eval_freq < 1 else max(1, round(args.eval_freq / per_iteration))
+        settings = replace(settings, eval_every=every, untrained_every=every)
     if args.save_freq is not None:
         settings = replace(settings, save_every=max(1, math.ceil(args.save_freq / per_iteration)))
     return settings

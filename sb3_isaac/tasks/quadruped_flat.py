@@ -89,6 +89,7 @@ class QuadrupedFlat(LeggedTask):
         "trot": Term(0.6, lambda f: f.tracking * gait.trot(f.foot_contact, moving(f))),
         "air_time": Term(1.5, lambda f: f.tracking * gait.air_time(
             f.foot_air_time, gait.in_turn(f.foot_landed, f.foot_contact), moving(f))),
+        "pairs_in_air": Term(-0.3, lambda f: gait.pairs_in_air(f.foot_contact)),
         "swing_height": Term(-0.6, lambda f: gait.swing_height(f.foot_clearance, f.foot_vel_w, SWING_HEIGHT_M)),
         "knee_contact": Term(-0.05, lambda f: f.knee_contact.float()),
     }

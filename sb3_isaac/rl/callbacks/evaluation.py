@@ -15,18 +15,23 @@ from sb3_isaac.rl.policy.export import evaluation_policy
 class Evaluation(IterationCallback):
     """Evaluate the deterministic policy every `every` iterations on an environment of its own.
 
+    While the last rollout is not within ``stop_rule.training`` an evaluation cannot end training: then there is one
+    every `untrained_every` iterations only, for the learning curve.
+
     Each key of :func:`~sb3_isaac.rl.policy.evaluate.evaluate` is logged as ``eval/<key>``, in the row of the next
     iteration; ``eval/steps`` is where the policy stood. The state that training starts from is not evaluated.
 
     :param make_env: makes the small evaluation IsaacVecEnv; it is called once, at the first evaluation.
     :param every: iterations between evaluations; there is one at the end as well. 0 is none at all.
+    :param untrained_every: the same before training has come so far; None is as `every`.
     :param stop: end training as soon as the task's ``stop_rule`` is met; a task without one trains to the end.
     """
 
     def __init__(self, make_env: Callable[[], IsaacVecEnv], every: int = 10, stop: bool = False,
-                 seed: Optional[int] = 0) -> None:
+                 seed: Optional[int] = 0, untrained_every: Optional[int] = None) -> None:
         super().__init__()
         self._make_env, self.every, self.stop, self.seed = make_env, every, stop, seed
+        self.untrained_every = every if untrained_every is None else untrained_every
         self._env: Optional[IsaacVecEnv] = None
         self.report: Optional[Dict[str, Any]] = None
         """The last evaluation, with ``steps``."""
@@ -38,18 +43,19 @@ class Evaluation(IterationCallback):
         self.stopped, self._first_steps = False, self.model.num_timesteps
 
     def _on_iteration_start(self) -> None:
-        iteration = iteration_of(self.model)
-        if self.every and self.model.num_timesteps > self._first_steps and iteration % self.every == 0:
-            report = self.evaluate()
-            self.stopped = from_first(lambda: self._goal_met(report))
-
-    def _goal_met(self, report: Dict[str, Any]) -> bool:
-        rule = None if self._env is None else self._env.env.stop_rule
-        return self.stop and rule is not None and rule.met(report) and rule.trained(self._rollout)
+        if self.every and self.model.num_timesteps > self._first_steps:
+            rule = unwrap(self.training_env).env.stop_rule if self._on_isaac_vec_env() else None
+            trained = from_first(lambda: rule is None or rule.trained(self._rollout))
+            if iteration_of(self.model) % (self.every if trained else self.untrained_every) == 0:
+                report = self.evaluate()
+                self.stopped = from_first(lambda: self.stop and rule is not None and trained and rule.met(report))
 
     def _on_iteration_end(self) -> None:
-        if isinstance(self.training_env.unwrapped, IsaacVecEnv):
+        if self._on_isaac_vec_env():
             self._rollout = unwrap(self.training_env).statistics.read()
+
+    def _on_isaac_vec_env(self) -> bool:
+        return isinstance(self.training_env.unwrapped, IsaacVecEnv)
 
     def _on_step(self) -> bool:
         return not self.stopped

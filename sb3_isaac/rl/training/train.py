@@ -66,7 +66,9 @@ class Settings:
     save_every: int = 100
     latest_every: int = 10
     eval_every: int = 10
-    eval_episodes: int = 64
+    untrained_every: int = 50
+    """Between evaluations until training shows what the task's stop rule asks of it."""
+    eval_episodes: int = 32
     early_stop: bool = True
     progress_bar: bool = False
     log_interval: int = 1
@@ -247,7 +249,7 @@ def _evaluation(config: TrainConfig, settings: Settings) -> Evaluation:
             "run afterwards with sb3-isaac eval.")
     options = eval_options(config.env, dict(config.env_kwargs), None)
     return Evaluation(lambda: IsaacVecEnv(config.env, num_envs=settings.eval_episodes, **options),
-                      every=every, stop=settings.early_stop)
+                      every=every, stop=settings.early_stop, untrained_every=settings.untrained_every)
 
 
 def uses_nvidias_isaacgym(config: TrainConfig) -> bool:

@@ -8,9 +8,9 @@ import torch
 
 
 def held(square_error: torch.Tensor, wide: float, narrow: float) -> torch.Tensor:
-    """0.7 exp(−e² / wide) + 0.3 exp(−e² / narrow), in (0, 1]: a wide kernel to find the way to a command and a narrow
+    """0.5 exp(−e² / wide) + 0.5 exp(−e² / narrow), in (0, 1]: a wide kernel to find the way to a command and a narrow
     one to hold it (exponential kernels as in legged_gym, Rudin et al. 2021, arXiv 2109.11978)."""
-    return 0.7 * torch.exp(-square_error / wide) + 0.3 * torch.exp(-square_error / narrow)
+    return 0.5 * torch.exp(-square_error / wide) + 0.5 * torch.exp(-square_error / narrow)
 
 
 def track_velocity(lin_vel_b: torch.Tensor, yaw_rate: torch.Tensor, command: torch.Tensor) -> torch.Tensor:
@@ -61,6 +61,14 @@ def in_turn(landed: torch.Tensor, contact: torch.Tensor) -> torch.Tensor:
     """
     across = torch.arange(contact.shape[1], device=contact.device) ^ 1
     return landed & (contact & ~landed)[:, across]
+
+
+def pairs_in_air(contact: torch.Tensor) -> torch.Tensor:
+    """How many pairs of a left and a right foot are in the air at once: contact (N, F) bool, feet in the order left,
+    right, left, …. In a bound each pair is, half of the time; in a trot and at rest none is.
+    """
+    left, right = contact[:, 0::2], contact[:, 1::2]
+    return (~left[:, :right.shape[1]] & ~right).sum(dim=1).float()
 
 
 def trot(contact: torch.Tensor, moving: torch.Tensor) -> torch.Tensor:
