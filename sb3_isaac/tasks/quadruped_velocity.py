@@ -102,7 +102,7 @@ class QuadrupedVelocity(LeggedTask):
     COMMAND: Mapping[str, Axis] = {
         "forward_m_s": Axis(-1.5, 1.5, mirror=1), "left_m_s": Axis(-0.8, 0.8, mirror=-1),
         "yaw_rad_s": Axis(-1.2, 1.2, mirror=-1)}
-    COMMAND_SETTINGS = {"resample_s": 5.0, "random_times": True, "zero_share": 0.2, "stand_share": 0.1,
+    COMMAND_SETTINGS = {"resample_s": 5.0, "random_times": True, "zero_share": 0.2, "stand_share": 0.25,
                         "first": {"forward_m_s": [0.4, 1.2], "left_m_s": [-0.1, 0.1], "yaw_rad_s": [-0.3, 0.3]}}
     """Training begins with walking forward: told to go anywhere, a robot that cannot step yet learns to stand."""
     EVALUATION = GRID
@@ -146,7 +146,7 @@ class QuadrupedVelocity(LeggedTask):
         "swing_height": Term(-0.6, lambda f: gait.swing_height(f.foot_clearance, f.foot_vel_w, SWING_HEIGHT_M)),
         "slip": Term(-0.02, lambda f: gait.slip(f.foot_contact, f.foot_vel_w)),
         "knee_contact": Term(-0.05, lambda f: f.knee_contact.float()),
-        "stand": Term(0.6, lambda f: f.standing * gait.still(f.foot_contact, f.joint_vel)),
+        "stand": Term(1.0, lambda f: f.standing * gait.still(f.foot_contact, f.joint_vel)),
         "stand_pose": Term(-0.02, lambda f: gait.sum_square(f.joint_pos) * f.standing),
     }
     LEAST_REWARD = 0.0
