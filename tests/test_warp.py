@@ -73,7 +73,7 @@ def test_auto_takes_the_gpu_and_tells_where_there_is_none(monkeypatch: pytest.Mo
         monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
         found = warp_setup.warp_device("auto", stand_in(is_device_available=lambda name: True))
         assert found == torch.device(device)
-        assert ("found no GPU" in capsys.readouterr().out) is not there
+        assert ("found no GPU" in capsys.readouterr().err) is not there
 
 
 def test_what_warp_lacks_is_one_sentence() -> None:
@@ -127,11 +127,11 @@ def test_a_long_start_says_why_and_a_short_one_nothing(monkeypatch: pytest.Monke
     monkeypatch.setattr(warp_setup, "SLOW_S", 0.01)
     with warp_setup.said_where_slow(warp):
         time.sleep(0.3)
-    assert "compiles its kernels" in (out := capsys.readouterr().out) and "/the/cache" in out
+    assert "prepares its kernels" in (err := capsys.readouterr().err) and "/the/cache" in err
     monkeypatch.setattr(warp_setup, "SLOW_S", 100.0)
     with warp_setup.said_where_slow(warp):
         pass
-    assert not capsys.readouterr().out
+    assert not any(capsys.readouterr())
 
 
 def test_a_simulation_that_warp_saved_is_refused_on_the_cpu() -> None:

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import importlib
 import math
+import sys
 import threading
 from typing import Any, Iterator, NamedTuple, Optional, Tuple
 
@@ -15,7 +16,6 @@ import torch
 
 from sb3_isaac.contract.device import usable_device
 from sb3_isaac.contract.errors import UserError, whole_number
-from sb3_isaac.contract.output import say
 from sb3_isaac.engine.cpu import quiet
 
 INSTALL = "pip install 'sb3_isaac[warp]'"
@@ -64,16 +64,22 @@ def warp_device(name: str, warp: Any) -> torch.device:
         raise UserError(f"device {name!r} is there for PyTorch and not for Warp {warp.__version__}, which needs a "
                         "newer driver of the GPU: update the driver, or use sim='mujoco' and device='cpu'.")
     if found.type == "cpu" and name == "auto":
-        say("sim='mujoco_warp' found no GPU and runs on the CPU, many times slower than sim='mujoco'.")
+        _tell("sim='mujoco_warp' found no GPU and runs on the CPU, many times slower than sim='mujoco'.")
     return found
+
+
+def _tell(line: str) -> None:
+    """A line for a person, on standard error: standard output may be JSON."""
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
 def said_where_slow(warp: Any) -> Iterator[None]:
     """A line on the screen where kernels are compiled, which takes minutes the first time."""
-    line = ("sim='mujoco_warp' compiles its kernels: minutes at the first start of a model of this kind, a second at "
-            f"those that follow (they are kept in {warp.config.kernel_cache_dir}).")
-    timer = threading.Timer(SLOW_S, say, (line,))
+    line = ("sim='mujoco_warp' prepares its kernels: the first start of a model of this kind compiles them, which "
+            f"takes minutes, and those that follow find them in {warp.config.kernel_cache_dir}.")
+    timer = threading.Timer(SLOW_S, _tell, (line,))
     timer.daemon = True
     timer.start()
     try:
