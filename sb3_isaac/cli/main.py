@@ -25,6 +25,7 @@ VERBS = {
     "eval": "score a trained policy",
     "play": "watch a trained policy: viewer, video or picture",
     "robot": "see what a robot's MJCF or URDF file tells, and whether it stands",
+    "robustness": "try a trained policy, or two, under conditions that it may meet",
     "plot": "draw the curves of one or more runs",
     "compare": "compare two groups of runs, such as seeds of two settings",
     "tune": "search for better settings with Optuna, on one machine or many",

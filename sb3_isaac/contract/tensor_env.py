@@ -139,6 +139,7 @@ class TensorEnv:
     stop_rule          StopRule or None          when training has reached its goal
     display            Display                   which numbers people look at
     SOFT_OPTIONS       tuple of str              options that ``change_options`` changes without building anew
+    CONDITIONS         {name: values}            what ``sb3-isaac robustness`` varies, and the values that it tries
     ================== ========================= ==================================================================
     """
 
@@ -154,6 +155,7 @@ class TensorEnv:
     stop_rule: Optional[StopRule] = None
     display: Display = Display()
     SOFT_OPTIONS: Tuple[str, ...] = ()
+    CONDITIONS: Mapping[str, Sequence[float]] = {}
 
     def reset(self, seed: Optional[int] = None) -> Obs:
         """Start every episode anew; a seed makes what follows reproducible."""
@@ -197,6 +199,18 @@ class TensorEnv:
             raise UserError(f"{cls.__name__} takes no command: leave it out.")
         whole = {"stagger": False} if "stagger" in constructor_parameters(cls) else {}
         return {**options, **whole}
+
+    @classmethod
+    def condition_options(cls, options: Mapping[str, Any], each: Mapping[str, Sequence[float]]) -> Dict[str, Any]:
+        """The constructor's keywords, in place of those of `options`, for environments under different conditions.
+
+        :param each: lists of one length k, by the names of ``CONDITIONS``: environment i has the values number i mod k.
+        """
+        raise UserError(f"{cls.__name__} has no condition_options(): write it to try policies under conditions.")
+
+    def outcomes(self, episodes: Episodes) -> Dict[str, torch.Tensor]:
+        """What became of each of the M good episodes, (M,) by name: ``success`` bool, and numbers of the task's own."""
+        return {"success": ~episodes.terminated[episodes.good]}
 
     def report(self, episodes: Episodes) -> Dict[str, Any]:
         """The task's own figures of evaluated episodes, beside those that every task has; numbers by name."""

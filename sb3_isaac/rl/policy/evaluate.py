@@ -108,6 +108,23 @@ def evaluate(env: TensorEnv, policy: Policy, seed: Optional[int] = None,
     :param max_steps: cut episodes off after so many steps, for a quick look: rewards are then those of robots that go
         on at the same pace to the end of their episode, where they have not ended before.
     """
+    episodes = run_episodes(env, policy, seed, on_step, max_steps)
+    good = episodes.good
+    return {
+        "episodes": int(good.sum()), "reward_mean": float(episodes.reward[good].mean()),
+        "reward_std": float(episodes.reward[good].std(correction=0)),
+        "length_mean": float(episodes.length[good].mean()),
+        "terminated_fraction": float(episodes.terminated[good].float().mean()),
+        "bad_worlds": int(episodes.diverged.sum()), "seed": seed, **env.report(episodes),
+    }
+
+
+def run_episodes(env: TensorEnv, policy: Policy, seed: Optional[int] = None,
+                 on_step: Optional[Callable[[int, int], None]] = None, max_steps: Optional[int] = None) -> Episodes:
+    """Every environment's first episode; for the arguments see :func:`evaluate`.
+
+    :raises UserError: where all of them diverged.
+    """
     n, every = env.num_envs, 1 if env.device.type == "cpu" else READ_STEPS
     obs = env.reset(seed=seed)
     episodes, steps, act, running = Episodes(n, env.device, env.control_dt), 0, acts_on_groups(policy), n
@@ -123,17 +140,10 @@ def evaluate(env: TensorEnv, policy: Policy, seed: Optional[int] = None,
         if steps == max_steps:
             episodes.reward[episodes.running] *= env.max_steps / steps
             break
-    good = episodes.good
-    if not bool(good.any()):
+    if not bool(episodes.good.any()):
         if not bool(torch.isfinite(act(obs)).all()):
             raise NotFinite("the policy's actions are NaN or infinite: its training has diverged, so evaluate an "
                             "earlier checkpoint, or train anew with a smaller learning_rate.")
         raise UserError(f"all {n} simulated worlds of the evaluation diverged: the policy's actions or the physics "
                         "step make them, so try a smaller physics_dt.")
-    return {
-        "episodes": int(good.sum()), "reward_mean": float(episodes.reward[good].mean()),
-        "reward_std": float(episodes.reward[good].std(correction=0)),
-        "length_mean": float(episodes.length[good].mean()),
-        "terminated_fraction": float(episodes.terminated[good].float().mean()),
-        "bad_worlds": int(episodes.diverged.sum()), "seed": seed, **env.report(episodes),
-    }
+    return episodes

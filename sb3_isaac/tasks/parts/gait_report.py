@@ -9,6 +9,8 @@ import torch
 from sb3_isaac.contract.episodes import Episodes
 from sb3_isaac.tasks.parts.features import SETTLE_S, VELOCITY_AXES
 
+SPEED_WITHIN, LEAST_M_S = 0.2, 0.1
+
 
 def gait_report(episodes: Episodes, weight_n: float, axes: Sequence[str]) -> Dict[str, Any]:
     """Means over the episodes that did not diverge.
@@ -44,6 +46,21 @@ def gait_report(episodes: Episodes, weight_n: float, axes: Sequence[str]) -> Dic
         **_tracking_errors(episodes, axes), **_standing(episodes), **_by_command(episodes),
         "command": [round(value, 6) for value in episodes.mean("command")[0].tolist()],
     }
+
+
+def walked(episodes: Episodes, axes: Sequence[str]) -> Dict[str, torch.Tensor]:
+    """What became of each of the M good episodes, (M,) each.
+
+    ``success``: no fall, and a mean velocity forward and to the left that is off the command by at most 20% of it, or
+    0.1 m/s where that is more; ``speed_m_s`` forward.
+    """
+    told = dict(zip(axes, episodes.mean("command").unbind(dim=1)))
+    speed, left = episodes.mean("forward_speed"), episodes.mean("left_speed")
+    still = torch.zeros_like(speed)
+    to_go = torch.hypot(told.get("forward_m_s", still), told.get("left_m_s", still))
+    off = torch.hypot(speed - told.get("forward_m_s", still), left - told.get("left_m_s", still))
+    success = ~episodes.terminated[episodes.good] & (off <= (SPEED_WITHIN * to_go).clamp(min=LEAST_M_S))
+    return {"success": success, "speed_m_s": speed}
 
 
 def _tracking_errors(episodes: Episodes, axes: Sequence[str]) -> Dict[str, float]:

@@ -20,7 +20,7 @@ from sb3_isaac.sim import Simulator, make_simulator
 from sb3_isaac.tasks.parts.command import Axis, Commands, outside, told_by
 from sb3_isaac.tasks.parts.episode import EpisodicTask, Memory
 from sb3_isaac.tasks.parts.features import LeggedFeatures
-from sb3_isaac.tasks.parts.gait_report import gait_report
+from sb3_isaac.tasks.parts.gait_report import gait_report, walked
 from sb3_isaac.tasks.parts.ground import Ground
 from sb3_isaac.tasks.parts.legged_randomize import LeggedRandomization
 from sb3_isaac.tasks.parts.mirror_check import check_robot_mirror
@@ -90,6 +90,10 @@ class LeggedTask(EpisodicTask):
     """What each robot has of its own: nothing, unless it is asked for."""
     KNOWN: Tuple[str, ...] = ("last_action", "command", "clock")
     """Observations that no sensor tells: never late or noisy."""
+    CONDITIONS = {"friction": (0.4, 0.8, 1.25), "payload_kg": (-3.0, 0.0, 3.0), "latency_s": (0.0, 0.025, 0.05),
+                  "noise_level": (0.0, 1.0), "push": (0.0, 0.5)}
+    SENSOR_NOISE: Mapping[str, Any] = {"joint_pos": 0.01, "joint_vel": 1.5, "imu_ang_vel_b": 0.2, "imu_gravity_b": 0.05}
+    """What a ``noise_level`` is a factor of, where the policy was trained without noise."""
     EVALUATION: Sequence[Mapping[str, float]] = ()
     """The commands of evaluations, {axis: value}; one in which an axis is missing leaves that to be drawn."""
 
@@ -272,6 +276,20 @@ class LeggedTask(EpisodicTask):
         """See :meth:`TensorEnv.report`: the figures of a gait."""
         figures = gait_report(episodes, self.sim.weight_n, list(self._commands.axes))
         return {**figures, **({} if self.ground is None else self.ground.report(episodes))}
+
+    @classmethod
+    def condition_options(cls, options: Mapping[str, Any], each: Mapping[str, Sequence[float]]) -> Dict[str, Any]:
+        """See :meth:`TensorEnv.condition_options`: nothing else is randomised."""
+        trained = options.get("randomize") or {}
+        randomize: Dict[str, Any] = dict.fromkeys((*cls.RANDOMIZE, *trained))
+        randomize.update({name: {"each": list(values)} for name, values in each.items()})
+        if "noise_level" in each:
+            randomize["obs_noise"] = trained.get("obs_noise") or cls.SENSOR_NOISE
+        return {"randomize": randomize}
+
+    def outcomes(self, episodes: Episodes) -> Dict[str, torch.Tensor]:
+        """See :meth:`TensorEnv.outcomes`."""
+        return walked(episodes, list(self._commands.axes))
 
     @classmethod
     def command_axes(cls, options: Mapping[str, Any]) -> Mapping[str, Axis]:
