@@ -78,7 +78,7 @@ def _given(items: List[str]) -> Dict[str, List[float]]:
 
     given: Dict[str, List[float]] = {}
     for name, value in parse_key_values(items, "--vary").items():
-        values = value if isinstance(value, list) else [value]
+        values: List[Any] = value if isinstance(value, list) else [value]
         if not values or not all(map(is_number, values)):
             raise UserError(f"--vary {name} is {value!r}: give a number, or a list such as {name}:[0,0.5].")
         given[name] = values

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import torch
 
@@ -75,7 +75,7 @@ def try_under(policy: PolicyModule, conditions: Mapping[str, Sequence[float]], e
 def _worst(rows: Sequence[Mapping[str, Any]], conditions: Mapping[str, Sequence[float]]) -> Dict[str, Any]:
     """The values of two conditions under which success was least, averaged over the others."""
     names = [name for name, values in conditions.items() if len(values) > 1]
-    pairs = list(itertools.combinations(names, 2)) or [tuple(names)]
+    pairs: List[Tuple[str, ...]] = [*itertools.combinations(names, 2)] or [tuple(names)]
     found = []
     for pair in pairs:
         for values in itertools.product(*(conditions[name] for name in pair)):
