@@ -6,10 +6,12 @@ import pytest
 import torch
 
 from sb3_isaac import PPO, IsaacVecEnv
+from sb3_isaac.config import load_config
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.rl.policy.evaluate import evaluate, given_options, make_eval_env
 from sb3_isaac.rl.policy.export import policy_content
 from sb3_isaac.rl.policy.module import PolicyModule
+from sb3_isaac.rl.training import build
 from sb3_isaac.tasks import make_task, task_options
 from sb3_isaac.tasks.parts.ground import SCAN_AHEAD_M, SCAN_LEFT_M, Ground
 from sb3_isaac.tasks.quadruped_rough import SCAN_MIRROR, QuadrupedRough
@@ -68,21 +70,33 @@ def test_the_tables_are_those_of_the_velocity_task_but_for_what_the_ground_chang
     assert all(abs(ours[name].weight) <= abs(theirs[name].weight) for name in changed)
 
 
+@pytest.mark.parametrize("conf", ["ppo", "robust"])
+def test_the_shipped_settings_train_on_it(conf: str) -> None:
+    config = load_config(ENV, "ppo", path=conf, algo_keys=build.algorithm_options("ppo"), env_keys=task_options(ENV),
+                         num_envs=8, seed=0, device="cpu", env_kwargs={"terrain.tiles": TERRAIN["tiles"]})
+    env = build.make_env(config)
+    model = build.make_model(config, build.wrap_env(config, env))
+    model.learn(8 * 24)
+    assert env.env.ground.kinds == ("wave", "rough")
+    assert bool(env.env.randomization.draws) is (conf == "robust")
+    env.close()
+
+
 def test_a_mistake_is_one_sentence() -> None:
     with pytest.raises(UserError, match="scan is 3: give true or false"):
         make(scan=3)
 
 
 def test_a_policy_is_evaluated_on_other_terrain_than_it_was_trained_on() -> None:
-    """Options that are given are changes of those of training; without them robots are on all levels."""
+    """Options that are given take the place of those of training; evaluations are on all levels if none is given."""
     model = PPO("MlpPolicy", IsaacVecEnv("IsaacQuadrupedVelocity-v0", num_envs=2, threads=1), n_steps=4, batch_size=8,
                 device="cpu")
     trained = {"threads": 1, "terrain": TERRAIN, "episode_length_s": 0.1}
     policy = PolicyModule(policy_content(model, None, {**model.get_env().unwrapped.env.metadata(),
                                                        "env": "IsaacQuadrupedVelocity-v0", "env_kwargs": trained}))
     assert given_options(ENV, ["terrain.level:1", "scan:true"]) == {"terrain": {"level": 1}, "scan": True}
-    for given, levels in (({}, [0, 0, 1, 1]), ({"terrain": {"level": 1}}, [1] * 4), ({"terrain": {"levels": 3}},
-                                                                                   [0, 0, 1, 1])):
+    for given, levels in (({}, [0, 0, 1, 1]), ({"terrain": {**TERRAIN, "level": 1}}, [1] * 4),
+                          ({"terrain": {**TERRAIN, "levels": 3}}, [0, 0, 1, 1])):
         env = make_eval_env(policy, 4, seed=0, **given)
         report = evaluate(env, policy, seed=0)
         assert env.ground.grid.columns == ("wave", "rough")  # type: ignore[attr-defined]

@@ -64,14 +64,13 @@ def make_eval_env(policy: PolicyModule, num_envs: int, command: Optional[Sequenc
                   **extra: Any) -> TensorEnv:
     """The environment that `policy` was trained on, or `env`, set up for evaluation.
 
-    :param extra: options in place of those it was trained with, such as ``sim="isaacgym"``; of those that are
-        mappings, such as ``terrain={"level": 5}``, what they name.
+    :param extra: options in place of those it was trained with, such as ``sim="isaacgym"``.
     :raises UserError: when the policy's observations or actions do not fit the environment.
     """
     env_id = env_of(policy, env)
     trained_on = policy.info.get("env")
     trained = dict(policy.info.get("env_kwargs", {})) if env_id == trained_on else {}
-    options = eval_options(env_id, _changed(trained, extra), command, hold_s)
+    options = eval_options(env_id, {**trained, **extra}, command, hold_s)
     if "seed" in env_options(env_id):
         options["seed"] = seed
     # What is for looking alone, such as a render mode, is no option of a task's evaluation.
@@ -87,13 +86,6 @@ def make_eval_env(policy: PolicyModule, num_envs: int, command: Optional[Sequenc
                         f"{made.action_space.shape}: evaluate it on what it was trained on.")
     policy.to(made.device)
     return made
-
-
-def _changed(options: Mapping[str, Any], given: Mapping[str, Any]) -> Dict[str, Any]:
-    """`options` with those `given` in their place; of two mappings, with the items of both."""
-    both = {name: {**options[name], **value} for name, value in given.items()
-            if isinstance(value, Mapping) and isinstance(options.get(name), Mapping)}
-    return {**options, **given, **both}
 
 
 def evaluate(env: TensorEnv, policy: Policy, seed: Optional[int] = None,
