@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--eval-freq", type=whole,
         help="timesteps between evaluations; -1: only at the end (default: 10 iterations, and 50 before training shows "
              "what the task's stop rule asks of it)")
-    add("--eval-episodes", type=positive, help="episodes of an evaluation (default: 32)")
+    add("--eval-episodes", type=positive, help="episodes of an evaluation (default: 48)")
     add("--save-freq", type=positive, help="timesteps between numbered checkpoints (default: 100 iterations)")
     add("--log-interval", type=positive, help="iterations between progress lines (default: 1)")
     add("--no-early-stop", action="store_true", help="train to the end even when the task's stop rule is met")

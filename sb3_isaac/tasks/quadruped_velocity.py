@@ -155,7 +155,8 @@ class QuadrupedVelocity(LeggedTask):
     """``skill`` is tracking × command_range, both from 0 to 1: exploration fades by it."""
     stop_rule = StopRule({"tracking_error_forward_m_s": (0.0, 0.12), "tracking_error_left_m_s": (0.0, 0.12),
                           "tracking_error_yaw_rad_s": (0.0, 0.15), "standing_drift_m": (0.0, 0.02),
-                          "falls_fraction": (0.0, 0.01)}, goal="it goes where it is told")
+                          "falls_fraction": (0.0, 0.01)}, goal="it goes where it is told",
+                         training={"rollout/command_range": (1.0, 1.0), "rollout/tracking": (0.75, 1.0)})
     display = Display(
         progress=(Shown("falls", "rollout/falls", "{:.0f}"), Shown("tracking", "rollout/tracking", "{:.2f}"),
                   Shown("range", "rollout/command_range", "{:.0%}")),
@@ -186,8 +187,9 @@ class QuadrupedVelocity(LeggedTask):
         self.first_phase = torch.remainder(torch.arange(self.num_envs, device=self.device) * 0.6180340, 1.0)
 
     def followed(self, features: Any) -> torch.Tensor:
-        """See :meth:`EpisodicTask.followed`."""
-        return features.tracking
+        """See :meth:`EpisodicTask.followed`. Of robots that are told to move: standing is easily followed."""
+        moving = ~features.standing
+        return features.tracking * moving / moving.float().mean().clamp(min=1.0 / self.num_envs)
 
     def measures(self, features: Any, terminated: torch.Tensor) -> Dict[str, torch.Tensor]:
         """See :meth:`EpisodicTask.measures`."""

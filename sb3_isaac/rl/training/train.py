@@ -68,7 +68,7 @@ class Settings:
     eval_every: int = 10
     untrained_every: int = 50
     """Between evaluations until training shows what the task's stop rule asks of it."""
-    eval_episodes: int = 32
+    eval_episodes: int = 48
     early_stop: bool = True
     progress_bar: bool = False
     log_interval: int = 1
