@@ -124,7 +124,7 @@ def test_examples_run_as_they_stand(script: str, argument: str, word: str, tmp_p
 
 def test_the_stock_example_on_few_robots(tmp_path: Path) -> None:
     source = (ROOT / "examples" / "stock_sb3.py").read_text()
-    small = source.replace("num_envs=4096", "num_envs=16").replace("10_000_000", "800").replace("8192", "96")
+    small = source.replace("num_envs=256", "num_envs=16").replace("1_500_000", "800").replace("1536", "96")
     assert small.count("16") and "800" in small and small != source
     (tmp_path / "small.py").write_text(small)
     out = subprocess.run([sys.executable, "small.py"], capture_output=True, text=True, cwd=tmp_path, env=ENV)
