@@ -1,10 +1,10 @@
 """SB3's own tests with our PPO and VecNormalize in place of SB3's.
 
-``python tests/long_sb3_tests.py [pytest's arguments]``. The tests ship in the source distributions of SB3 and
-sb3-contrib: those of the installed versions are downloaded from the package index into ``--tests``, a temporary folder
-unless given. Those that use neither PPO nor VecNormalize are left out, and of parametrised ones those of other
-algorithms. Counts are printed; the exit code is 1 where a test fails that ``KNOWN`` does not explain, or passes that it
-does.
+``python tests/long_sb3_tests.py [pytest's arguments]``; some need pygame. The tests ship in the source distributions of
+SB3 and sb3-contrib: those of the installed versions are downloaded from the package index into ``--tests``, a
+temporary folder unless given. Those that use neither PPO nor VecNormalize are left out, and of parametrised ones those
+of other algorithms. Counts are printed; the exit code is 1 where a test fails that ``KNOWN`` does not explain, or
+passes that it does.
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 
 from sb3_isaac import PPO, VecNormalize
 
-KNOWN: Dict[str, str] = {}
+KNOWN: Dict[str, str] = {
+    "test_identity.py::test_discrete[env2-PPO]":
+        "a reward of 90 after 1500 steps, which stock PPO misses too with most seeds (63 to 100 with seeds 0 to 5)",
+}
 """Why a test of SB3 does not hold for our classes, by its id or by the function's name."""
 PACKAGES = ("stable-baselines3", "sb3-contrib")
 LIMIT_S = 120

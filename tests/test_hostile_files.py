@@ -106,6 +106,13 @@ def test_a_run_that_names_a_package_imports_nothing(run: Path, capsys: pytest.Ca
     refused(capsys, ["train", "-i", "run", "-n", "64"], f"--env {EVIL}:x")
 
 
+def test_settings_of_a_run_that_there_are_not(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for folder in everywhere(run):
+        meta = json.loads((folder / "meta.json").read_text())
+        rewritten(folder / "meta.json", settings={**meta["settings"], "canary": {}})
+    refused(capsys, ["train", "-i", "run", "-n", "64"], "has 'canary': it may have save_every")
+
+
 @pytest.mark.parametrize("callback", [
     "subprocess.Popen: {args: [touch, canary]}", "shutil.rmtree: {path: precious}",
     "os.system: {command: touch canary}",

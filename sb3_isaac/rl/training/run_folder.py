@@ -95,7 +95,7 @@ META_FIELDS: Dict[str, Check] = {
     "settings": lambda name, value: record(name, value, {
         "save_every": _EVERY, "latest_every": _EVERY, "eval_every": whole(0, 10**12), "untrained_every": _EVERY,
         "eval_episodes": whole(1, 10**7), "early_stop": truth, "progress_bar": truth, "log_interval": _EVERY,
-        "tensorboard_log": optional(text(4000))}),
+        "tensorboard_log": optional(text(4000))}, others=False),
     "panels": list_of(list_of(text(200), 2)),
     "stop_rule": mapping_of(list_of(optional(number()), 2)),
 }
