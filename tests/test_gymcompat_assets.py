@@ -249,6 +249,8 @@ _LENIENT = {
     "an option that MuJoCo had once": ('<option apirate="200" timestep="0.01"/>', _BALL.format("", "")),
     "two joints of one name": ("", _BALL.format("", '<body name="d"><joint name="j" axis="1 0 0"/>'
                                                     '<geom type="sphere" size=".05"/></body>')),
+    "a joint that its range locks": (
+        "", _BALL.replace('name="j"', 'name="j" limited="true" range="0 0"').format("", "")),
     "a mesh for the eye that MuJoCo cannot open": (
         '<asset><mesh name="m" file="chassis.glb"/></asset>',
         _BALL.format("", '<geom type="mesh" mesh="m" contype="0" conaffinity="0"/>')),

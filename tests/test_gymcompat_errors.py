@@ -163,7 +163,7 @@ def test_wrong_parameters(world: World, tmp_path: Path) -> None:
 
 def test_what_is_not_emulated_says_so_and_what_does_not_exist_is_an_attribute_error(world: World) -> None:
     gym = world.gym
-    for name, hint in (("get_camera_image", "cameras"), ("set_dof_target_position", "position_target_tensor"),
+    for name, hint in (("draw_env_rigid_contacts", "contact"), ("set_dof_target_position", "position_target_tensor"),
                        ("create_cloth_grid", "soft bodies"), ("export_usd_sim", "URDF or MJCF")):
         text = refused(getattr(gym, name), world.sim, names=f"gym.{name} is not emulated", error=NotImplementedError)
         assert hint in text

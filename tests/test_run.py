@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Iterator
 
+import numpy as np
 import pytest
 import torch
 from isaacgym_helpers import NVIDIAS, python, write
@@ -144,7 +145,6 @@ def test_installing_twice_keeps_what_was_settled(capsys: pytest.CaptureFixture[s
 
 
 def test_numpy_keeps_the_names_it_has() -> None:
-    import numpy as np
 
     before = {name: getattr(np, name) for name in ("bool", "float64", "prod")}
     assert "float" not in vars(np)
@@ -162,3 +162,24 @@ def test_cuda_to_cpu_can_be_entered_again() -> None:
     for _ in range(3):
         with CudaToCpu():
             assert torch.zeros(2, device="cuda:0").device.type == "cpu"
+
+
+@torch.jit.script
+def scripted_draw(count: int, device: str) -> torch.Tensor:
+    return torch.rand(count, device=device)
+
+
+@torch.compile(backend="eager")
+def compiled_sum(x: torch.Tensor) -> torch.Tensor:
+    """As rl_games 1.6 compiles its likelihood, numpy inside."""
+    return 0.5 * np.log(2.0 * np.pi) * x.size(-1) + x.sum(-1)
+
+
+def test_cuda_to_cpu_reaches_scripted_functions_and_gets_along_with_compiled_ones() -> None:
+    with CudaToCpu():
+        assert scripted_draw(3, "cuda:0").device.type == "cpu"
+        assert scripted_draw(3, device="cuda:0").shape == (3,)
+        right = 3 + 1.5 * np.log(2 * np.pi)
+        assert compiled_sum(torch.ones(2, 3, device="cuda:0")).tolist() == pytest.approx([right] * 2)
+    with pytest.raises(Exception, match=r"(?i)cuda"):
+        scripted_draw(3, "cuda:0")

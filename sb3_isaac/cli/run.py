@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     if args.legacy_numpy:
         restore_numpy_names()
     sys.argv = [args.script, *args.args]
-    sys.path[0] = str(script.resolve().parent)
+    sys.path.insert(0, str(script.resolve().parent))
     with _cuda_to_cpu() if args.cuda_to_cpu and which == "mujoco" else contextlib.nullcontext(), _user_errors():
         runpy.run_path(args.script, run_name="__main__")
     return 0

@@ -10,7 +10,9 @@ import numpy as np
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.gymcompat.api.gym_actors import ActorCalls
 from sb3_isaac.gymcompat.api.gym_assets import AssetCalls, checked
+from sb3_isaac.gymcompat.api.gym_cameras import CameraCalls
 from sb3_isaac.gymcompat.api.gym_parts import PartCalls
+from sb3_isaac.gymcompat.api.gym_single import SingleCalls
 from sb3_isaac.gymcompat.api.gym_state import StateCalls
 from sb3_isaac.gymcompat.api.gym_viewer import ViewerCalls
 from sb3_isaac.gymcompat.api.unsupported import advice
@@ -21,7 +23,7 @@ from sb3_isaac.gymcompat.types.enums import SimType
 from sb3_isaac.gymcompat.types.structs import HeightFieldParams, PlaneParams, SimParams, TriangleMeshParams, Version
 
 
-class Gym(AssetCalls, ActorCalls, PartCalls, StateCalls, ViewerCalls):
+class Gym(AssetCalls, ActorCalls, PartCalls, StateCalls, SingleCalls, CameraCalls, ViewerCalls):
     """What ``gymapi.acquire_gym()`` returns."""
 
     def create_sim(self, compute_device: int = 0, graphics_device: int = 0, type: int = SimType.SIM_FLEX,

@@ -44,15 +44,6 @@ class ViewerCalls:
         """Move the camera; an `env` also chooses which one is shown."""
         checked("viewer_camera_look_at", "viewer", viewer, Viewer).look_at(env, position, target)
 
-    def create_camera_sensor(self, env: Env, props: CameraProperties) -> int:
-        """The handle of a camera that is noted and cannot take pictures yet: the calls that want one say so.
-
-        Programs make cameras that they never use, so this much has to work.
-        """
-        checked("create_camera_sensor", "env", env, Env).cameras.append(
-            checked("create_camera_sensor", "props", props, CameraProperties).copy())
-        return len(env.cameras) - 1
-
     def step_graphics(self, sim: Sim) -> None:
         """Fetch the state that the next ``draw_viewer`` shows."""
         if sim.viewer is not None:

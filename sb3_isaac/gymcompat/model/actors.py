@@ -13,7 +13,6 @@ from sb3_isaac.contract.errors import UserError
 from sb3_isaac.gymcompat.model.asset import Asset
 from sb3_isaac.gymcompat.types.structs import (
     AttractorProperties,
-    CameraProperties,
     RigidBodyProperties,
     RigidShapeProperties,
     mat33,
@@ -121,7 +120,7 @@ class Env:
         self.sim, self.index = sim, index
         self.actors: List[Actor] = []
         self.attractors: List[AttractorProperties] = []
-        self.cameras: List[CameraProperties] = []
+        self.cameras: Dict[int, Any] = {}
 
     def add(self, actor: Actor) -> int:
         """Put an actor in; its handle."""

@@ -183,6 +183,21 @@ class Asset:
             made.num_joints = int(model.tendon_num[i])
             self.tendons.append(made)
 
+    def start_dofs(self) -> np.ndarray:
+        """(D,) positions at the start: 0, or the nearest that a joint can have."""
+        return np.clip(0.0, self.dof_properties["lower"], self.dof_properties["upper"])
+
+    def body_poses(self) -> np.ndarray:
+        """(B, 7) positions m and quaternions (x, y, z, w) at the start, in the root's frame."""
+        model = self.spec.copy().compile()
+        data = mujoco.MjData(model)
+        if self.root_is_free:
+            data.qpos[:7] = 0, 0, 0, 1, 0, 0, 0
+        data.qpos[model.jnt_qposadr[self._dofs]] = self.start_dofs()
+        model.body_pos[1], model.body_quat[1] = 0.0, (1, 0, 0, 0)
+        mujoco.mj_kinematics(model, data)
+        return np.concatenate([data.xpos[1:], data.xquat[1:, [1, 2, 3, 0]]], axis=1)
+
     @property
     def num_bodies(self) -> int:
         """B."""

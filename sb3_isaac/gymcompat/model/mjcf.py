@@ -43,6 +43,8 @@ def mjcf_spec(path: Path, options: AssetOptions) -> mujoco.MjSpec:
             body.gravcomp = 1.0
     for i, joint in enumerate(spec.joints):
         joint.name = joint.name or f"joint{i}"
+        if joint.limited == mujoco.mjtLimited.mjLIMITED_TRUE and joint.range[0] >= joint.range[1]:
+            joint.range[1] = joint.range[0] + 1e-4  # a joint that is locked by its range; MuJoCo wants one
     if options.fix_base_link:
         for joint in [j for j in spec.joints if j.type == mujoco.mjtJoint.mjJNT_FREE]:
             spec.delete(joint)

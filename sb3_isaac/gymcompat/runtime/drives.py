@@ -45,13 +45,16 @@ def driven_joints(envs: Sequence[Env]) -> Set[int]:
 
 
 def has_stiff_drives(envs: Sequence[Env], model: mujoco.MjModel, dofs: np.ndarray) -> bool:
-    """Whether any drive in any environment is stiff and can saturate.
+    """Whether the drives of these environments have to be found together with the constraints: one of them is stiff,
+    or attractors hold bodies.
 
     :param dofs: the joints' degrees of freedom in `model`.
     """
+    if envs[0].attractors:
+        return True
     dof = stacked(envs, lambda a: a.dof)
     stiff = implicit_gain(dof, model.opt.timestep) * model.opt.timestep * model.dof_invweight0[dofs] > _STIFF
-    return bool((stiff & is_driven(dof["driveMode"]) & (limit(dof) < UNLIMITED)).any())
+    return bool((stiff & is_driven(dof["driveMode"])).any())
 
 
 def implicit_gain(dof: np.ndarray, step_s: float) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Any, Dict, List, Optional, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Tuple
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from sb3_isaac.gymcompat.model.actors import Actor, Env
 from sb3_isaac.gymcompat.model.asset import UNLIMITED, Asset
 from sb3_isaac.gymcompat.model.ground import Ground
 from sb3_isaac.gymcompat.model.layout import Layout
+from sb3_isaac.gymcompat.runtime.cameras import Renderers
 from sb3_isaac.gymcompat.runtime.group import Group, groups_of
 from sb3_isaac.gymcompat.runtime.tensors import Tensors
 from sb3_isaac.gymcompat.types.structs import SimParams
@@ -52,6 +53,8 @@ class Sim:
         self.viewer: Optional[object] = None
         self._prepared: Optional[Physics] = None
         self._changed: Set[int] = set()
+        self.renderers = Renderers()
+        self._later: List[Callable[[], None]] = []
         self.layout = Layout(self.envs)
         self.assets: Dict[Any, Asset] = {}
         """Those loaded before, as they were then: programs load the same file for each environment."""
@@ -87,9 +90,19 @@ class Sim:
                                 "create_actor first.")
             self._prepared = Physics(self.envs, self.layout, self.grounds, self.params)
             self._changed.clear()
+            for do in self._later:
+                do()
+            self._later.clear()
             ignored = without_effect([actor for group in self._prepared.groups for actor in group.envs[0].actors])
             if ignored:
                 print(f"gymcompat: MuJoCo has no {', no '.join(ignored)}: without effect.", file=sys.stderr)
+
+    def when_running(self, do: Callable[[], None]) -> None:
+        """Do it now, or as soon as the physics exists: programs set states while they still build environments."""
+        if self._prepared is None:
+            self._later.append(do)
+        else:
+            do()
 
     def running(self, call: str) -> "Physics":
         """The physics, with all changes of properties in it; programs that forget ``prepare_sim`` get it here."""
@@ -125,7 +138,8 @@ class Sim:
         self.params = params.copy()
 
     def close(self) -> None:
-        """Release worlds and threads."""
+        """Release worlds, threads and what draws pictures."""
+        self.renderers.close()
         if self._prepared is not None:
             for group in self._prepared.groups:
                 group.engine.close()

@@ -58,7 +58,7 @@ class States:
         self.catch_up()
         if self._written:
             if "body" in self.wanted:
-                self._last_bodies = self._bodies()
+                self._last_bodies = self.bodies()
             self._engine.update()
             self._written = False
 
@@ -79,9 +79,10 @@ class States:
 
     def _read_bodies(self, out: torch.Tensor) -> None:
         self.catch_up()
-        out.copy_(self._bodies() if self._last_bodies is None else self._last_bodies)
+        out.copy_(self.bodies() if self._last_bodies is None else self._last_bodies)
 
-    def _bodies(self) -> torch.Tensor:
+    def bodies(self) -> torch.Tensor:
+        """(N, B, 13) rows of the bodies, as the engine has them now."""
         ids = columns(self._scene.bodies)
         pos, quat = self._engine.live("xpos")[:, ids], self._engine.live("xquat")[:, ids]
         return torch.cat([pos, xyzw_from_wxyz(quat), *self._velocity(self._scene.bodies, pos)], dim=-1)

@@ -192,6 +192,11 @@ class CameraProperties(Closed):
     _defaults = {"enable_tensors": False, "far_plane": 2000000.0, "height": 900, "horizontal_fov": 90.0,
                  "near_plane": 0.001, "supersampling_horizontal": 1, "supersampling_vertical": 1,
                  "use_collision_geometry": False, "width": 1600}
+    far_plane: float
+    height: int
+    horizontal_fov: float
+    near_plane: float
+    width: int
 
 
 class ForceSensorProperties(Closed):
