@@ -77,6 +77,8 @@ class Simulator(Protocol):
     """(N,) bool: robots whose physics diverged in the last step; only ``reset`` brings them back."""
     friction: torch.Tensor
     """(N,) sliding friction between ground and feet, as the physics uses it."""
+    joint_range: torch.Tensor
+    """(J, 2) rad, lowest and highest angle of each joint; infinite where it has no limits."""
     physics_s: float
     """Seconds spent in physics since construction."""
     weight_n: float

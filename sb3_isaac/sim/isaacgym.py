@@ -148,6 +148,7 @@ class IsaacGymSimulator:
         in_order = [self._dof_names.index(name) for name in robot.joints]
         low, high = ([float(v) for v in props[side][in_order]] for side in ("lower", "upper"))
         self._low, self._high = torch.tensor(low, device=self.device), torch.tensor(high, device=self.device)
+        self.joint_range = torch.stack((self._low, self._high), dim=1)
         return props
 
     # ---- tensors

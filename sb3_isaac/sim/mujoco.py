@@ -56,6 +56,10 @@ class MujocoSimulator:
         joints = [self.model.joint(name) for name in robot.joints]
         self._qpos_columns = _columns([int(j.qposadr[0]) for j in joints], self.device)
         self._qvel_columns = _columns([int(j.dofadr[0]) for j in joints], self.device)
+        ids = [joint.id for joint in joints]
+        limited, ends = self.model.jnt_limited[ids].astype(bool), self.model.jnt_range[ids].copy()
+        ends[~limited] = (-float("inf"), float("inf"))
+        self.joint_range = torch.tensor(ends, dtype=torch.float32, device=self.device)
         self._qpos, self._qvel = self.engine.field("qpos"), self.engine.field("qvel")
         self._next_qpos, self._next_qvel = torch.zeros_like(self._qpos), torch.zeros_like(self._qvel)
         self._params = MujocoParams(self.engine, robot)

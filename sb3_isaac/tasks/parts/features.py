@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Dict
 
 import torch
 
@@ -75,6 +75,8 @@ class LeggedFeatures:
     knee_contact     (N,)       bool: a penalised body touches
     trunk_contact    (N,)       bool: a terminal body touches
     friction         (N,)       sliding friction of the ground
+    beyond           {limit}    how far each joint is beyond its soft limits, (N, J) each, 0 within: ``range`` rad,
+                                ``speed`` rad/s, ``torque`` N·m, see :mod:`~sb3_isaac.tasks.parts.limits`
     draws            {name}     what is randomised, (N, k) each, see :mod:`~sb3_isaac.tasks.parts.legged_parameters`
     ================ ========== ==================================================================
 
@@ -150,6 +152,11 @@ class LeggedFeatures:
     def joint_pos(self) -> torch.Tensor:
         """(N, J) rad, minus the default pose."""
         return self._state.joint_pos - self._task.default_joint_pos
+
+    @cached_property
+    def beyond(self) -> Dict[str, torch.Tensor]:
+        """{limit: (N, J)}."""
+        return self._task.limits.beyond(self._state.joint_pos, self.joint_vel, self.torque)
 
     @cached_property
     def power_w(self) -> torch.Tensor:

@@ -8,6 +8,7 @@ import torch
 
 from sb3_isaac.contract.episodes import Episodes
 from sb3_isaac.tasks.parts.features import SETTLE_S, VELOCITY_AXES
+from sb3_isaac.tasks.parts.limits import KINDS
 
 SPEED_WITHIN, LEAST_M_S = 0.2, 0.1
 
@@ -19,7 +20,9 @@ def gait_report(episodes: Episodes, weight_n: float, axes: Sequence[str]) -> Dic
     heading, which counts whole turns); ``cost_of_transport`` (Σ|τ q̇|Δt over weight × distance, median);
     ``min_trunk_height_m`` (of all robots and steps); ``knee_contact_fraction`` (of steps); ``foot_clearance_m`` (mean
     of each swing's highest point above stance); ``foot_slip_m_s`` (mean horizontal speed of feet on the ground);
-    ``duty_factor`` (share of time a foot is on the ground); ``command`` (of the first robot);
+    ``range_violations``, ``speed_violations``, ``torque_violations`` (joints beyond a soft limit, counted over the
+    steps of an episode, mean over episodes); ``duty_factor`` (share of time a foot is on the ground); ``command`` (of
+    the first robot);
     ``tracking_error_<axis>`` (mean |velocity − command| of all steps, m/s and rad/s); where robots were told different
     commands, ``by_command``: a row for each, of the command, the tracking errors and the share that fell. Of the robots
     that were told to stand for whole episodes, from 2 s on: ``standing_drift_m`` (how far the furthest went) and
@@ -42,6 +45,7 @@ def gait_report(episodes: Episodes, weight_n: float, axes: Sequence[str]) -> Dic
         "knee_contact_fraction": float(episodes.mean("knee_contact").mean()),
         "foot_clearance_m": float(episodes.sum("swing_peak_m").sum() / swings),
         "foot_slip_m_s": float(episodes.mean("foot_slip_m_s").mean()),
+        **{f"{kind}_violations": float(episodes.sum(f"{kind}_violations").mean()) for kind in KINDS},
         "duty_factor": float(episodes.mean("foot_contact").mean()),
         **_tracking_errors(episodes, axes), **_standing(episodes), **_by_command(episodes),
         "command": [round(value, 6) for value in episodes.mean("command")[0].tolist()],

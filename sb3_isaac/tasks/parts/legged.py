@@ -23,6 +23,8 @@ from sb3_isaac.tasks.parts.features import LeggedFeatures
 from sb3_isaac.tasks.parts.gait_report import gait_report, walked
 from sb3_isaac.tasks.parts.ground import Ground
 from sb3_isaac.tasks.parts.legged_randomize import LeggedRandomization
+from sb3_isaac.tasks.parts.limits import TERMS, Limits
+from sb3_isaac.tasks.parts.limits import measures as limit_measures
 from sb3_isaac.tasks.parts.mirror_check import check_robot_mirror
 from sb3_isaac.tasks.parts.randomize import whole_ranges
 
@@ -48,6 +50,8 @@ class LeggedTask(EpisodicTask):
         :class:`~sb3_isaac.tasks.parts.episode.EpisodicTask`.
     :param randomize: changes of the table ``RANDOMIZE``: parameter -> [low, high], see
         :mod:`~sb3_isaac.tasks.parts.legged_parameters`; None takes one out.
+    :param limits: of joints, see :mod:`~sb3_isaac.tasks.parts.limits`; they cost what ``reward`` gives to
+        ``range_limit speed_limit torque_limit``.
     :param episode_length_s: seconds until an episode runs out of time.
     :param stagger: give each robot's first episode a random length, so that time-outs do not come all at once.
     :param terrain: ground that is not a plane, see :class:`~sb3_isaac.tasks.parts.ground.Ground`; ``{}`` is all its
@@ -102,7 +106,7 @@ class LeggedTask(EpisodicTask):
         seed: Optional[int] = None, robot: Union[str, Mapping[str, Any], Robot, None] = None,
         reward: Optional[Mapping[str, Any]] = None, command: Optional[Mapping[str, Any]] = None,
         observation: Optional[Mapping[str, Any]] = None, termination: Optional[Mapping[str, Any]] = None,
-        randomize: Optional[Mapping[str, Any]] = None,
+        randomize: Optional[Mapping[str, Any]] = None, limits: Optional[Mapping[str, Any]] = None,
         episode_length_s: float = 20.0, stagger: bool = True, physics_dt: Optional[float] = None,
         substeps: Optional[int] = None, threads: Optional[int] = None, nconmax: Optional[int] = None,
         njmax: Optional[int] = None, terrain: Optional[Mapping[str, Any]] = None, privileged: bool = False,
@@ -132,6 +136,9 @@ class LeggedTask(EpisodicTask):
         self.OBSERVATION = {**self.OBSERVATION, "critic": {**self.randomization.critic,
                                                            **self.OBSERVATION.get("critic", {})}}
         self.MIRROR = {**{name: kind for name, kind in self.randomization.mirror.items() if kind}, **self.MIRROR}
+        self.limits = Limits(limits, sim.joint_range, torch.tensor(self.robot.torque_limit_nm, device=self.device))
+        self.REWARD = {**TERMS, **self.REWARD}
+        self.TERMINATION = {**self.limits.terminations(), **self.TERMINATION}
         self._allocate()
         self.set_tables(reward=reward, command=command, observation=observation, termination=termination,
                         groups=("policy", "critic") if privileged else ("policy",))
@@ -217,6 +224,7 @@ class LeggedTask(EpisodicTask):
             "swing_peak_m": f.swing_peak * f.swing_ended,
             "swing_ended": f.swing_ended,
             "command": f.command,
+            **limit_measures(f.beyond),
             **({} if self.ground is None else self.ground.measures(f, self.level, terminated)),
         }
 
