@@ -57,7 +57,9 @@ def rates(model: mujoco.MjModel, num_envs: int, device: str, steps: int) -> List
 
 
 def testspeed(model: mujoco.MjModel, num_envs: int, device: str, steps: int) -> Optional[float]:
-    """Steps per second by mujoco_warp's own benchmark."""
+    """Steps per second by mujoco_warp's own benchmark, which runs on GPUs alone."""
+    if not device.startswith("cuda"):
+        return None
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "scene.mjb"
         mujoco.mj_saveModel(model, str(path))

@@ -31,11 +31,8 @@ ENV = "IsaacQuadrupedFlat-v0"
 
 
 def contender(algo: str, num_envs: int, device: str) -> Any:
-    config = bench_config(ENV, "ppo", num_envs, 0)
-    kwargs = {**config.env_kwargs, "sim": "mujoco_warp", "device": device}
-    small = {"batch_size": min(config.algo_kwargs["batch_size"], num_envs * config.algo_kwargs["n_steps"])}
-    return make_contender(algo, replace(config, env_kwargs=kwargs, device=device,
-                                        algo_kwargs={**config.algo_kwargs, **small}))
+    config = bench_config(ENV, "ppo", num_envs, 0, {"sim": "mujoco_warp", "device": device})
+    return make_contender(algo, replace(config, device=device))
 
 
 def rates(sizes: List[int], device: str, rounds: int) -> None:
@@ -81,7 +78,8 @@ def syncs(num_envs: int, device: str) -> None:
     if device.startswith("cuda"):
         torch.cuda.set_sync_debug_mode("default")
     warnings.showwarning = show
-    print(f"{sum(where.values())} waits in an iteration of {made.model.n_steps} steps and {made.model.n_epochs} epochs")
+    print(f"{sum(where.values())} waits in an iteration of {made.model.n_steps} steps and {made.model.n_epochs} epochs"
+          f"{'' if device.startswith('cuda') else ', for torch counts them on a GPU alone'}")
     for line, times in where.most_common():
         print(f"{times:>5}  {line}")
     made.env.close()

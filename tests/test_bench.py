@@ -22,6 +22,7 @@ from sb3_isaac.bench.floors import NetworkFloor, PhysicsFloor
 from sb3_isaac.bench.rsl_rl import runner_settings
 from sb3_isaac.bench.timing import PHASES
 from sb3_isaac.cli.main import main
+from sb3_isaac.contract.errors import UserError
 from sb3_isaac.engine.cpu import CpuEngine
 from sb3_isaac.rl.training import build
 
@@ -92,6 +93,15 @@ def test_ratios_are_taken_within_a_round() -> None:
         values = r.get("seconds", r.get("ratios"))
         assert statistics.median(values) == (r["median_s"] if r["ratio"] is None else r["ratio"])
         assert r["n"] == len(values)
+
+
+def test_every_contender_is_given_the_tasks_options() -> None:
+    config = bench_config(QUADRUPED, "ppo", 4, 0, {"episode_length_s": 1.0, "sim": "mujoco"})
+    stock: Any = make_contender("sb3-ppo", config)
+    assert stock.env.env.max_steps == 50 and config.env_kwargs["sim"] == "mujoco"
+    stock.env.close()
+    with pytest.raises(UserError, match="'simm'.*did you mean 'sim'"):
+        bench_config(QUADRUPED, "ppo", 4, 0, {"simm": "mujoco"})
 
 
 def test_bare_physics_simulates_what_our_rollout_did() -> None:

@@ -13,9 +13,9 @@ import os
 import platform
 import statistics
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, ContextManager, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Callable, ContextManager, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import torch
 
@@ -60,6 +60,7 @@ class Plan:
     :param default_batch: measure one iteration of stock SB3 at its default batch size too.
     :param memory: measure the peak memory of each contender, in a process of its own.
     :param gym_packages: modules that register tasks when they are imported, for that process.
+    :param env_kwargs: options of the task, such as ``{"sim": "mujoco_warp"}``.
     """
 
     env: str
@@ -70,6 +71,7 @@ class Plan:
     default_batch: bool = False
     memory: bool = True
     gym_packages: Tuple[str, ...] = ()
+    env_kwargs: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for algo in self.algos:
@@ -89,8 +91,8 @@ class Plan:
 
 def bench(plan: Plan, say: Say) -> Dict[str, Any]:
     """Measure; what ``bench.json`` holds. `say` is given a line of progress now and then."""
-    config = bench_config(plan.env, "ppo", plan.meet_at, plan.seed)
-    configs = [bench_config(plan.env, "ppo", n, plan.seed) for n in sorted(set(plan.num_envs))]
+    config = bench_config(plan.env, "ppo", plan.meet_at, plan.seed, plan.env_kwargs)
+    configs = [bench_config(plan.env, "ppo", n, plan.seed, plan.env_kwargs) for n in sorted(set(plan.num_envs))]
     missing = why_no_rsl_rl() if "rsl_rl" in plan.algos else None
     if missing:
         say(missing)
@@ -231,7 +233,8 @@ def _settings(ours: Contender, config: TrainConfig, plan: Plan) -> Dict[str, Any
     assert isinstance(ours, Sb3Contender)
     model = ours.model
     return {
-        "env": config.env, "num_envs": config.n_envs, "rounds": plan.rounds, "seed": plan.seed,
+        "env": config.env, "env_kwargs": dict(config.env_kwargs), "num_envs": config.n_envs,
+        "rounds": plan.rounds, "seed": plan.seed,
         "n_steps": model.n_steps, "n_epochs": model.n_epochs, "batch_size": model.batch_size,
         "minibatches": config.minibatches, "nets": model.policy.net_arch,
         "activation": model.policy.activation_fn.__name__, "learner_device": str(model.device),

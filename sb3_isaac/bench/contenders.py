@@ -6,7 +6,7 @@ import importlib
 import importlib.metadata
 import warnings
 from dataclasses import replace
-from typing import Any, Dict, Optional, Protocol
+from typing import Any, Dict, Mapping, Optional, Protocol
 
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor
@@ -36,10 +36,15 @@ class Contender(Protocol):
         """Run one training iteration; seconds by ``PHASES``."""
 
 
-def bench_config(env: str, algo: str, num_envs: int, seed: int) -> TrainConfig:
-    """Stock SB3's shipped settings of `env`, which every contender can follow, at `num_envs`, for `algo`."""
+def bench_config(env: str, algo: str, num_envs: int, seed: int,
+                 env_kwargs: Optional[Mapping[str, object]] = None) -> TrainConfig:
+    """Stock SB3's shipped settings of `env`, which every contender can follow, at `num_envs`, for `algo`.
+
+    :param env_kwargs: options of the task, in place of those of the settings.
+    """
     config = replace(load_config(env, "sb3-ppo", algo_keys=build.algorithm_options("sb3-ppo"),
-                                 env_keys=task_options(env), num_envs=num_envs, seed=seed), algo=algo)
+                                 env_keys=task_options(env), env_kwargs=env_kwargs or {}, num_envs=num_envs,
+                                 seed=seed), algo=algo)
     for key in ("n_steps", "batch_size"):
         if key not in config.algo_kwargs:
             raise UserError(f"{config.source} does not set {key} for {env}: add it to measure {env}.")
@@ -103,7 +108,7 @@ def stock_default_batch(config: TrainConfig) -> Sb3Contender:
 
 
 def _like(config: TrainConfig, algo: str) -> TrainConfig:
-    return bench_config(config.env, algo, config.n_envs, config.seed or 0)
+    return bench_config(config.env, algo, config.n_envs, config.seed or 0, config.env_kwargs)
 
 
 def why_no_rsl_rl() -> Optional[str]:

@@ -28,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
              "largest, and a table of speed-ups is made (default: 4096)")
     add("--rounds", type=positive, default=5, help="measured iterations of each contender (default: %(default)s)")
     add("--algos", default="ppo,sb3-ppo,rsl_rl", help="contenders (default: %(default)s)")
+    add("--env-kwargs", nargs="+", default=[], metavar="KEY:VALUE", help="task options, such as sim:mujoco_warp")
     add("--seed", type=seed, default=0, help="random seed (default: %(default)s)")
     add("--default-batch", action="store_true", help="stock SB3 with its default batch_size of 64 too, one iteration")
     add("--no-memory", action="store_true", help="leave out peak memory, which takes a process for each contender")
@@ -44,11 +45,13 @@ def run(args: argparse.Namespace) -> int:
     import_gym_packages(args)
     check_env_id(args.env)
     from sb3_isaac.bench import Plan, bench
+    from sb3_isaac.config import parse_key_values
     from sb3_isaac.contract.files import write_text
 
     plan = Plan(env=args.env, num_envs=args.num_envs, rounds=args.rounds, seed=args.seed,
                 algos=tuple(name.strip() for name in args.algos.split(",")), default_batch=args.default_batch,
-                memory=not args.no_memory, gym_packages=tuple(args.gym_packages))
+                memory=not args.no_memory, gym_packages=tuple(args.gym_packages),
+                env_kwargs=parse_key_values(args.env_kwargs, "--env-kwargs"))
     out = _folder(Path(args.out))
     result = bench(plan, lambda line: print(line, flush=True))
     write_text(out / "bench.json", json.dumps(result, indent=1) + "\n")
