@@ -100,7 +100,7 @@ def test_every_contender_is_given_the_tasks_options() -> None:
     stock: Any = make_contender("sb3-ppo", config)
     assert stock.env.env.max_steps == 50 and config.env_kwargs["sim"] == "mujoco"
     stock.env.close()
-    with pytest.raises(UserError, match="'simm'.*did you mean 'sim'"):
+    with pytest.raises(UserError, match=r"'simm'.*did you mean 'sim'"):
         bench_config(QUADRUPED, "ppo", 4, 0, {"simm": "mujoco"})
 
 
