@@ -206,20 +206,24 @@ class WarpEngine:
     def warnings(self) -> Dict[str, int]:
         """See :meth:`Engine.warnings`: worlds with that warning, here. Waits for the device."""
         kinds = self._mjw.OverflowType
-        masks = {"contact_buffer_full": kinds.BROADPHASE | kinds.NARROWPHASE | kinds.CCD | kinds.HFIELD
-                 | kinds.CONTACT_MATCH | kinds.EPA_HORIZON,
-                 "constraint_buffer_full": kinds.NEFC | kinds.NJMAX_NNZ | kinds.NVMAX}
-        found = torch.stack([((self._overflow & int(mask)) != 0).sum() for mask in masks.values()]).tolist()
+        room, rows = kinds.BROADPHASE | kinds.NARROWPHASE | kinds.CCD, kinds.NEFC | kinds.NJMAX_NNZ | kinds.NVMAX
+        contacts = room | kinds.HFIELD | kinds.CONTACT_MATCH | kinds.EPA_HORIZON  # the others have sizes of Warp's own
+        counts = torch.stack([((self._overflow & int(kind)) != 0).sum() for kind in (contacts, rows, room)])
+        dropped_contacts, dropped_rows, no_room = counts.tolist()
         self._overflow.zero_()
-        counts = {**dict.fromkeys(WARNINGS, 0), **dict(zip(masks, found))}
-        for name, argument in (("contact_buffer_full", "nconmax"), ("constraint_buffer_full", "njmax")):
-            if counts[name] and name not in self._told:
-                self._told.add(name)
-                size = getattr(self.sizes, argument)
-                warnings.warn(f"{name}: MuJoCo Warp had no room for all of it in {counts[name]} of {self.num_worlds} "
-                              f"worlds, and their robots fall through what was dropped: {argument} is {size}, give "
-                              f"--env-kwargs {argument}:{2 * size}.", stacklevel=2)
-        return counts
+        self._advise("contacts", "nconmax", no_room)
+        self._advise("constraints", "njmax", dropped_rows)
+        return {**dict.fromkeys(WARNINGS, 0), "contact_buffer_full": dropped_contacts,
+                "constraint_buffer_full": dropped_rows}
+
+    def _advise(self, what: str, argument: str, worlds: int) -> None:
+        """Say once which size would be enough, where there was no room in some worlds."""
+        if worlds and argument not in self._told:
+            self._told.add(argument)
+            size = getattr(self.sizes, argument)
+            warnings.warn(f"MuJoCo Warp had no room for all {what} in {worlds} of {self.num_worlds} worlds, and robots "
+                          f"fall through those that it dropped: {argument} is {size}, give --env-kwargs "
+                          f"{argument}:{2 * size}.", stacklevel=3)
 
     # ---- model fields
 
@@ -328,6 +332,7 @@ class WarpEngine:
 
     def close(self) -> None:
         """See :meth:`Engine.close`."""
+        self._wp.synchronize_device(str(self.device))  # else it would still work on what is freed
         for held in (self._graphs, self._fields, self._state, self._own):
             held.clear()
         self.__dict__.pop("_data", None)
