@@ -88,7 +88,8 @@ def syncs(num_envs: int, device: str) -> None:
 def command(num_envs: int, device: str, smoke: bool) -> None:
     start = time.perf_counter()
     words = [sys.executable, "-m", "sb3_isaac", "train", "--num-envs", str(num_envs), "--device", device,
-             "--env-kwargs", "sim:mujoco_warp", f"device:'{device}'", *(["-n", str(24 * num_envs)] if smoke else [])]
+             "--env-kwargs", "sim:mujoco_warp", f"device:'{device}'",
+             *(["-n", str(24 * num_envs), "--eval-episodes", "2"] if smoke else [])]
     code = subprocess.run(words).returncode
     print(f"{' '.join(words[1:])}: exit {code} after {time.perf_counter() - start:.1f} s")
 
