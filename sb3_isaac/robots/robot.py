@@ -35,6 +35,7 @@ class Robot:
     | terminal_bodies    | (T,)  |           | bodies whose contact is a fall                                         |
     | action_scale_rad   |       | rad       | joint displacement of an action of 1                                   |
     | armature_kgm2      | (J,)  | kg·m²     | rotor inertia as the joint feels it; None is the file's                |
+    | friction_nm        | (J,)  | N·m       | friction of the joint; None is the file's                              |
 
     Lists become tuples, and one number for a field with a value for each joint counts for all of them. Raises UserError
     when a field is empty, not positive, not finite, repeated, or of the wrong length. That the names exist in the file
@@ -55,6 +56,7 @@ class Robot:
     terminal_bodies: tuple[str, ...]
     action_scale_rad: float = 1.0
     armature_kgm2: tuple[float, ...] | None = None
+    friction_nm: tuple[float, ...] | None = None
 
     @classmethod
     def from_file(cls, path: str, **overrides: Any) -> Robot:
@@ -79,11 +81,12 @@ class Robot:
         self._check_names("penalised_bodies", least=0)
         self._check_names("terminal_bodies", least=0)
         given = ("default_joint_pos", "kp", "kd", "torque_limit_nm")
-        for field in given if self.armature_kgm2 is None else (*given, "armature_kgm2"):
+        optional = tuple(name for name in ("armature_kgm2", "friction_nm") if getattr(self, name) is not None)
+        for field in (*given, *optional):
             self._check_per_joint(field)
         for field in ("kp", "torque_limit_nm"):
             self._check_each(field, all(v > 0 for v in getattr(self, field)), "finite numbers above 0")
-        for field in ("kd", "armature_kgm2"):
+        for field in ("kd", "armature_kgm2", "friction_nm"):
             self._check_each(field, all(v >= 0 for v in getattr(self, field) or ()), "finite numbers of at least 0")
         for field in ("base_height_m", "action_scale_rad"):
             value = getattr(self, field)

@@ -145,6 +145,8 @@ class IsaacGymSimulator:
             props["effort"][i] = robot.torque_limit_nm[joint]
             if robot.armature_kgm2 is not None:
                 props["armature"][i] = robot.armature_kgm2[joint]
+            if robot.friction_nm is not None:
+                props["friction"][i] = robot.friction_nm[joint]
         in_order = [self._dof_names.index(name) for name in robot.joints]
         low, high = ([float(v) for v in props[side][in_order]] for side in ("lower", "upper"))
         self._low, self._high = torch.tensor(low, device=self.device), torch.tensor(high, device=self.device)

@@ -31,7 +31,7 @@ def compose_scene(robot: Robot, physics_dt: float, visuals: bool = False,
     spec = read_model(robot.mjcf, robot.feet)
     set_options(spec, physics_dt, iterations=10)
     spec.compiler.discardvisual = not visuals
-    _add_drives(spec, robot)
+    add_drives(spec, robot)
     for body in [body.name for body in spec.bodies if body.name != "world"]:
         add_contact_sensor(spec, body)
     for foot in robot.feet:
@@ -50,16 +50,19 @@ def compose_scene(robot: Robot, physics_dt: float, visuals: bool = False,
     return model
 
 
-def _add_drives(spec: mujoco.MjSpec, robot: Robot) -> None:
+def add_drives(spec: mujoco.MjSpec, robot: Robot) -> None:
     """PD drives τ = kp (target − q) − kd q̇, limited to the joint's torque; targets are limited to its range."""
-    armature = robot.armature_kgm2 or (None,) * len(robot.joints)
-    for name, kp, kd, limit, own in zip(robot.joints, robot.kp, robot.kd, robot.torque_limit_nm, armature):
+    unset = (None,) * len(robot.joints)
+    for name, kp, kd, limit, own, friction in zip(robot.joints, robot.kp, robot.kd, robot.torque_limit_nm,
+                                                  robot.armature_kgm2 or unset, robot.friction_nm or unset):
         joint = spec.joint(name)
         if joint is None:
             raise UserError(f"robot {robot.name!r} names joint {name!r}, which {robot.mjcf} does not have: "
                             f"it has {', '.join(j.name for j in spec.joints if j.name)}.")
         if own is not None:
             joint.armature = own
+        if friction is not None:
+            joint.frictionloss = friction
         add_drive(spec, name, gain=kp, kp=kp, kd=kd, limit=limit)
 
 

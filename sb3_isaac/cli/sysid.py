@@ -1,0 +1,72 @@
+"""``sb3-isaac sysid LOG.csv --robot R``: what a robot's joints are like, from how they followed targets."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any, Dict, List
+
+from sb3_isaac.contract.errors import UserError, is_number
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The log and the robot, or what to record."""
+    add = parser.add_argument
+    add("log", metavar="LOG.csv", help="time_s, and target_, pos_, vel_ of each joint (rad, rad/s)")
+    add("--robot", default="quadruped", metavar="R", help="as for --env-kwargs robot:R (default: %(default)s)")
+    add("--yaml", metavar="OUT.yml", help="write the robot as it was found, to train with: --env-kwargs robot:OUT.yml")
+    add("--record", action="store_true", help="write such a log from simulation first")
+    add("--with", nargs="+", default=[], metavar="NAME:VALUE", dest="true", help="with --record: the simulated robot's "
+        "parameters, such as armature:1.4 latency_s:0.0125")
+    add("--seconds", type=float, default=20.0, help="with --record (default: %(default)s)")
+    add("--json", action="store_true", help="print one JSON object and nothing else")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Record or read, identify, print and write."""
+    from sb3_isaac.robots import get_robot
+    from sb3_isaac.sim.motion_log import read_log, write_log
+    from sb3_isaac.sim.sysid import PARAMETERS, identified_robot, identify, record
+
+    robot, path = get_robot(args.robot), Path(args.log)
+    if args.yaml and not args.yaml.endswith((".yml", ".yaml")):
+        raise UserError(f"--yaml was given {args.yaml!r}: give a file that ends in .yml, to train with it.")
+    if args.record:
+        if not 2.0 <= args.seconds <= 600.0:
+            raise UserError(f"--seconds is {args.seconds:g}: give from 2 to 600.")
+        write_log(record(robot, _true(args.true), args.seconds), robot.joints, path)
+        print(path)
+        return 0
+    if args.true:
+        raise UserError("--with is of the robot that is recorded: give --record too.")
+    found = identify(robot, read_log(path, robot.joints))
+    if args.json:
+        print(json.dumps({name: {"value": one.value, "error": one.error} for name, one in found.items()}))
+    else:
+        for name, one in found.items():
+            print(f"{name:<16} {one.value:9.5f} ± {one.error:.5f} {PARAMETERS[name].unit}")
+    if args.yaml:
+        _write_yaml(identified_robot(robot, found), Path(args.yaml))
+        if not args.json:
+            print(f"{args.yaml}: --env-kwargs robot:{args.yaml} "
+                  f"\"randomize.latency_s:{found['latency_s'].value:.4f}\"")
+    return 0
+
+
+def _true(items: List[str]) -> Dict[str, float]:
+    from sb3_isaac.config.grammar import parse_key_values
+
+    given: Dict[str, Any] = dict(parse_key_values(items, "--with"))
+    for name, value in given.items():
+        if not is_number(value):
+            raise UserError(f"--with {name} is {value!r}: give a number.")
+    return given
+
+
+def _write_yaml(robot: Any, path: Path) -> None:
+    from sb3_isaac.contract.files import write_text
+    from sb3_isaac.robots.registry import describe
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, describe(robot, path.parent))
