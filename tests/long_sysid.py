@@ -1,4 +1,4 @@
-"""Five changed parameters are found again within 5% from 20 s at 200 Hz with noise (a minute on a free core).
+"""Five changed parameters are found again within 5% from 20 s at 200 Hz with noise (ten seconds on a free core).
 
 Run: ``python -m pytest tests/long_sysid.py -s``
 """

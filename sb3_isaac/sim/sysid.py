@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any, Dict, List, Mapping, NamedTuple, Tuple
+from typing import Callable, Dict, Mapping, NamedTuple, Tuple
 
 import mujoco
 import numpy as np
@@ -185,13 +185,13 @@ def identify(robot: Robot, log: MotionLog, max_iterations: int = 25) -> Dict[str
     guess = np.array([PARAMETERS[name].guess for name in names])
     bounds = [np.array([getattr(PARAMETERS[name], end) for name in names]) for end in ("low", "high")]
     try:
-        x, trace = minimize.least_squares(guess, residual, bounds=bounds, eps=1e-3, max_iter=max_iterations,
-                                          x_scale="jac", xtol=1e-4, verbose=minimize.Verbosity.SILENT)
+        x, _ = minimize.least_squares(guess, residual, bounds=bounds, eps=1e-3, max_iter=max_iterations,
+                                      x_scale="jac", xtol=1e-4, verbose=minimize.Verbosity.SILENT)
+        errors = _intervals(residual, x.reshape(-1))
     finally:
         for robots in hung.values():
             robots.engine.close()
-    return {name: Found(float(value), float(error))
-            for name, value, error in zip(names, x.flatten(), _intervals(trace, x))}
+    return {name: Found(float(value), float(error)) for name, value, error in zip(names, x.flatten(), errors)}
 
 
 def _noise(values: np.ndarray) -> float:
@@ -199,11 +199,11 @@ def _noise(values: np.ndarray) -> float:
     return float(np.std(values[2:] - 2 * values[1:-1] + values[:-2]) / math.sqrt(6.0)) + 1e-6
 
 
-def _intervals(trace: List[Any], x: np.ndarray) -> np.ndarray:
-    """Half of the 95% intervals: 1.96 √diag(σ² (JᵀJ)⁻¹), with σ² from what is left."""
-    jacobian, left = trace[-1].jacobian, trace[-1].residual
-    if jacobian is None:
-        jacobian, left = next((log.jacobian, log.residual) for log in reversed(trace) if log.jacobian is not None)
+def _intervals(residual: Callable[[np.ndarray], np.ndarray], x: np.ndarray) -> np.ndarray:
+    """Half of the 95% intervals (n,) at x (n,): 1.96 √diag(σ² (JᵀJ)⁻¹), with σ² from what is left."""
+    steps = 1e-3 * np.maximum(np.abs(x), 0.01)
+    values = residual(np.concatenate((x[:, None], x[:, None] + np.diag(steps)), axis=1))
+    left, jacobian = values[:, 0], (values[:, 1:] - values[:, :1]) / steps
     variance = float((left**2).sum()) / max(left.size - x.size, 1)
     errors: np.ndarray = 1.96 * np.sqrt(np.diag(np.linalg.pinv(jacobian.T @ jacobian)) * variance)
     return errors
