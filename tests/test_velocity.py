@@ -80,10 +80,24 @@ def test_ranges_widen_while_commands_are_followed() -> None:
     assert told[:, 1].min() < -0.79, "an axis without a first range has all of its own"
     for _ in range(1000):
         commands.widened(reach, well, 0.02)
-    assert float(reach) == 1.0
+    assert float(reach) == 2.0
     fixed = Commands(AXES, {"forward_m_s": 1.5, "first": {"forward_m_s": [0.0, 1.0]}})
     fixed.draw(told, everyone, torch.zeros(20_000), 0.02, torch.Generator(), torch.zeros(()))
     assert (told[:, 0] == 1.5).all(), "a number is told from the beginning"
+
+
+def test_standing_is_told_after_the_ranges_are_wide_and_well_followed() -> None:
+    """A hundred control steps of 0.02 s of 10 s are a fifth: of a share of 0.5, a tenth of the robots stand."""
+    commands = Commands(AXES, {"first": {"forward_m_s": [0.5, 1.0]}, "stand_share": 0.5, "stand_at": 0.75})
+    reach, well, better = torch.zeros(()), torch.full((4,), 0.7), torch.full((4,), 0.8)
+    told, everyone = torch.zeros(20_000, 2), torch.ones(20_000, dtype=torch.bool)
+    standing = []
+    for followed, times in ((well, 1000), (better, 100), (better, 1000)):
+        for _ in range(times):
+            commands.widened(reach, followed, 0.02)
+        commands.draw(told, everyone, torch.zeros(20_000), 0.02, torch.Generator().manual_seed(0), reach)
+        standing.append(float((told == 0).all(dim=1).float().mean()))
+    assert standing == [pytest.approx(0.0, abs=0.002), pytest.approx(0.1, abs=0.01), pytest.approx(0.5, abs=0.02)]
 
 
 def test_a_new_episode_begins_with_the_first_command() -> None:

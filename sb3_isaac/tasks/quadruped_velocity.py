@@ -103,7 +103,7 @@ class QuadrupedVelocity(LeggedTask):
         "forward_m_s": Axis(-1.5, 1.5, mirror=1), "left_m_s": Axis(-0.8, 0.8, mirror=-1),
         "yaw_rad_s": Axis(-1.2, 1.2, mirror=-1)}
     COMMAND_SETTINGS = {"resample_s": 5.0, "random_times": True,
-                        "zero_share": 0.2, "stand_share": 0.25,
+                        "zero_share": 0.2, "stand_share": 0.25, "stand_at": 0.75,
                         "first": {"forward_m_s": [0.4, 1.2], "left_m_s": [-0.1, 0.1], "yaw_rad_s": [-0.3, 0.3]}}
     """Training begins with walking forward: told to go anywhere, a robot that cannot step yet learns to stand."""
     EVALUATION = GRID
@@ -153,8 +153,9 @@ class QuadrupedVelocity(LeggedTask):
     LEAST_REWARD = 0.0
 
     logged = ("tracking", "command_range", "skill", "falls")
-    """``tracking`` is of robots that are told to move; ``skill`` is tracking × command_range, both from 0 to 1:
-    exploration fades by it."""
+    """``tracking`` is of robots that are told to move. ``command_range`` is half of the way to the whole ranges, and
+    from 0.5 on the way to as much standing as there is to be. Exploration fades by ``skill``, tracking × the way to the
+    whole ranges."""
     stop_rule = StopRule({"tracking_error_forward_m_s": (0.0, 0.12), "tracking_error_left_m_s": (0.0, 0.12),
                           "tracking_error_yaw_rad_s": (0.0, 0.15), "standing_drift_m": (0.0, 0.02),
                           "falls_fraction": (0.0, 0.01)}, goal="it goes where it is told",
@@ -197,7 +198,8 @@ class QuadrupedVelocity(LeggedTask):
         """See :meth:`EpisodicTask.measures`."""
         followed = self.followed(features)
         return {**super().measures(features, terminated), "tracking": followed,
-                "command_range": self.reach.expand(self.num_envs), "skill": followed * self.reach}
+                "command_range": (0.5 * self.reach).expand(self.num_envs),
+                "skill": followed * self.reach.clamp(max=1.0)}
 
     def features(self) -> VelocityFeatures:
         """See :meth:`EpisodicTask.features`."""

@@ -35,11 +35,12 @@ class Commands:
     sequence     commands told in turn, [{axis: value}, ...], in place of draws: robot i begins with number i and goes
                  on to the next every ``resample_s``; after the last comes the first. An axis that is not in them is
                  drawn.
-    first        ranges to begin training with, {axis: [low, high]}; they widen to the axes' own, and the shares of 0
-                 grow from none to their own, while commands are followed: see :meth:`widened`. Those of the
-                 task are not for axes whose range the user gives
-    widen_at     how well commands have to be followed, from 0 to 1
-    widen_s      seconds of commands followed in which they do
+    first        ranges to begin training with, {axis: [low, high]}; while commands are followed they widen to the
+                 axes' own and ``zero_share`` grows from 0 to its own, and then ``stand_share`` does: see
+                 :meth:`widened`. Those of the task are not for axes whose range the user gives
+    widen_at     how well commands have to be followed, from 0 to 1, for ranges to widen
+    stand_at     the same for ``stand_share`` to grow: a robot that earns by standing learns the rest slowly
+    widen_s      seconds of commands followed that each of the two takes
     ============ ================================================================================================
 
     The shares are of axes that have a range; an axis that is given as a number keeps it.
@@ -51,7 +52,8 @@ class Commands:
     """
 
     SETTINGS: Mapping[str, Any] = {"resample_s": 5.0, "random_times": False, "zero_share": 0.0, "stand_share": 0.0,
-                                   "sequence": (), "first": {}, "widen_at": 0.6, "widen_s": 10.0}
+                                   "sequence": (), "first": {}, "widen_at": 0.6, "stand_at": 0.0,
+                                   "widen_s": 10.0}
 
     def __init__(self, axes: Mapping[str, Axis], given: Optional[Mapping[str, Any]] = None,
                  settings: Optional[Mapping[str, Any]] = None) -> None:
@@ -105,41 +107,43 @@ class Commands:
         return steps // every, steps % every == 0
 
     def first_reach(self, device: torch.device) -> torch.Tensor:
-        """How far the ranges reach at the beginning of training, (): 0 with ``first``, else 1."""
-        return torch.tensor(0.0 if self._first else 1.0, device=device)
+        """How far commands are at the beginning of training, (): 0 with ``first``, else 2, see :meth:`widened`."""
+        return torch.tensor(0.0 if self._first else 2.0, device=device)
 
     def widened(self, reach: torch.Tensor, followed: torch.Tensor, control_dt: float) -> None:
-        """Widen the ranges: `reach` () grows, in place, from 0 to 1 in ``widen_s`` seconds of commands followed.
+        """Let `reach` () grow in place: from 0 to 1 ranges widen, from 1 to 2 standing is told more often.
 
-        :param followed: (N,) in [0, 1], how well each robot follows its command; ``widen_at`` on average is enough.
+        :param followed: (N,), how well each robot follows its command; its mean is compared with ``widen_at`` and then
+            with ``stand_at``.
         """
         if self._first:
-            well = followed.mean() > self.settings["widen_at"]
-            reach.add_(well * (control_dt / self.settings["widen_s"])).clamp_(max=1.0)
+            at = torch.where(reach < 1.0, self.settings["widen_at"], self.settings["stand_at"])
+            reach.add_((followed.mean() > at) * (control_dt / self.settings["widen_s"])).clamp_(max=2.0)
 
     def draw(self, command: torch.Tensor, mask: torch.Tensor, steps: torch.Tensor, control_dt: float,
              generator: torch.Generator, reach: Optional[torch.Tensor] = None) -> None:
         """Tell the rows of `mask` (N,) bool of `command` (N, axes) anew. All draw, so that none depends on others."""
         rows, device, mixed = len(self.axes), command.device, self._mixed()
         drawn = torch.rand(rows + (rows + 1 if mixed else 0), len(mask), generator=generator, device=device)
-        part: Any = 1.0 if reach is None else reach
-        stand = drawn[-1] < part * self.settings["stand_share"] if mixed else None
+        wide: Any = 1.0 if reach is None else reach.clamp(max=1.0)
+        standing: Any = 1.0 if reach is None else (reach - 1.0).clamp(min=0.0)
+        stand = drawn[-1] < standing * self.settings["stand_share"] if mixed else None
         told = self._told(steps, control_dt, device) if len(self._sequence) else None
         for i, (column, name, axis) in enumerate(zip(command.unbind(dim=1), self.axes, self.axes.values())):
-            low, high = self._reached(name, axis, reach)
+            low, high = self._reached(name, axis, wide)
             values = drawn[i].mul_(high - low).add_(low)
             if stand is not None and axis.low < axis.high:
-                values.masked_fill_(stand | (drawn[rows + i] < part * self.settings["zero_share"]), 0.0)
+                values.masked_fill_(stand | (drawn[rows + i] < wide * self.settings["zero_share"]), 0.0)
             if told is not None:
                 values = torch.where(told[:, i].isnan(), values, told[:, i])
             torch.where(mask, values, column, out=column)
 
-    def _reached(self, name: str, axis: Axis, reach: Optional[torch.Tensor]) -> Tuple[Any, Any]:
-        """The range of an axis now: numbers, or tensors () where it widens."""
-        if reach is None or name not in self._first:
+    def _reached(self, name: str, axis: Axis, wide: Any) -> Tuple[Any, Any]:
+        """The range of an axis, `wide` of the way from the first to its own: numbers, or tensors () where it widens."""
+        if name not in self._first:
             return axis.low, axis.high
         first = self._first[name]
-        return first.low + reach * (axis.low - first.low), first.high + reach * (axis.high - first.high)
+        return first.low + wide * (axis.low - first.low), first.high + wide * (axis.high - first.high)
 
     def _mixed(self) -> bool:
         return bool(self.settings["zero_share"] or self.settings["stand_share"])
