@@ -18,7 +18,8 @@ import time
 from pathlib import Path
 from typing import List
 
-TASKS = ("AllegroHand", "AllegroHandManualDR", "AllegroHandADR", "AllegroKuka", "AllegroKukaTwoArms", "Ant", "Anymal",
+TASKS = ("AllegroHand", "AllegroHandDextremeManualDR", "AllegroHandDextremeADR", "AllegroKuka", "AllegroKukaTwoArms",
+         "Ant", "Anymal",
          "AnymalTerrain", "BallBalance", "Cartpole", "FactoryTaskGears", "FactoryTaskInsertion",
          "FactoryTaskNutBoltPick", "FactoryTaskNutBoltPlace", "FactoryTaskNutBoltScrew", "FrankaCabinet",
          "FrankaCubeStack", "Humanoid", "HumanoidAMP", "IndustRealTaskGearsInsert", "IndustRealTaskPegsInsert",
@@ -39,11 +40,11 @@ def noted(self, *args):
     create(self, *args)
     made.append(self)
 emulation.Sim.__init__ = noted
-with initialize_config_dir(os.path.join(os.path.dirname(isaacgymenvs.__file__), "cfg"), version_base="1.1"):
-    cfg = compose("config", overrides=[f"task={task}", f"num_envs={num_envs}", "headless=True", "sim_device=cpu",
-                                       "rl_device=cpu", "pipeline=cpu", *sys.argv[4:]])
+initialize_config_dir(os.path.join(os.path.dirname(isaacgymenvs.__file__), "cfg"), version_base="1.1").__enter__()
+cfg = compose("config", overrides=[f"task={task}", f"num_envs={num_envs}", "headless=True", "sim_device=cpu:0",
+                                   "rl_device=cpu", "pipeline=cpu", *sys.argv[4:]])
 torch.manual_seed(0)
-env = isaacgymenvs.make(0, task, num_envs, "cpu", "cpu", -1, True, False, False, False, cfg)
+env = isaacgymenvs.make(0, cfg.task_name, num_envs, "cpu:0", "cpu", -1, True, False, False, False, cfg)
 env.reset()
 finite = True
 for _ in range(steps):

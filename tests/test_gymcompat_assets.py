@@ -254,6 +254,10 @@ _LENIENT = {
     "a mesh for the eye that MuJoCo cannot open": (
         '<asset><mesh name="m" file="chassis.glb"/></asset>',
         _BALL.format("", '<geom type="mesh" mesh="m" contype="0" conaffinity="0"/>')),
+    "a rotor for the eye, which turns and weighs nothing": (
+        '<asset><mesh name="m" file="blade.glb"/></asset>',
+        _BALL.format("", '<body name="rotor"><joint name="rotor" axis="0 0 1"/>'
+                         '<geom type="mesh" mesh="m" contype="0" conaffinity="0"/></body>')),
     "an included file": ('<include file="more/shared.xml"/>', _BALL.format(' class="small"', "")),
 }
 
@@ -267,9 +271,21 @@ def test_mjcf_that_isaac_gyms_own_reader_takes_is_taken(what: str, tmp_path: Pat
     head, body = _LENIENT[what]
     world = World(tmp_path, f"<mujoco>{head}<worldbody>{body}</worldbody></mujoco>", 1)
     assert world.asset.body_names[:2] == ["b", "c"] and world.asset.num_shapes >= 2
-    assert world.asset.dof_names == (["j", "j_1"] if what == "two joints of one name" else ["j"])
+    more = {"two joints of one name": ["j_1"], "a rotor for the eye, which turns and weighs nothing": ["rotor"]}
+    assert world.asset.dof_names == ["j", *more.get(what, [])]
     density = 500.0 if what == "an included file" else 1000.0
     assert world.asset.mass[0] == pytest.approx(density * 4 / 3 * np.pi * 0.1**3)
+
+
+def test_a_root_that_a_locked_joint_holds_floats(tmp_path: Path) -> None:
+    """As the rotor craft of IsaacGymEnvs are written; a joint below that its range locks stays a joint."""
+    lock = 'name="{}" limited="true" range="0 0"'
+    text = ('<mujoco><worldbody><body name="b"><geom type="sphere" size=".1"/>'
+            f'<joint {lock.format("root")}/><body name="c"><joint {lock.format("arm")}/>'
+            '<geom type="sphere" size=".05" pos="0 0 .2"/></body></body></worldbody></mujoco>')
+    asset = World(tmp_path, text, 1).asset
+    assert asset.root_is_free and asset.dof_names == ["arm"]
+    assert not World(tmp_path, text, 1, fix_base_link=True).asset.root_is_free
 
 
 def test_a_mesh_that_a_body_collides_as_must_be_there(tmp_path: Path) -> None:

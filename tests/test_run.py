@@ -12,6 +12,7 @@ import torch
 from isaacgym_helpers import NVIDIAS, python, write
 
 from sb3_isaac import UserError
+from sb3_isaac.cli.main import main
 from sb3_isaac.cli.run import restore_numpy_names
 from sb3_isaac.gymcompat import install
 from sb3_isaac.gymcompat.install import MODULES, is_emulated, is_installed
@@ -145,7 +146,6 @@ def test_installing_twice_keeps_what_was_settled(capsys: pytest.CaptureFixture[s
 
 
 def test_numpy_keeps_the_names_it_has() -> None:
-
     before = {name: getattr(np, name) for name in ("bool", "float64", "prod")}
     assert "float" not in vars(np)
     added = set(vars(np))
@@ -183,3 +183,14 @@ def test_cuda_to_cpu_reaches_scripted_functions_and_gets_along_with_compiled_one
         assert compiled_sum(torch.ones(2, 3, device="cuda:0")).tolist() == pytest.approx([right] * 2)
     with pytest.raises(Exception, match=r"(?i)cuda"):
         scripted_draw(3, "cuda:0")
+
+
+@pytest.mark.usefixtures("clean")
+def test_a_program_keeps_the_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                        capsys: pytest.CaptureFixture[str]) -> None:
+    """Its own folder comes first, and the first folder of PYTHONPATH, where clients' packages are, still is there."""
+    script = write(tmp_path, {"where.py": "import sys\nprint(sys.path[:2])\n"}) / "where.py"
+    monkeypatch.setattr(sys, "path", ["/first", *sys.path])
+    monkeypatch.setattr(sys, "argv", ["sb3-isaac"])
+    assert main(["run", "--sim", "mujoco", str(script)]) == 0
+    assert str([str(tmp_path), "/first"]) in capsys.readouterr().out

@@ -57,6 +57,14 @@ class PartCalls:
         """All of one actor."""
         return len(env.actor("get_actor_joint_count", handle).asset.joint_names)
 
+    def get_env_joint_count(self, env: Env) -> int:
+        """All of one environment."""
+        return sum(len(actor.asset.joint_names) for actor in env.actors)
+
+    def get_sim_joint_count(self, sim: Sim) -> int:
+        """All."""
+        return sum(self.get_env_joint_count(env) for env in sim.envs)
+
     def get_actor_joint_names(self, env: Env, handle: int) -> List[str]:
         """All of one actor."""
         return list(env.actor("get_actor_joint_names", handle).asset.joint_names)

@@ -41,10 +41,15 @@ def mjcf_spec(path: Path, options: AssetOptions) -> mujoco.MjSpec:
         body.name = body.name or f"body{i}"
         if options.disable_gravity:
             body.gravcomp = 1.0
-    for i, joint in enumerate(spec.joints):
+        if body.joints and not body.geoms and not body.explicitinertial and not body.bodies:
+            # What is for the eye only, and turns: MuJoCo wants some mass, and this moves nothing else.
+            body.explicitinertial, body.mass, body.inertia = True, 1e-4, [1e-7] * 3
+    for i, joint in enumerate(list(spec.joints)):
         joint.name = joint.name or f"joint{i}"
         if joint.limited == mujoco.mjtLimited.mjLIMITED_TRUE and joint.range[0] >= joint.range[1]:
             joint.range[1] = joint.range[0] + 1e-4  # a joint that is locked by its range; MuJoCo wants one
+            if joint.parent.parent.name == "world":
+                _free(spec, joint)
     if options.fix_base_link:
         for joint in [j for j in spec.joints if j.type == mujoco.mjtJoint.mjJNT_FREE]:
             spec.delete(joint)
@@ -97,6 +102,14 @@ def _rename_joints(root: ET.Element) -> None:
                 if seen[name]:
                     joint.set("name", f"{name}_{seen[name]}")
                 seen[name] += 1
+
+
+def _free(spec: mujoco.MjSpec, joint: mujoco.MjsJoint) -> None:
+    """The root floats in place of being held by a locked joint, which is how Isaac Gym's programs mean it."""
+    body = joint.parent
+    spec.delete(joint)
+    if not body.joints:
+        body.add_freejoint(name=f"{body.name}_free")
 
 
 def _drop_meshes(spec: mujoco.MjSpec, path: Path) -> None:
