@@ -7,6 +7,7 @@ from typing import Any, Dict, Iterator
 
 import pytest
 import torch
+from host_sync import Guard
 
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.tasks import make_task, task_class
@@ -16,13 +17,16 @@ from sb3_isaac.tasks.parts.sensing import LateTargets, Noise, Sensors
 from sb3_isaac.testing import check_tensor_env
 
 pytest.importorskip("mujoco")
+
+
 FLAT = "IsaacQuadrupedFlat-v0"
 EVERYTHING: Dict[str, Any] = {
-    "payload_kg": [-3, 3], "mass": [0.9, 1.1], "com": [-0.02, 0.02], "friction": [0.4, 1.25], "kp": [0.9, 1.1],
-    "kd": [0.9, 1.1], "motor_strength": [0.9, 1.1], "armature": [0.8, 1.2], "gravity": [-0.1, 0.1],
-    "joint_offset": [-0.02, 0.02], "latency_s": [0.0, 0.05], "obs_latency_s": [0.0, 0.03], "noise_level": [0, 2],
-    "push": {"range": [0.0, 0.5], "interval_s": 0.2}, "obs_noise": {"joint_pos": 0.01, "joint_vel": {
-        "noise": 1.5, "bias": 0.1}}}
+    "payload_kg": [-3, 3], "mass": {"range": [0.9, 1.1], "when": "interval", "interval_s": 0.1}, "com": [-0.02, 0.02],
+    "friction": [0.4, 1.25], "kp": [0.9, 1.1], "kd": [0.9, 1.1], "motor_strength": [0.9, 1.1],
+    "armature": {"range": [0.8, 1.2], "when": "reset"}, "gravity": [-0.1, 0.1], "joint_offset": [-0.02, 0.02],
+    "latency_s": [0.0, 0.05], "obs_latency_s": [0.0, 0.03], "noise_level": [0, 2],
+    "push": {"range": [0.0, 0.5], "interval_s": 0.2},
+    "obs_noise": {"joint_pos": 0.01, "joint_vel": {"noise": 1.5, "bias": 0.1}}}
 
 
 class Dice:
@@ -196,6 +200,14 @@ def env() -> Iterator[Any]:
 def test_a_task_with_everything_keeps_the_contract(env: Any) -> None:
     """Also that one seed gives the same, and that a saved one goes on with the same draws, bit for bit."""
     check_tensor_env(env)
+
+
+def test_no_step_waits_for_the_device(env: Any) -> None:
+    """Through restarts, pushes and draws at all moments."""
+    env.reset(seed=1)
+    with Guard(["engine/cpu.py"]):
+        for _ in range(8):
+            env.step(torch.zeros(8, 12))
 
 
 def test_the_physics_is_as_drawn(env: Any) -> None:
