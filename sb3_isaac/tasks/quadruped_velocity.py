@@ -95,6 +95,8 @@ class QuadrupedVelocity(LeggedTask):
         time with it. Without one the robot finds its own rhythm.
     """
 
+    UNITS = {**LeggedTask.UNITS, "command": "m/s forward, m/s left, rad/s of yaw, body frame",
+             "clock": "sine and cosine of the phase of a stride"}
     MEMORY = {**LeggedTask.MEMORY, "phase": Memory(
         keep=lambda f: torch.remainder(f.phase + STRIDE_HZ * f.control_dt * ~f.standing, 1.0),
         start=lambda f: f.first_phase)}

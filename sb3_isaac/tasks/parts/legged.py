@@ -98,6 +98,14 @@ class LeggedTask(EpisodicTask):
                   "noise_level": (0.0, 1.0), "push": (0.0, 0.5)}
     SENSOR_NOISE: Mapping[str, Any] = {"joint_pos": 0.01, "joint_vel": 1.5, "imu_ang_vel_b": 0.2, "imu_gravity_b": 0.05}
     """What a ``noise_level`` is a factor of, where the policy was trained without noise."""
+    UNITS: Mapping[str, str] = {
+        "joint_pos": "rad, minus default_joint_pos", "joint_vel": "rad/s",
+        "last_action": "action before, within bounds",
+        "imu_ang_vel_b": "rad/s, body frame: x forward, y left, z up",
+        "imu_gravity_b": "unit vector downwards, body frame: (0, 0, -1) upright",
+        "command": "by the names of command", "height_scan": "m, of the ground below where it would stand if level",
+    }
+    """What the observations' numbers are, for programs on a robot."""
     EVALUATION: Sequence[Mapping[str, float]] = ()
     """The commands of evaluations, {axis: value}; one in which an axis is missing leaves that to be drawn."""
 
@@ -341,7 +349,11 @@ class LeggedTask(EpisodicTask):
             "obs_table": dict(self.obs_table), "action_scale": self.robot.action_scale_rad,
             "default_joint_pos": list(self.robot.default_joint_pos), "kp": list(self.robot.kp),
             "kd": list(self.robot.kd), "joint_names": list(self.robot.joints), "control_dt": self.control_dt,
-            "weight_n": self.sim.weight_n,
+            "weight_n": self.sim.weight_n, "joint_range": [list(ends) for ends in self.sim.joint_range],
+            "torque_limit_nm": list(self.robot.torque_limit_nm),
+            "units": {name: self.UNITS[name] for name in self.obs_table if name in self.UNITS},
+            "command": {name: [axis.low, axis.high] for name, axis in self._commands.axes.items()},
+            "latency_s": list(self.randomization.bounds("latency_s")),
         }
 
     def render(self, width: int = 640, height: int = 480, robots: int = 1,

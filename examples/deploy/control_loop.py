@@ -1,0 +1,55 @@
+"""Run an exported policy on a robot: ``python control_loop.py policy.onnx 127.0.0.1:9870 --command 1.0,0.0``.
+
+Needs numpy and onnxruntime alone. The robot sends its state as UDP packets at the policy's rate and takes joint
+targets; a packet may come late or never: then the robot keeps its last target, and the next state is answered.
+"""
+
+import argparse
+import json
+import socket
+import sys
+
+import numpy as np
+import onnxruntime
+from dry_run import ask, mistakes
+
+
+def observation(policy, state, action, command):
+    """(1, k) float32: the parts that the policy names, in its order."""
+    parts = {
+        "joint_pos": np.subtract(state["joint_pos"], policy["default_joint_pos"]), "joint_vel": state["joint_vel"],
+        "last_action": action, "imu_ang_vel_b": state["ang_vel"], "imu_gravity_b": state["gravity"],
+        "command": command}
+    return np.concatenate([parts[part["name"]] for part in policy["observations"]]).astype(np.float32)[None]
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("onnx")
+    parser.add_argument("robot", help="host:port")
+    parser.add_argument("--command", default="1.0,0.0", help="the policy's command, numbers with commas")
+    args = parser.parse_args()
+    session = onnxruntime.InferenceSession(args.onnx)
+    policy = {name: json.loads(text) for name, text in session.get_modelmeta().custom_metadata_map.items()}
+    host, port = args.robot.rsplit(":", 1)
+    robot = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    robot.connect((host, int(port)))
+    wrong = mistakes(policy, ask(robot))
+    if wrong:
+        sys.exit("\n".join(wrong))
+    command, action, newest = [float(v) for v in args.command.split(",")], np.zeros(len(policy["joint_names"])), -1
+    robot.settimeout(5.0)
+    robot.send(b'{"start": true}')
+    while True:
+        state = json.loads(robot.recv(65536))
+        if state.get("over"):
+            return
+        if state["number"] > newest:  # else it was late, and a newer one is answered already
+            newest = state["number"]
+            outputs = session.run(["action", "joint_target"], {"obs": observation(policy, state, action, command)})
+            action, target = (output[0] for output in outputs)
+            robot.send(json.dumps({"number": newest, "joint_target": target.tolist()}).encode())
+
+
+if __name__ == "__main__":
+    main()
