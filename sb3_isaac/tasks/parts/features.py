@@ -21,6 +21,14 @@ CONTACT_N = 1.0
 VELOCITY_AXES = ("forward_m_s", "left_m_s", "yaw_rad_s")
 STANDING, SETTLE_S = 0.1, 2.0
 """Commands up to this, m/s or rad/s, mean standing, and a robot may take so long to stand still."""
+UNITS = {
+    "joint_pos": "rad, minus default_joint_pos", "joint_vel": "rad/s",
+    "last_action": "action before, within bounds",
+    "imu_ang_vel_b": "rad/s, body frame: x forward, y left, z up",
+    "imu_gravity_b": "unit vector downwards, body frame: (0, 0, -1) upright",
+    "command": "by the names of command", "height_scan": "m, of the ground below where it would stand if level",
+}
+"""What the numbers of observations of these names are, for programs on a robot."""
 TURN_PER_RAD, MOST_TURN_RAD_S = 1.0, 1.2
 """A robot that is told a heading is told to turn by so many rad/s for each rad that it is off, up to the second."""
 

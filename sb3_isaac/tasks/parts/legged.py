@@ -19,7 +19,7 @@ from sb3_isaac.robots import Robot, get_robot
 from sb3_isaac.sim import Simulator, make_simulator
 from sb3_isaac.tasks.parts.command import Axis, Commands, outside, told_by
 from sb3_isaac.tasks.parts.episode import EpisodicTask, Memory
-from sb3_isaac.tasks.parts.features import LeggedFeatures
+from sb3_isaac.tasks.parts.features import UNITS, LeggedFeatures
 from sb3_isaac.tasks.parts.gait_report import gait_report, walked
 from sb3_isaac.tasks.parts.ground import Ground
 from sb3_isaac.tasks.parts.legged_randomize import LeggedRandomization
@@ -98,13 +98,7 @@ class LeggedTask(EpisodicTask):
                   "noise_level": (0.0, 1.0), "push": (0.0, 0.5)}
     SENSOR_NOISE: Mapping[str, Any] = {"joint_pos": 0.01, "joint_vel": 1.5, "imu_ang_vel_b": 0.2, "imu_gravity_b": 0.05}
     """What a ``noise_level`` is a factor of, where the policy was trained without noise."""
-    UNITS: Mapping[str, str] = {
-        "joint_pos": "rad, minus default_joint_pos", "joint_vel": "rad/s",
-        "last_action": "action before, within bounds",
-        "imu_ang_vel_b": "rad/s, body frame: x forward, y left, z up",
-        "imu_gravity_b": "unit vector downwards, body frame: (0, 0, -1) upright",
-        "command": "by the names of command", "height_scan": "m, of the ground below where it would stand if level",
-    }
+    UNITS: Mapping[str, str] = UNITS
     """What the observations' numbers are, for programs on a robot."""
     EVALUATION: Sequence[Mapping[str, float]] = ()
     """The commands of evaluations, {axis: value}; one in which an axis is missing leaves that to be drawn."""
