@@ -83,8 +83,6 @@ class Simulator(Protocol):
     """Seconds spent in physics since construction."""
     weight_n: float
     """Weight of one robot, N."""
-    joint_range: Tuple[Tuple[float, float], ...]
-    """Least and largest target of each joint, rad; infinite where it turns freely."""
 
     def step(self, targets: torch.Tensor) -> None:
         """One control step towards joint targets (N, J) rad, or (substeps, N, J) with one for each physics step."""

@@ -149,7 +149,6 @@ class IsaacGymSimulator:
                 props["friction"][i] = robot.friction_nm[joint]
         in_order = [self._dof_names.index(name) for name in robot.joints]
         low, high = ([float(v) for v in props[side][in_order]] for side in ("lower", "upper"))
-        self.joint_range = tuple(zip(low, high))
         self._low, self._high = torch.tensor(low, device=self.device), torch.tensor(high, device=self.device)
         self.joint_range = torch.stack((self._low, self._high), dim=1)
         return props

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from typing import Any, Callable, Dict, List, Mapping, Optional, Union
 
 import mujoco
@@ -53,8 +52,6 @@ class MujocoSimulator:
         self.engine = engine(self.model, num_envs, threads)
         self.device, self.diverged = self.engine.device, self.engine.diverged
         self.weight_n = float(-self.model.opt.gravity[2] * self.model.body_subtreemass[0])
-        self.joint_range = tuple(tuple(map(float, self.model.jnt_range[j.id])) if self.model.jnt_limited[j.id]
-                                 else (-math.inf, math.inf) for j in map(self.model.joint, robot.joints))
         self.body_names = tuple(self.model.body(i).name for i in range(1, self.model.nbody))
         joints = [self.model.joint(name) for name in robot.joints]
         self._qpos_columns = _columns([int(j.qposadr[0]) for j in joints], self.device)

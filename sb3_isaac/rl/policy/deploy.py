@@ -53,5 +53,6 @@ def deploy_facts(policy: PolicyModule, metadata: Mapping[str, Any]) -> Dict[str,
         **{key: told[key] for key in _HANDED_ON if told.get(key) is not None},
     }
     if "joint_range" in facts:  # JSON has no infinity
-        facts["joint_range"] = [[end if math.isfinite(end) else None for end in ends] for ends in facts["joint_range"]]
+        facts["joint_range"] = [[round(end, 6) if math.isfinite(end) else None for end in ends]
+                                for ends in facts["joint_range"]]
     return facts

@@ -343,7 +343,7 @@ class LeggedTask(EpisodicTask):
             "obs_table": dict(self.obs_table), "action_scale": self.robot.action_scale_rad,
             "default_joint_pos": list(self.robot.default_joint_pos), "kp": list(self.robot.kp),
             "kd": list(self.robot.kd), "joint_names": list(self.robot.joints), "control_dt": self.control_dt,
-            "weight_n": self.sim.weight_n, "joint_range": [list(ends) for ends in self.sim.joint_range],
+            "weight_n": self.sim.weight_n, "joint_range": self.sim.joint_range.tolist(),
             "torque_limit_nm": list(self.robot.torque_limit_nm),
             "units": {name: self.UNITS[name] for name in self.obs_table if name in self.UNITS},
             "command": {name: [axis.low, axis.high] for name, axis in self._commands.axes.items()},
