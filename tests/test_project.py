@@ -28,6 +28,16 @@ def test_ci_runs_the_readmes_test_command() -> None:
     assert (ROOT / ".ci" / "run").read_text().rstrip().endswith(commands[1])
 
 
+def test_requirements_with_a_condition_stand_on_lines_of_their_own() -> None:
+    """setuptools takes a semicolon on the line of the extra's name for the end of a requirement."""
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    wanted = {"install_requires": setup["options"]["install_requires"], **setup["options.extras_require"]}
+    assert "warp" in wanted
+    for name, value in wanted.items():
+        assert value.startswith("\n") or ";" not in value, name
+
+
 def test_the_readme_is_short() -> None:
     assert (ROOT / "README.md").read_text(encoding="utf-8").count("\n") <= 200
 
