@@ -55,7 +55,7 @@ def test_quadruped_with_several_numbers_of_robots(tmp_path: Path, capsys: pytest
     parts = sum(median[f"ours {part}"] for part in ("physics", "task", "glue")) + median["bare networks rollout"]
     assert median["ours rollout"] == pytest.approx(parts)
     config, system = result["config"], result["system"]
-    assert (config["num_envs"], config["n_steps"], config["batch_size"]) == (8, 24, 16)
+    assert (config["num_envs"], config["n_steps"], config["batch_size"]) == (8, 24, 48)
     assert config["nets"]["pi"] == [256, 128, 64] and config["cone"] and config["integrator"]
     assert config["timestep_s"] > 0 and system["physics_threads"] >= 1 and system["versions"]["torch"]
     assert [s["num_envs"] for s in result["speed"]] == [2, 8] and result["speed"][0]["stepping_speedup"] == 1.0
@@ -147,7 +147,7 @@ def test_rsl_rl_runs_with_our_settings() -> None:
     ours: Any = make_contender("sb3-ppo", config)
     assert (algorithm.num_learning_epochs, algorithm.gamma, algorithm.lam, algorithm.entropy_coef) == (
         ours.model.n_epochs, ours.model.gamma, ours.model.gae_lambda, ours.model.ent_coef)
-    assert algorithm.num_mini_batches == config.minibatches == 12
+    assert algorithm.num_mini_batches == config.minibatches == 4
     widths = [m.out_features for m in algorithm.actor.mlp if isinstance(m, torch.nn.Linear)]
     assert widths == [256, 128, 64, 12] and algorithm.actor.obs_normalization and algorithm.critic.obs_normalization
     assert sum(p.numel() for p in after) == sum(p.numel() for p in ours.model.policy.parameters())

@@ -354,7 +354,7 @@ def test_saved_marks_are_copies_and_come_back() -> None:
 
 
 def test_a_saved_state_of_another_size_is_refused() -> None:
-    with pytest.raises(UserError, match="same robot and number of environments"):
+    with pytest.raises(UserError, match="same simulator, robot and number of environments"):
         make_engine(2).load_state_dict(make_engine(3).state_dict())
 
 

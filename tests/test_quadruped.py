@@ -229,6 +229,7 @@ class ScriptedSim:
         self.body_names = ("trunk", *self.robot.feet, *self.robot.penalised_bodies)
         self.diverged = torch.zeros(1, dtype=torch.bool)
         self.physics_s, self.weight_n, self.friction = 0.0, 147.0, torch.full((1,), 0.8)
+        self.joint_range, self.substeps = torch.tensor([[-3.0, 3.0]]).expand(12, 2), 2
         bodies = len(self.body_names)
         shapes = {"root_pos_w": (1, 3), "root_quat_w": (1, 4), "root_lin_vel_w": (1, 3), "root_ang_vel_b": (1, 3),
                   "joint_pos": (1, 12), "joint_vel": (1, 12), "joint_torque": (1, 12), "foot_pos_w": (1, 4, 3),

@@ -203,7 +203,8 @@ def report_of(steps: List[Dict[str, torch.Tensor]]) -> Dict[str, Any]:
     over = torch.zeros(2, dtype=torch.bool)
     usual = {"forward_speed": torch.ones(2), "left_speed": torch.zeros(2), "heading_rate": torch.zeros(2),
              "power_w": torch.ones(2), "trunk_height_m": torch.ones(2), "knee_contact": over, "foot_contact": over,
-             "swing_peak_m": torch.zeros(2), "swing_ended": over, "command": torch.zeros(2, 3)}
+             "swing_peak_m": torch.zeros(2), "swing_ended": over, "command": torch.zeros(2, 3),
+             **{f"{kind}_violations": torch.zeros(2) for kind in ("range", "speed", "torque")}}
     for i, step in enumerate(steps):
         episodes.add(torch.zeros(2), over, over | (i == len(steps) - 1), {**usual, **step})
     return gait_report(episodes, 100.0, ["forward_m_s", "left_m_s", "yaw_rad_s"])
