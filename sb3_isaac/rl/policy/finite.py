@@ -25,10 +25,21 @@ def learning_rate_of(model: Any) -> float:
                  else optimizer.param_groups[0]["lr"])
 
 
+def has_deviation(policy: nn.Module) -> bool:
+    """Whether the standard deviation of a policy's Gaussian actions, if it has one, is finite and above 0."""
+    log_std = getattr(policy, "log_std", None)
+    if not isinstance(log_std, torch.Tensor):
+        return True
+    deviation = log_std.detach().exp()
+    return bool((torch.isfinite(deviation) & (deviation > 0)).all())
+
+
 def why_not_finite(model: Any) -> Optional[NotFinite]:
     """What of an SB3 model is NaN or infinite, its networks or its normaliser; None where nothing is."""
-    if not is_finite(model.policy):
-        return NotFinite(f"the networks' parameters are not finite after {model.num_timesteps} steps: training has "
+    what = ("the networks' parameters are not finite" if not is_finite(model.policy) else
+            "the deviation of the actions is 0 or not finite" if not has_deviation(model.policy) else None)
+    if what is not None:
+        return NotFinite(f"{what} after {model.num_timesteps} steps: training has "
                          f"diverged, so try a smaller learning_rate (it was {learning_rate_of(model):g}).")
     normalizer = model.get_vec_normalize_env()
     if normalizer is not None and not all(map(_has_finite_moments, _statistics(normalizer))):
