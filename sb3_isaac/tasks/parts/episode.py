@@ -78,7 +78,7 @@ class EpisodicTask(TensorEnv):
         raise NotImplementedError
 
     def followed(self, features: Any) -> Optional[torch.Tensor]:
-        """How well commands are followed, (N,) in [0, 1], where ranges of commands widen by it."""
+        """How well commands are followed, (N,), its mean in [0, 1], where ranges of commands widen by it."""
         return None
 
     def widen(self, followed: torch.Tensor) -> None:
