@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from sb3_isaac.contract.tensor_env import Display, Step, StopRule, TensorEnv
     from sb3_isaac.envs.vec_env import IsaacVecEnv
     from sb3_isaac.envs.vec_normalize import VecNormalize
+    from sb3_isaac.policy.formats import load_policy
     from sb3_isaac.rl.algo.ppo import PPO
     from sb3_isaac.rl.callbacks.doctor import Doctor
     from sb3_isaac.rl.callbacks.evaluation import Evaluation
     from sb3_isaac.rl.callbacks.exploration import FadingExploration
     from sb3_isaac.rl.callbacks.learning_rate import AdaptiveLearningRate
     from sb3_isaac.rl.callbacks.training_log import TrainingLog
-    from sb3_isaac.rl.policy.formats import load_policy
     from sb3_isaac.rl.training.checkpoint import RunCheckpoints
     from sb3_isaac.rl.training.load import load_run
     from sb3_isaac.robots import Robot
@@ -48,7 +48,7 @@ _LAZY = {
     "TensorEnv": "sb3_isaac.contract.tensor_env",
     "TrainingLog": "sb3_isaac.rl.callbacks.training_log",
     "VecNormalize": "sb3_isaac.envs.vec_normalize",
-    "load_policy": "sb3_isaac.rl.policy.formats",
+    "load_policy": "sb3_isaac.policy.formats",
     "load_run": "sb3_isaac.rl.training.load",
 }
 

@@ -28,7 +28,7 @@ from sb3_isaac.contract.errors import UserError
 from sb3_isaac.envs.gym_env import IsaacEnv
 from sb3_isaac.envs.registration import is_ours
 from sb3_isaac.envs.vec_env import IsaacVecEnv
-from sb3_isaac.rl.policy.layers import ACTIVATIONS
+from sb3_isaac.policy.layers import ACTIVATIONS
 from sb3_isaac.tuning import space
 
 EnvMaker = Callable[[], gymnasium.Env]

@@ -100,8 +100,8 @@ def test_policy_files_act_as_the_model(algo: str, tmp_path: Path) -> None:
         model = model_of(algo, gradient_steps=4)
         model.learn(80)
     norm, metadata = model.get_vec_normalize_env(), {"env": PENDULUM, "env_kwargs": {}}
+    from sb3_isaac.policy.formats import save_policy
     from sb3_isaac.rl.policy.export import policy_content
-    from sb3_isaac.rl.policy.formats import save_policy
     save_policy(tmp_path / "policy.pth", policy_content(model, norm, metadata))
     raw = norm.get_original_obs()
     expected, _ = model.predict(norm.normalize_obs(raw), deterministic=True)

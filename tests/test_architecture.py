@@ -17,7 +17,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "sb3_isaac"
 LAYERS = (  # from the top; folders of one layer do not import each other
     ("cli",), ("rl_zoo",), ("testing",), ("view",), ("tuning", "bench"), ("rl",), ("envs",), ("clients",), ("tasks",),
-    ("sim",), ("gymcompat",), ("terrain",), ("robots",), ("engine",), ("config",), ("contract",))
+    ("sim",), ("gymcompat",), ("terrain",), ("robots",), ("engine",), ("policy",), ("config",),
+    ("contract",))
 TASKS = next(i for i, names in enumerate(LAYERS) if "tasks" in names)
 REGISTERED = {("contract.ids", f"tasks.{name}")
               for name in ("quadruped_flat", "quadruped_velocity", "quadruped_rough", "double_pendulum")}

@@ -18,9 +18,9 @@ import torch
 
 from sb3_isaac import PPO, IsaacVecEnv, UserError, VecNormalize, load_policy
 from sb3_isaac.cli.main import main
+from sb3_isaac.policy.formats import save_policy
 from sb3_isaac.rl.policy.asymmetric import AsymmetricPolicy
 from sb3_isaac.rl.policy.export import policy_content
-from sb3_isaac.rl.policy.formats import save_policy
 
 ARCH = {"net_arch": [32, 16], "activation_fn": torch.nn.ELU}
 

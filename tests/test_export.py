@@ -18,10 +18,10 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from sb3_isaac import IsaacVecEnv, RunCheckpoints
 from sb3_isaac.contract.errors import UserError
+from sb3_isaac.policy.formats import load_policy, save_policy
+from sb3_isaac.policy.module import PolicyModule
 from sb3_isaac.rl.policy.asymmetric import AsymmetricPolicy
 from sb3_isaac.rl.policy.export import ModelPolicy, acts_on_groups, evaluation_policy, policy_content
-from sb3_isaac.rl.policy.formats import load_policy, save_policy
-from sb3_isaac.rl.policy.module import PolicyModule
 
 BLOCK = """
 import sys

@@ -19,8 +19,8 @@ import torch
 
 from sb3_isaac import UserError, load_policy
 from sb3_isaac.cli.main import main
+from sb3_isaac.policy.torch_files import read_torch, torch_bytes
 from sb3_isaac.rl.policy.evaluate import env_of
-from sb3_isaac.rl.torch_files import read_torch, torch_bytes
 from sb3_isaac.rl.training.run_folder import read_meta
 
 SMALL = ["--env", "IsaacDoublePendulum-v0", "--num-envs", "4", "-n", "32", "--eval-freq", "-1", "--eval-episodes", "2"]

@@ -15,10 +15,10 @@ import yaml
 
 from sb3_isaac.cli.main import main
 from sb3_isaac.contract.errors import UserError
+from sb3_isaac.policy.formats import save_policy
+from sb3_isaac.policy.layers import layout_of
+from sb3_isaac.policy.module import PolicyModule
 from sb3_isaac.rl.policy.deploy import deploy_facts
-from sb3_isaac.rl.policy.formats import save_policy
-from sb3_isaac.rl.policy.layers import layout_of
-from sb3_isaac.rl.policy.module import PolicyModule
 from sb3_isaac.rl.policy.onnx_file import write_onnx
 from sb3_isaac.tasks.quadruped_flat import QuadrupedFlat
 

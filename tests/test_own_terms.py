@@ -17,10 +17,10 @@ from sb3_isaac.contract.errors import UserError
 from sb3_isaac.contract.ids import TASKS
 from sb3_isaac.contract.tensor_env import StopRule
 from sb3_isaac.envs.registration import register_task
+from sb3_isaac.policy.module import PolicyModule
 from sb3_isaac.rl.callbacks.training_log import TrainingLog
 from sb3_isaac.rl.policy.evaluate import make_eval_env
 from sb3_isaac.rl.policy.export import policy_content
-from sb3_isaac.rl.policy.module import PolicyModule
 from sb3_isaac.robots import get_robot
 from sb3_isaac.tasks import make_task, task_class
 from sb3_isaac.tasks.parts.command import Axis

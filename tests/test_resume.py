@@ -23,7 +23,7 @@ from sb3_isaac import IsaacVecEnv, RunCheckpoints, UserError, load_policy
 from sb3_isaac.cli.main import main
 from sb3_isaac.config import TrainConfig, load_config
 from sb3_isaac.contract import names
-from sb3_isaac.rl.policy.formats import find_policy
+from sb3_isaac.policy.formats import find_policy
 from sb3_isaac.rl.training import build
 from sb3_isaac.rl.training.metrics import MetricsCsv, read_metrics
 from sb3_isaac.rl.training.run_folder import CHECKPOINT_FILES

@@ -85,8 +85,8 @@ def test_two_runs_are_tried_in_every_cell(run: Path, tmp_path: Path, capsys: pyt
 
 
 def test_robots_are_under_the_conditions_of_their_cell(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sb3_isaac.policy.formats import load_policy
     from sb3_isaac.rl.policy import robustness
-    from sb3_isaac.rl.policy.formats import load_policy
 
     seen: List[Any] = []
     inner = robustness.run_episodes

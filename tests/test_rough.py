@@ -8,9 +8,9 @@ import torch
 from sb3_isaac import PPO, IsaacVecEnv
 from sb3_isaac.config import load_config
 from sb3_isaac.contract.errors import UserError
+from sb3_isaac.policy.module import PolicyModule
 from sb3_isaac.rl.policy.evaluate import evaluate, given_options, make_eval_env
 from sb3_isaac.rl.policy.export import policy_content
-from sb3_isaac.rl.policy.module import PolicyModule
 from sb3_isaac.rl.training import build
 from sb3_isaac.tasks import make_task, task_options
 from sb3_isaac.tasks.parts.ground import SCAN_AHEAD_M, SCAN_LEFT_M, Ground

@@ -36,8 +36,8 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate and print."""
     import_isaacgym_if_needed(args.env_kwargs, run=args.run, env=args.env)
     import_gym_packages(args)
+    from sb3_isaac.policy.formats import load_policy
     from sb3_isaac.rl.policy.evaluate import env_of, evaluate, given_options, make_eval_env
-    from sb3_isaac.rl.policy.formats import load_policy
 
     policy = load_policy(args.run)
     env_id = env_of(policy, args.env)

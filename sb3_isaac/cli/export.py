@@ -11,7 +11,7 @@ from sb3_isaac.contract.errors import UserError
 from sb3_isaac.contract.output import say
 
 if TYPE_CHECKING:
-    from sb3_isaac.rl.policy.module import PolicyModule
+    from sb3_isaac.policy.module import PolicyModule
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,7 +68,7 @@ def _metadata(policy: "PolicyModule", env: Optional[str]) -> Dict[str, Any]:
 
 
 def _policy(run: str) -> "PolicyModule":
-    from sb3_isaac.rl.policy.formats import load_policy
+    from sb3_isaac.policy.formats import load_policy
 
     folder = Path(run)
     if folder.is_dir() and (folder / "model.zip").is_file() and not (folder / "policy.pth").is_file():

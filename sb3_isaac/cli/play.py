@@ -47,9 +47,9 @@ def run(args: argparse.Namespace) -> int:
     """Play."""
     import_gym_packages(args)
     from sb3_isaac.clients import env_options
+    from sb3_isaac.policy.formats import load_policy
     from sb3_isaac.rl.policy.evaluate import env_of, given_options, make_eval_env
     from sb3_isaac.rl.policy.export import acts_on_groups
-    from sb3_isaac.rl.policy.formats import load_policy
     from sb3_isaac.view.playing import Playing
 
     if args.picture and Path(args.picture).suffix.lower() != ".png":

@@ -44,8 +44,8 @@ def run(args: argparse.Namespace) -> int:
     from sb3_isaac.clients import env_options
     from sb3_isaac.config import parse_options
     from sb3_isaac.contract.files import write_text
+    from sb3_isaac.policy.formats import load_policy
     from sb3_isaac.rl.policy.evaluate import env_of
-    from sb3_isaac.rl.policy.formats import load_policy
     from sb3_isaac.rl.policy.robustness import conditions_of, try_under, verdict
     from sb3_isaac.view.robustness import draw
 

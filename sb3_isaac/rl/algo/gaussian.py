@@ -14,9 +14,9 @@ from stable_baselines3.common.distributions import DiagGaussianDistribution
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import MlpExtractor
 
+from sb3_isaac.policy.layers import has_hooks
 from sb3_isaac.rl.algo.linear import MatrixLibraries, run_layers
 from sb3_isaac.rl.policy.asymmetric import TwoMlps
-from sb3_isaac.rl.policy.layers import has_hooks
 
 _STOCK = ("__call__", "forward", "evaluate_actions", "_get_action_dist_from_latent", "extract_features")
 

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from sb3_isaac.rl.policy.layers import has_hooks
+from sb3_isaac.policy.layers import has_hooks
 
 # oneDNN's y = x Wᵀ + b; None where this torch was built without it, and then nn.Linear is used.
 _ONEDNN: Any = (getattr(torch.ops.mkldnn, "_linear_pointwise", None)

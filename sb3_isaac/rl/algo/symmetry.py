@@ -9,9 +9,9 @@ from torch import nn
 
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.contract.mirror import Mirror, Mirrors
+from sb3_isaac.policy.layers import ACTIVATIONS
 from sb3_isaac.rl.algo.gaussian import is_plain
 from sb3_isaac.rl.policy.asymmetric import GroupExtractor
-from sb3_isaac.rl.policy.layers import ACTIVATIONS
 
 
 class Symmetry:

@@ -6,7 +6,7 @@ import math
 from typing import Any, Dict, Mapping
 
 from sb3_isaac.contract.errors import UserError
-from sb3_isaac.rl.policy.module import PolicyModule
+from sb3_isaac.policy.module import PolicyModule
 
 FORMAT = 1
 _HANDED_ON = ("joint_names", "default_joint_pos", "joint_range", "action_scale", "kp", "kd", "torque_limit_nm",

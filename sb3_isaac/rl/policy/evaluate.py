@@ -12,8 +12,8 @@ from sb3_isaac.config import parse_options
 from sb3_isaac.contract.episodes import Episodes
 from sb3_isaac.contract.errors import NotFinite, UserError
 from sb3_isaac.contract.tensor_env import TensorEnv
+from sb3_isaac.policy.module import PolicyModule
 from sb3_isaac.rl.policy.export import Actor, acts_on_groups
-from sb3_isaac.rl.policy.module import PolicyModule
 from sb3_isaac.tasks import task_class
 
 Policy = Union[Actor, Callable[[torch.Tensor], torch.Tensor]]

@@ -15,8 +15,8 @@ from torch import nn
 
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.contract.tensor_env import Obs
-from sb3_isaac.rl.policy.layers import chain_of, has_hooks, layout_of, mlp_activation, without_batch_norm
-from sb3_isaac.rl.policy.module import PolicyModule
+from sb3_isaac.policy.layers import chain_of, has_hooks, layout_of, mlp_activation, without_batch_norm
+from sb3_isaac.policy.module import PolicyModule
 
 MLP_FORMAT, LAYERS_FORMAT = 1, 2
 _OFF_POLICY = ("stable_baselines3.sac.policies", "stable_baselines3.td3.policies", "sb3_contrib.tqc.policies",

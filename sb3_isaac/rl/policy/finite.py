@@ -9,13 +9,7 @@ import torch
 from torch import nn
 
 from sb3_isaac.contract.errors import NotFinite
-
-
-def is_finite(module: nn.Module) -> bool:
-    """Whether all parameters are: their sum is finite only if each of them is. Waits for the device once."""
-    with torch.no_grad():
-        sums = [parameter.sum().float() for parameter in module.parameters()]
-    return not sums or bool(torch.isfinite(torch.stack(sums)).all())
+from sb3_isaac.policy.module import is_finite
 
 
 def learning_rate_of(model: Any) -> float:

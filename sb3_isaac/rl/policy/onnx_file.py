@@ -18,7 +18,7 @@ from torch import nn
 
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.contract.files import write_bytes
-from sb3_isaac.rl.policy.module import PolicyModule
+from sb3_isaac.policy.module import PolicyModule
 
 OPSET, IR_VERSION = 17, 8
 """Of the file: ONNX Runtime reads them since 1.12."""

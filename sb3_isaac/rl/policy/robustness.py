@@ -9,8 +9,8 @@ import torch
 
 from sb3_isaac.clients import registered_id
 from sb3_isaac.contract.errors import UserError, unknown
+from sb3_isaac.policy.module import PolicyModule
 from sb3_isaac.rl.policy.evaluate import env_of, make_eval_env, run_episodes
-from sb3_isaac.rl.policy.module import PolicyModule
 from sb3_isaac.tasks import task_class
 
 MOST_CELLS = 100_000

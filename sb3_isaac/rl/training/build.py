@@ -24,8 +24,8 @@ from sb3_isaac.contract.names import find_object
 from sb3_isaac.contract.tensor_env import constructor_parameters
 from sb3_isaac.envs.vec_env import IsaacVecEnv
 from sb3_isaac.envs.vec_normalize import VecNormalize
+from sb3_isaac.policy.layers import ACTIVATIONS
 from sb3_isaac.rl.callbacks.iteration import off_policy_iteration
-from sb3_isaac.rl.policy.layers import ACTIVATIONS
 
 ALGORITHMS: Dict[str, str] = {
     "ppo": "sb3_isaac.rl.algo.ppo:PPO",

@@ -20,12 +20,12 @@ from sb3_isaac.contract.errors import UserError
 from sb3_isaac.contract.files import atomic_file, atomic_folder, write_bytes, write_text
 from sb3_isaac.contract.signals import Interrupted, Interrupts
 from sb3_isaac.envs.vec_env import unwrap
+from sb3_isaac.policy.formats import save_policy
+from sb3_isaac.policy.torch_files import torch_bytes
 from sb3_isaac.rl import distributed
 from sb3_isaac.rl.callbacks.iteration import IterationCallback, iteration_of
 from sb3_isaac.rl.policy.export import policy_content, warn_without_policy_file
 from sb3_isaac.rl.policy.finite import why_not_finite
-from sb3_isaac.rl.policy.formats import save_policy
-from sb3_isaac.rl.torch_files import torch_bytes
 from sb3_isaac.rl.training.run_folder import CHECKPOINT_FILES, installed_versions, task_state_file
 from sb3_isaac.rl.training.task_state import task_state
 

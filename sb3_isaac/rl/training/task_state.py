@@ -15,7 +15,7 @@ from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 from sb3_isaac.contract.errors import UserError, brief
 from sb3_isaac.contract.records import Check, anything, list_of, mapping_of, record, refused, whole
 from sb3_isaac.envs.vec_env import unwrap
-from sb3_isaac.rl.torch_files import read_torch
+from sb3_isaac.policy.torch_files import read_torch
 
 
 def task_state(model: Any) -> Dict[str, Any]:

@@ -28,10 +28,9 @@ from sb3_isaac.contract.records import (
     truth,
     whole,
 )
-from sb3_isaac.rl.policy.finite import is_finite
-from sb3_isaac.rl.policy.layers import ACTIVATIONS, LAYER_NAMES, Layout
-from sb3_isaac.rl.policy.module import PolicyModule
-from sb3_isaac.rl.torch_files import read_torch, torch_bytes
+from sb3_isaac.policy.layers import ACTIVATIONS, LAYER_NAMES, Layout
+from sb3_isaac.policy.module import PolicyModule, is_finite
+from sb3_isaac.policy.torch_files import read_torch, torch_bytes
 
 FORMAT_VERSIONS = (1, 2)
 

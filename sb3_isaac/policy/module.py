@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from sb3_isaac.contract.errors import UserError
-from sb3_isaac.rl.policy.layers import mlp_layout, network_of
+from sb3_isaac.policy.layers import mlp_layout, network_of
 
 
 class PolicyModule(nn.Module):
@@ -70,3 +70,10 @@ class PolicyModule(nn.Module):
         if obs.device != self.obs_mean.device:
             raise UserError(f"the policy is on {self.obs_mean.device} and the observations are on {obs.device}: "
                             "call policy.to(env.device) once.")
+
+
+def is_finite(module: nn.Module) -> bool:
+    """Whether all parameters are: their sum is finite only if each of them is. Waits for the device once."""
+    with torch.no_grad():
+        sums = [parameter.sum().float() for parameter in module.parameters()]
+    return not sums or bool(torch.isfinite(torch.stack(sums)).all())
