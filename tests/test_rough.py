@@ -38,19 +38,19 @@ def test_a_blind_robot_observes_what_the_velocity_task_does() -> None:
 def test_a_robot_that_sees_observes_the_scan_besides() -> None:
     env = make(scan=True)
     obs = env.reset()["policy"]
-    assert env.obs_table["height_scan"] == 187 and obs.shape == (2, 45 + 187)
-    assert torch.equal(obs[:, 45:], env.features().height_scan) and 0.001 < float(obs[:, 45:].std()) < 0.2
+    assert env.obs_table["height_scan"] == 187 and obs.shape == (2, 46 + 187)
+    assert torch.equal(obs[:, 46:], env.features().height_scan) and 0.001 < float(obs[:, 46:].std()) < 0.2
     step = env.step(torch.zeros(2, 12))
-    assert torch.equal(step.obs["policy"][:, 45:], env.features().height_scan)
+    assert torch.equal(step.obs["policy"][:, 46:], env.features().height_scan)
 
 
 def test_the_scan_of_a_mirrored_ground_is_its_mirror_image() -> None:
     points = scan_points(SCAN_AHEAD_M, SCAN_LEFT_M)
     torch.testing.assert_close(points[list(SCAN_MIRROR.source)], points * torch.tensor([1.0, -1.0]))
     mirrors = make(scan=True, privileged=True).mirror()
-    ramp = torch.zeros(45 + 187)
-    ramp[45:] = points[:, 1]  # a ground that rises to the left
-    assert torch.equal(mirrors.observation["policy"].of(ramp)[45:], -points[:, 1])
+    ramp = torch.zeros(46 + 187)
+    ramp[46:] = points[:, 1]  # a ground that rises to the left
+    assert torch.equal(mirrors.observation["policy"].of(ramp)[46:], -points[:, 1])
 
 
 def test_an_evaluation_has_every_command_on_every_tile() -> None:

@@ -19,7 +19,7 @@ def observation(policy, state, action, command):
     parts = {
         "joint_pos": np.subtract(state["joint_pos"], policy["default_joint_pos"]), "joint_vel": state["joint_vel"],
         "last_action": action, "imu_ang_vel_b": state["ang_vel"], "imu_gravity_b": state["gravity"],
-        "command": command}
+        "command": command, "told_to_stand": [float(max(map(abs, command)) <= 0.1)]}
     return np.concatenate([parts[part["name"]] for part in policy["observations"]]).astype(np.float32)[None]
 
 

@@ -51,8 +51,7 @@ class QuadrupedRough(QuadrupedVelocity):
     COMMAND: Mapping[str, Axis] = {
         "forward_m_s": Axis(-1.0, 1.0, mirror=1), "left_m_s": Axis(-0.5, 0.5, mirror=-1),
         "yaw_rad_s": Axis(-1.0, 1.0, mirror=-1)}
-    COMMAND_SETTINGS = {**QuadrupedVelocity.COMMAND_SETTINGS, "stand_share": 0.05, "widen_at": 0.45, "stand_at": 0.0,
-                        "resample_s": 10.0,
+    COMMAND_SETTINGS = {**QuadrupedVelocity.COMMAND_SETTINGS, "stand_share": 0.05, "widen_at": 0.45, "resample_s": 10.0,
                         "first": {"forward_m_s": [0.4, 1.0], "left_m_s": [-0.1, 0.1], "yaw_rad_s": [-0.3, 0.3]}}
     EVALUATION = COMMANDS
     OBSERVATION: Mapping[str, Mapping[str, Function]] = {

@@ -67,7 +67,7 @@ def in_time(f: Any) -> torch.Tensor:
 class QuadrupedVelocity(LeggedTask):
     """``IsaacQuadrupedVelocity-v0``; the constructor's options are those of :class:`LeggedTask`, and two of its own.
 
-    Observation group ``policy`` (45 for 12 joints):
+    Observation group ``policy`` (46 for 12 joints):
 
     ============= ===== =========================================== ==========================
     name          width what                                        frame, unit
@@ -78,6 +78,7 @@ class QuadrupedVelocity(LeggedTask):
     imu_ang_vel_b 3     angular velocity                            body, rad/s
     imu_gravity_b 3     gravity direction                           body, –
     command       3     velocity forward, left, and yaw rate        body, m/s and rad/s
+    told_to_stand 1     no number of the command is above 0.1       0 or 1
     clock         2     with ``clock``: sine, cosine of the phase   –
     ============= ===== =========================================== ==========================
 
@@ -96,6 +97,7 @@ class QuadrupedVelocity(LeggedTask):
     """
 
     UNITS = {**LeggedTask.UNITS, "command": "m/s forward, m/s left, rad/s of yaw, body frame",
+             "told_to_stand": "1 where no number of the command is above 0.1, else 0",
              "clock": "sine and cosine of the phase of a stride"}
     MEMORY = {**LeggedTask.MEMORY, "phase": Memory(
         keep=lambda f: torch.remainder(f.phase + STRIDE_HZ * f.control_dt * ~f.standing, 1.0),
@@ -104,8 +106,7 @@ class QuadrupedVelocity(LeggedTask):
     COMMAND: Mapping[str, Axis] = {
         "forward_m_s": Axis(-1.5, 1.5, mirror=1), "left_m_s": Axis(-0.8, 0.8, mirror=-1),
         "yaw_rad_s": Axis(-1.2, 1.2, mirror=-1)}
-    COMMAND_SETTINGS = {"resample_s": 5.0, "random_times": True,
-                        "zero_share": 0.2, "stand_share": 0.25, "stand_at": 0.75,
+    COMMAND_SETTINGS = {"resample_s": 5.0, "random_times": True, "zero_share": 0.2, "stand_share": 0.25,
                         "first": {"forward_m_s": [0.4, 1.2], "left_m_s": [-0.1, 0.1], "yaw_rad_s": [-0.3, 0.3]}}
     """Training begins with walking forward: told to go anywhere, a robot that cannot step yet learns to stand."""
     EVALUATION = GRID
@@ -117,6 +118,7 @@ class QuadrupedVelocity(LeggedTask):
             "imu_ang_vel_b": lambda f: f.ang_vel_b,
             "imu_gravity_b": lambda f: f.gravity_b,
             "command": lambda f: f.velocity_command,
+            "told_to_stand": lambda f: f.standing.float(),
         },
         "critic": {
             "lin_vel_b": lambda f: f.lin_vel_b,
@@ -128,7 +130,7 @@ class QuadrupedVelocity(LeggedTask):
     MIRROR: Mapping[str, Kind] = {
         "joint_pos": "joints", "joint_vel": "joints", "last_action": "joints", "imu_ang_vel_b": "axial",
         "imu_gravity_b": "vector", "command": Mirror((0, 1, 2), (1, -1, -1)),
-        "clock": "opposite",  # in a mirror the other diagonal steps: half a stride later
+        "told_to_stand": "same", "clock": "opposite",  # in a mirror the other diagonal steps: half a stride later
         "lin_vel_b": "vector", "foot_contact": "feet", "foot_clearance": "feet", "friction": "same"}
     TERMINATION = {
         "trunk_contact": lambda f: f.trunk_contact,
@@ -155,9 +157,8 @@ class QuadrupedVelocity(LeggedTask):
     LEAST_REWARD = 0.0
 
     logged = ("tracking", "command_range", "skill", "falls")
-    """``tracking`` is of robots that are told to move. ``command_range`` is half of the way to the whole ranges, and
-    from 0.5 on the way to as much standing as there is to be. Exploration fades by ``skill``, tracking × the way to the
-    whole ranges."""
+    """``tracking`` is of robots that are told to move. ``command_range`` is the way to the whole ranges and to as much
+    standing as there is to be, and ``skill``, by which exploration fades, is tracking times it."""
     stop_rule = StopRule({"tracking_error_forward_m_s": (0.0, 0.12), "tracking_error_left_m_s": (0.0, 0.12),
                           "tracking_error_yaw_rad_s": (0.0, 0.15), "standing_drift_m": (0.0, 0.02),
                           "falls_fraction": (0.0, 0.01)}, goal="it goes where it is told",
@@ -200,8 +201,7 @@ class QuadrupedVelocity(LeggedTask):
         """See :meth:`EpisodicTask.measures`."""
         followed = self.followed(features)
         return {**super().measures(features, terminated), "tracking": followed,
-                "command_range": (0.5 * self.reach).expand(self.num_envs),
-                "skill": followed * self.reach.clamp(max=1.0)}
+                "command_range": self.reach.expand(self.num_envs), "skill": followed * self.reach}
 
     def features(self) -> VelocityFeatures:
         """See :meth:`EpisodicTask.features`."""

@@ -36,11 +36,11 @@ class Commands:
                  on to the next every ``resample_s``; after the last comes the first. An axis that is not in them is
                  drawn.
     first        ranges to begin training with, {axis: [low, high]}; while commands are followed they widen to the
-                 axes' own and ``zero_share`` grows from 0 to its own, and then ``stand_share`` does: see
-                 :meth:`widened`. Those of the task are not for axes whose range the user gives
+                 axes' own, and ``zero_share`` and ``stand_share`` grow from 0 to their own: a robot that earns by
+                 standing from the beginning does not learn to step. Those of the task are not for axes whose range
+                 the user gives
     widen_at     how well commands have to be followed, from 0 to 1, for ranges to widen
-    stand_at     the same for ``stand_share`` to grow: a robot that earns by standing learns the rest slowly
-    widen_s      seconds of commands followed that each of the two takes
+    widen_s      seconds of commands followed that this takes
     ============ ================================================================================================
 
     The shares are of axes that have a range; an axis that is given as a number keeps it.
@@ -52,8 +52,7 @@ class Commands:
     """
 
     SETTINGS: Mapping[str, Any] = {"resample_s": 5.0, "random_times": False, "zero_share": 0.0, "stand_share": 0.0,
-                                   "sequence": (), "first": {}, "widen_at": 0.6, "stand_at": 0.0,
-                                   "widen_s": 10.0}
+                                   "sequence": (), "first": {}, "widen_at": 0.6, "widen_s": 10.0}
 
     def __init__(self, axes: Mapping[str, Axis], given: Optional[Mapping[str, Any]] = None,
                  settings: Optional[Mapping[str, Any]] = None) -> None:
@@ -107,27 +106,25 @@ class Commands:
         return steps // every, steps % every == 0
 
     def first_reach(self, device: torch.device) -> torch.Tensor:
-        """How far commands are at the beginning of training, (): 0 with ``first``, else 2, see :meth:`widened`."""
-        return torch.tensor(0.0 if self._first else 2.0, device=device)
+        """How far commands are at the beginning of training, (): 0 with ``first``, else 1, the whole way."""
+        return torch.tensor(0.0 if self._first else 1.0, device=device)
 
     def widened(self, reach: torch.Tensor, followed: torch.Tensor, control_dt: float) -> None:
-        """Let `reach` () grow in place: from 0 to 1 ranges widen, from 1 to 2 standing is told more often.
+        """Let `reach` (), from 0 to 1, grow in place.
 
-        :param followed: (N,), how well each robot follows its command; its mean is compared with ``widen_at`` and then
-            with ``stand_at``.
+        :param followed: (N,), how well each robot follows its command; its mean is compared with ``widen_at``.
         """
         if self._first:
-            at = torch.where(reach < 1.0, self.settings["widen_at"], self.settings["stand_at"])
-            reach.add_((followed.mean() > at) * (control_dt / self.settings["widen_s"])).clamp_(max=2.0)
+            well = followed.mean() > self.settings["widen_at"]
+            reach.add_(well * (control_dt / self.settings["widen_s"])).clamp_(max=1.0)
 
     def draw(self, command: torch.Tensor, mask: torch.Tensor, steps: torch.Tensor, control_dt: float,
              generator: torch.Generator, reach: Optional[torch.Tensor] = None) -> None:
         """Tell the rows of `mask` (N,) bool of `command` (N, axes) anew. All draw, so that none depends on others."""
         rows, device, mixed = len(self.axes), command.device, self._mixed()
         drawn = torch.rand(rows + (rows + 1 if mixed else 0), len(mask), generator=generator, device=device)
-        wide: Any = 1.0 if reach is None else reach.clamp(max=1.0)
-        standing: Any = 1.0 if reach is None else (reach - 1.0).clamp(min=0.0)
-        stand = drawn[-1] < standing * self.settings["stand_share"] if mixed else None
+        wide: Any = 1.0 if reach is None else reach
+        stand = drawn[-1] < wide * self.settings["stand_share"] if mixed else None
         told = self._told(steps, control_dt, device) if len(self._sequence) else None
         for i, (column, name, axis) in enumerate(zip(command.unbind(dim=1), self.axes, self.axes.values())):
             low, high = self._reached(name, axis, wide)
