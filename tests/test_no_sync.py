@@ -87,7 +87,7 @@ def test_an_evaluation_without_a_sync() -> None:
 
 
 @pytest.fixture(params=["IsaacDoublePendulum-v0", "IsaacQuadrupedFlat-v0", "IsaacQuadrupedVelocity-v0",
-                        "IsaacQuadrupedRough-v0"])
+                        "IsaacQuadrupedRough-v0", "IsaacAnt-v0"])
 def env(request: pytest.FixtureRequest) -> Iterator[IsaacVecEnv]:
     made = IsaacVecEnv(request.param, num_envs=16, seed=0, episode_length_s=0.4)
     yield made

@@ -254,6 +254,11 @@ class _Derivation:
         drives = read_drives(self.file_model, self.values["joints"])
         self._check_limits(drives)
         limits = self.take_per_joint("torque_limit_nm", drives.limit, drives.limit_origin)
+        if self.given.get("drive") == "torque":
+            for gain in ("kp", "kd"):
+                self.take_per_joint(gain, [0.0] * len(self.joints), "torque drives have none")
+            self.values["drive"], self.origin["drive"] = "torque", "given"
+            return
         if all(gain > 0 for gain in drives.kp):
             kp = self.take_per_joint("kp", drives.kp, "the position actuators")
         else:

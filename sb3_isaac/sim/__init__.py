@@ -85,7 +85,8 @@ class Simulator(Protocol):
     """Weight of one robot, N."""
 
     def step(self, targets: torch.Tensor) -> None:
-        """One control step towards joint targets (N, J) rad, or (substeps, N, J) with one for each physics step."""
+        """One control step towards joint targets (N, J) rad, N·m where the robot has torque drives, or (substeps, N, J)
+        with one for each physics step."""
 
     def reset(self, mask: torch.Tensor, root_pos_w: torch.Tensor, root_quat_w: torch.Tensor,
               root_lin_vel_w: torch.Tensor, root_ang_vel_b: torch.Tensor,

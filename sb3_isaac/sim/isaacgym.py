@@ -111,7 +111,7 @@ class IsaacGymSimulator:
 
     def _load_asset(self) -> Any:
         gym, path, options = self._gym, Path(self.robot.mjcf), gymapi.AssetOptions()
-        options.default_dof_drive_mode = int(gymapi.DOF_MODE_POS)
+        options.default_dof_drive_mode = self._drive_mode()
         options.angular_damping = options.linear_damping = 0.0
         asset = gym.load_asset(self._sim, str(path.parent), path.name, options)
         if asset is None:
@@ -133,14 +133,18 @@ class IsaacGymSimulator:
                                 f"{', '.join(sorted(self.body_names))}.")
         return asset
 
+    def _drive_mode(self) -> int:
+        return int(gymapi.DOF_MODE_POS if self.robot.drive == "position" else gymapi.DOF_MODE_EFFORT)
+
     def _dof_properties(self, asset: Any) -> Any:
-        """Position drives: Isaac Gym's take the place of a joint's own damping, which is therefore added to theirs."""
+        """Isaac Gym's drives take the place of a joint's own damping, which is therefore added to theirs."""
         props = self._gym.get_asset_dof_properties(asset)
         robot = self.robot
         for i, name in enumerate(self._dof_names):
             joint = robot.joints.index(name)
-            props["driveMode"][i] = int(gymapi.DOF_MODE_POS)
-            props["stiffness"][i] = robot.kp[joint]
+            props["driveMode"][i] = self._drive_mode()
+            if robot.drive == "position":  # efforts leave the file's own spring in place
+                props["stiffness"][i] = robot.kp[joint]
             props["damping"][i] += robot.kd[joint]
             props["effort"][i] = robot.torque_limit_nm[joint]
             if robot.armature_kgm2 is not None:
@@ -227,7 +231,7 @@ class IsaacGymSimulator:
         start = time.perf_counter()
         self.diverged.zero_()
         for i in range(self.substeps):
-            if targets.dim() == 3 or i == 0:
+            if targets.dim() == 3 or i == 0 or self.robot.drive == "torque":  # an effort acts for one step
                 self._aim(targets if targets.dim() == 2 else targets[i])
             if i == self.substeps - 1:
                 self._set_torque(self._target)
@@ -246,13 +250,19 @@ class IsaacGymSimulator:
         self.diverged.logical_or_(~finite)
 
     def _aim(self, targets: torch.Tensor) -> None:
-        """Targets (N, J) rad, within the joints' ranges, to the drives."""
-        self._target = torch.maximum(torch.minimum(targets, self._high), self._low)
+        """Targets (N, J) rad, within the joints' ranges, or N·m to the drives."""
+        by_torque = self.robot.drive == "torque"
+        self._target = self._params.effort(targets) if by_torque else torch.maximum(
+            torch.minimum(targets, self._high), self._low)
         self._in_asset_order = self._target[:, self._inverse].contiguous()
-        self._gym.set_dof_position_target_tensor(self._sim, gymtorch.unwrap_tensor(self._in_asset_order))
+        tell = self._gym.set_dof_actuation_force_tensor if by_torque else self._gym.set_dof_position_target_tensor
+        tell(self._sim, gymtorch.unwrap_tensor(self._in_asset_order))
 
     def _set_torque(self, target: torch.Tensor) -> None:
-        self.state.joint_torque.copy_(self._params.torque(target - self.state.joint_pos, self.state.joint_vel))
+        if self.robot.drive == "torque":
+            self.state.joint_torque.copy_(target)
+        else:
+            self.state.joint_torque.copy_(self._params.torque(target - self.state.joint_pos, self.state.joint_vel))
 
     def reset(self, mask: torch.Tensor, root_pos_w: torch.Tensor, root_quat_w: torch.Tensor,
               root_lin_vel_w: torch.Tensor, root_ang_vel_b: torch.Tensor,

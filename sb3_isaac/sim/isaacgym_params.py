@@ -36,6 +36,7 @@ class IsaacGymParams:
         damping = gym.get_actor_dof_properties(*handles[0])["damping"].tolist()
         self._own_damping = [total - robot.kd[joint] for total, joint in zip(damping, self._order)]
         self._torque_limit_nm = torch.tensor(robot.torque_limit_nm, device=device)
+        self._position_drives = robot.drive == "position"
         self.friction = torch.full((n,), friction, device=device)
         self._now = {"trunk_mass": torch.full((n,), self._file_mass[self._trunk], device=device),
                      "link_mass": torch.ones(n, device=device), "com": torch.zeros(n, 3, device=device),
@@ -63,6 +64,11 @@ class IsaacGymParams:
         torque = strength * (kp * error_rad - (self._now["kd"] + kp * self._physics_dt) * joint_vel)
         limit = strength * self._torque_limit_nm
         return torch.maximum(torch.minimum(torque, limit), -limit)
+
+    def effort(self, torque_nm: torch.Tensor) -> torch.Tensor:
+        """The torque (N, J) N·m of torque drives that are told (N, J) N·m; kd is the joints' damping."""
+        return self._now["motor_strength"] * torch.maximum(torch.minimum(torque_nm, self._torque_limit_nm),
+                                                           -self._torque_limit_nm)
 
     def get(self, name: str) -> torch.Tensor:
         """See :meth:`Simulator.get_param`."""
@@ -109,7 +115,8 @@ class IsaacGymParams:
         strength, kp, kd, armature = (self._now[name][i].tolist() for name in names)
         limit = self._torque_limit_nm.tolist()
         for dof, joint in enumerate(self._order):
-            props["stiffness"][dof] = strength[joint] * kp[joint]
+            if self._position_drives:
+                props["stiffness"][dof] = strength[joint] * kp[joint]
             props["damping"][dof] = self._own_damping[dof] + strength[joint] * kd[joint]
             props["effort"][dof] = strength[joint] * limit[joint]
             props["armature"][dof] = armature[joint]

@@ -62,6 +62,7 @@ class MujocoSimulator:
         self.joint_range = torch.tensor(ends, dtype=torch.float32, device=self.device)
         self._qpos, self._qvel = self.engine.field("qpos"), self.engine.field("qvel")
         self._next_qpos, self._next_qvel = torch.zeros_like(self._qpos), torch.zeros_like(self._qvel)
+        self._no_torque = torch.zeros(num_envs, len(robot.joints), device=self.device)
         self._params = MujocoParams(self.engine, robot)
         self.friction = self._params.friction
         self.state = self._views()
@@ -125,7 +126,7 @@ class MujocoSimulator:
         qpos, qvel = self._next_qpos, self._next_qvel
         qpos[:, :3], qpos[:, 3:7], qpos[:, self._qpos_columns] = root_pos_w, root_quat_w, joint_pos
         qvel[:, :3], qvel[:, 3:6], qvel[:, self._qvel_columns] = root_lin_vel_w, root_ang_vel_b, joint_vel
-        self.engine.reset(mask, qpos, qvel, joint_pos)
+        self.engine.reset(mask, qpos, qvel, joint_pos if self.robot.drive == "position" else self._no_torque)
         self._refresh()
 
     def push(self, lin_vel_w: torch.Tensor, ang_vel_b: torch.Tensor, mask: torch.Tensor) -> None:

@@ -27,6 +27,7 @@ class MujocoParams:
                                                for values in (model.body_mass, model.body_inertia))
         self._file_com = torch.tensor(model.body_ipos[self._trunk], **kw)
         self._torque_limit_nm = torch.tensor(robot.torque_limit_nm, **kw)
+        self._torque_drives = robot.drive == "torque"
         self.friction = torch.full((n,), float(model.geom("floor").friction[0]), **kw)
         self._now = {
             "trunk_mass": torch.full((n,), float(model.body_mass[self._trunk]), **kw),
@@ -90,10 +91,11 @@ class MujocoParams:
         self._change("opt.gravity", mask, to=self._now["gravity"])
 
     def _write_drives(self, mask: torch.Tensor) -> None:
-        """Actuators follow ``Robot.joints``: torque = strength · clip(kp (target − q) − kd q̇, ±limit)."""
+        """Actuators follow ``Robot.joints``: torque = strength · clip(kp (target − q) − kd q̇, ±limit), and of torque
+        drives strength · clip(target − kp q − kd q̇, ±limit)."""
         strength = self._now["motor_strength"]
         kp, kd, limit = strength * self._now["kp"], strength * self._now["kd"], strength * self._torque_limit_nm
-        self._change("actuator_gainprm", mask, slice(None), 0, to=kp)
+        self._change("actuator_gainprm", mask, slice(None), 0, to=strength if self._torque_drives else kp)
         self._change("actuator_biasprm", mask, slice(None), slice(1, 3), to=torch.stack((-kp, -kd), dim=2))
         self._change("actuator_forcerange", mask, to=torch.stack((-limit, limit), dim=2))
 

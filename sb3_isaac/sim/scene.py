@@ -46,12 +46,14 @@ def compose_scene(robot: Robot, physics_dt: float, visuals: bool = False,
         raise unreadable(robot.mjcf, error) from error
     _check(model, robot)
     _check_pose(model, robot)
-    limit_targets(model)
+    if robot.drive == "position":
+        limit_targets(model)
     return model
 
 
 def add_drives(spec: mujoco.MjSpec, robot: Robot) -> None:
-    """PD drives τ = kp (target − q) − kd q̇, limited to the joint's torque; targets are limited to its range."""
+    """Drives τ = kp (target − q) − kd q̇, or τ = target − kd q̇ where they are torque drives, limited to the joint's
+    torque."""
     unset = (None,) * len(robot.joints)
     for name, kp, kd, limit, own, friction in zip(robot.joints, robot.kp, robot.kd, robot.torque_limit_nm,
                                                   robot.armature_kgm2 or unset, robot.friction_nm or unset):
@@ -63,7 +65,7 @@ def add_drives(spec: mujoco.MjSpec, robot: Robot) -> None:
             joint.armature = own
         if friction is not None:
             joint.frictionloss = friction
-        add_drive(spec, name, gain=kp, kp=kp, kd=kd, limit=limit)
+        add_drive(spec, name, gain=kp if robot.drive == "position" else 1.0, kp=kp, kd=kd, limit=limit)
 
 
 def _add_surroundings(spec: mujoco.MjSpec, ground: Optional[Heightfield], visuals: bool) -> None:

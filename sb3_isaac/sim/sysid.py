@@ -61,6 +61,9 @@ class HungRobot:
     """A robot with a fixed trunk in `num_worlds` worlds, each with parameters of its own."""
 
     def __init__(self, robot: Robot, num_worlds: int, physics_dt: float) -> None:
+        if robot.drive != "position":
+            raise UserError(f"robot {robot.name!r} has {robot.drive} drives, and motions are compared by the targets of "
+                            "position drives: give a robot with those.")
         spec = read_model(robot.mjcf, robot.feet)
         set_options(spec, physics_dt, iterations=10)
         spec.compiler.discardvisual = True

@@ -11,28 +11,27 @@ import torch
 from gymnasium import spaces
 
 from sb3_isaac.contract.episodes import Episodes
-from sb3_isaac.contract.errors import UserError, mapping, truth
-from sb3_isaac.contract.mirror import Mirror
+from sb3_isaac.contract.errors import mapping, truth
 from sb3_isaac.contract.rotations import from_yaw
 from sb3_isaac.contract.tensor_env import Obs
-from sb3_isaac.robots import Robot, get_robot
-from sb3_isaac.sim import Simulator, make_simulator
+from sb3_isaac.robots import Robot
+from sb3_isaac.sim import Simulator
 from sb3_isaac.tasks.parts.command import Axis, Commands, outside, told_by
-from sb3_isaac.tasks.parts.episode import EpisodicTask, Memory
+from sb3_isaac.tasks.parts.episode import Memory
 from sb3_isaac.tasks.parts.features import UNITS, LeggedFeatures
 from sb3_isaac.tasks.parts.gait_report import gait_report, walked
 from sb3_isaac.tasks.parts.ground import Ground
 from sb3_isaac.tasks.parts.legged_randomize import LeggedRandomization
 from sb3_isaac.tasks.parts.limits import TERMS, Limits
 from sb3_isaac.tasks.parts.limits import measures as limit_measures
-from sb3_isaac.tasks.parts.mirror_check import check_robot_mirror
 from sb3_isaac.tasks.parts.randomize import whole_ranges
+from sb3_isaac.tasks.parts.robot_task import RobotTask
 
 QUADRUPED_WEIGHT_N, QUADRUPED_HEIGHT_M = 147.31677, 0.3223
 """Of the shipped quadruped: the robot whose effort the rewards' weights are for."""
 
 
-class LeggedTask(EpisodicTask):
+class LeggedTask(RobotTask):
     """N robots of one kind whose joints are driven to target positions; a subclass gives the tables.
 
     Action (J,) in [−1, 1]: joint target = default pose + ``Robot.action_scale_rad`` · action, clipped to the joint's
@@ -45,7 +44,7 @@ class LeggedTask(EpisodicTask):
     :param seed: of the first reset; None draws one.
     :param robot: a :class:`~sb3_isaac.robots.Robot`, or what stands for one (:func:`~sb3_isaac.robots.get_robot`): a
         registered name, the path of an MJCF or URDF file, a mapping of ``mjcf`` and fields that are used as given;
-        None is ``quadruped``.
+        None is the task's own.
     :param reward, command, observation, termination: changes of the tables, see
         :class:`~sb3_isaac.tasks.parts.episode.EpisodicTask`.
     :param randomize: changes of the table ``RANDOMIZE``: parameter -> [low, high], see
@@ -115,30 +114,22 @@ class LeggedTask(EpisodicTask):
         render_mode: Optional[str] = None,
     ) -> None:
         self.ground = self._ground_of(terrain)
-        if isinstance(sim, str):
-            sim = make_simulator(sim, get_robot("quadruped" if robot is None else robot), num_envs, device=device,
-                                 physics_dt=0.01 if physics_dt is None else physics_dt,
-                                 substeps=2 if substeps is None else substeps, threads=threads, nconmax=nconmax,
-                                 njmax=njmax, ground=None if self.ground is None else self.ground.grid.ground)
-        else:
-            _check_instance(sim, num_envs, robot=robot, physics_dt=physics_dt, substeps=substeps, threads=threads,
-                            nconmax=nconmax, njmax=njmax, terrain=self.ground,
-                            device=None if device == "auto" else device)
-        self.sim, self.robot, self.control_dt = sim, sim.robot, sim.control_dt
+        self.set_simulator(sim, num_envs, robot=robot, device=device, physics_dt=physics_dt, substeps=substeps,
+                           threads=threads, nconmax=nconmax, njmax=njmax,
+                           ground=None if self.ground is None else self.ground.grid.ground)
         if self.ground is not None:
             self.MEMORY = {**self.MEMORY, "told_w": Memory(lambda task: (2,), lambda f: f.told_w)}
             self._STATE = (*self._STATE, "level", "origin_w")
             self.logged = (*self.logged, *self.ground.logged)
-        self.setup(sim.num_envs, sim.device, seed=seed, episode_length_s=episode_length_s, stagger=stagger,
+        self.setup(self.sim.num_envs, self.sim.device, seed=seed, episode_length_s=episode_length_s, stagger=stagger,
                    render_mode=render_mode)
         self.privileged = truth("privileged", privileged)
-        self._renderers: Dict[Tuple[int, int, int], Any] = {}
         self.randomization = LeggedRandomization(self, randomize, observation)
         """``.draws`` is what each robot has, {parameter: (N, k)}."""
         self.OBSERVATION = {**self.OBSERVATION, "critic": {**self.randomization.critic,
                                                            **self.OBSERVATION.get("critic", {})}}
         self.MIRROR = {**{name: kind for name, kind in self.randomization.mirror.items() if kind}, **self.MIRROR}
-        self.limits = Limits(limits, sim.joint_range, torch.tensor(self.robot.torque_limit_nm, device=self.device))
+        self.limits = Limits(limits, self.sim.joint_range, torch.tensor(self.robot.torque_limit_nm, device=self.device))
         self.REWARD = {**TERMS, **self.REWARD}
         self.TERMINATION = {**self.limits.terminations(), **self.TERMINATION}
         self._allocate()
@@ -266,21 +257,7 @@ class LeggedTask(EpisodicTask):
             self.level.copy_(self.ground.first_level())
         return super().reset(seed)
 
-    def mirror_kinds(self) -> Dict[str, Mirror]:
-        """See :meth:`EpisodicTask.mirror_kinds`: ``joints`` and ``feet``, by the robot's model, and tried out."""
-        from sb3_isaac.robots.mirror import robot_mirror  # needs MuJoCo, whatever the simulator is
-
-        joints, feet = robot_mirror(self.robot)
-        check_robot_mirror(self.robot, joints)
-        return {"joints": joints, "feet": feet, "action": joints,
-                "partners": Mirror(joints.source, (1,) * len(joints.source))}
-
     # ---- the rest of TensorEnv
-
-    @property
-    def physics_s(self) -> float:  # type: ignore[override]
-        """See :class:`TensorEnv`."""
-        return self.sim.physics_s
 
     def report(self, episodes: Episodes) -> Dict[str, Any]:
         """See :meth:`TensorEnv.report`: the figures of a gait."""
@@ -333,10 +310,6 @@ class LeggedTask(EpisodicTask):
             made["terrain"] = {**(made.get("terrain") or {}), "curriculum": False}  # on all levels alike
         return made
 
-    def warnings(self) -> Dict[str, int]:
-        """See :meth:`TensorEnv.warnings`."""
-        return self.sim.warnings()
-
     def metadata(self) -> Dict[str, Any]:
         """See :meth:`TensorEnv.metadata`."""
         return {
@@ -350,49 +323,13 @@ class LeggedTask(EpisodicTask):
             "latency_s": list(self.randomization.bounds("latency_s")),
         }
 
-    def render(self, width: int = 640, height: int = 480, robots: int = 1,
-               lines: Tuple[str, ...] = (), robot: int = 0) -> Optional[np.ndarray]:
-        """See :meth:`TensorEnv.render`."""
-        if self.render_mode is None:
-            return None
-        size = (width, height, robots)
-        if size not in self._renderers:
-            self._renderers[size] = self.sim.make_renderer(width=width, height=height, num_robots=robots)
-        image: np.ndarray = self._renderers[size].frame(lines, follow=robot)
-        return image
-
-    def viewer(self) -> Any:
-        """See :meth:`TensorEnv.viewer`."""
-        return self.sim.make_viewer()
-
     def state_dict(self) -> Dict[str, Any]:
         """See :meth:`TensorEnv.state_dict`."""
         randomized = {"randomization": self.randomization.state_dict()} if self.randomization.acts else {}
-        return {**super().state_dict(), "sim": self.sim.state_dict(), **randomized}
+        return {**super().state_dict(), **randomized}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See :meth:`TensorEnv.load_state_dict`."""
-        self.sim.load_state_dict(state["sim"])
         super().load_state_dict(state)
         if self.randomization.acts:
             self.randomization.load_state_dict(state.get("randomization", {}))
-
-    def close(self) -> None:
-        """See :meth:`TensorEnv.close`."""
-        for renderer in self._renderers.values():
-            renderer.close()
-        self._renderers.clear()
-        self.sim.close()
-
-
-def _check_instance(sim: Any, num_envs: int, **given: Any) -> None:
-    """Raise a UserError where `sim` is no Simulator, and where it brings itself what was `given` besides."""
-    if not hasattr(sim, "control_dt"):
-        raise UserError(f"sim is {sim!r}: give the name of a simulator, or a Simulator.")
-    besides = [name for name, value in given.items() if value is not None]
-    if num_envs not in (1, sim.num_envs):
-        besides.append("num_envs")
-    if besides:
-        raise UserError(f"sim is a {type(sim).__name__} of {sim.num_envs} robots, which brings its own "
-                        f"{', '.join(besides)}: leave {'it' if len(besides) == 1 else 'them'} out, or give the name of "
-                        "a simulator.")

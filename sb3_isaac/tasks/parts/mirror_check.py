@@ -34,8 +34,9 @@ def check_robot_mirror(robot: Robot, joints: Mirror) -> None:
         sim.reset(torch.ones(2, dtype=torch.bool), torch.tensor([[0.0, 0.0, robot.base_height_m]] * 2),
                   torch.tensor([[1.0, 0.0, 0.0, 0.0]] * 2), both(0.2, EVERYWHERE["vector"]),
                   both(0.2, EVERYWHERE["axial"]), start, both(0.5, joints))
+        rest, scale = torch.tensor(robot.rest_target), torch.tensor(robot.target_scale)
         for _ in range(STEPS):
-            sim.step(pose + both(0.3, joints))
+            sim.step(rest + scale * both(0.3, joints))
         end = sim.state.joint_pos
         missed = float((joints.of(end[0]) - end[1]).abs().max() / (end - start).abs().max())
     finally:
