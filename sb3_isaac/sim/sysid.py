@@ -62,7 +62,7 @@ class HungRobot:
 
     def __init__(self, robot: Robot, num_worlds: int, physics_dt: float) -> None:
         if robot.drive != "position":
-            raise UserError(f"robot {robot.name!r} has {robot.drive} drives, and motions are compared by the targets of "
+            raise UserError(f"robot {robot.name!r} has {robot.drive} drives, and motions are compared by targets of "
                             "position drives: give a robot with those.")
         spec = read_model(robot.mjcf, robot.feet)
         set_options(spec, physics_dt, iterations=10)
