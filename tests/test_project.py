@@ -42,19 +42,19 @@ def test_the_readme_is_short() -> None:
     assert (ROOT / "README.md").read_text(encoding="utf-8").count("\n") <= 200
 
 
-@pytest.mark.parametrize(("page", "least"), [
-    ("README.md", 25), ("docs/structure.md", 20), ("docs/own_task.md", 5), ("docs/results.md", 4),
-    ("docs/isaacgym.md", 1), ("tuning/README.md", 1),
-])
-def test_links_lead_somewhere(page: str, least: int) -> None:
-    links = re.findall(r"\]\((?!http)([^)]+)\)", (ROOT / page).read_text(encoding="utf-8"))
-    assert len(links) >= least, links
-    for link in links:
+PAGES = ["README.md", "CONTRIBUTING.md", "tuning/README.md",
+         *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str) -> None:
+    """Those to a name of the reference are checked where the site is built."""
+    for link in re.findall(r"\]\((?!http)([^)]+)\)", (ROOT / page).read_text(encoding="utf-8")):
         file, _, heading = link.partition("#")
-        target = ((ROOT / page).parent / file).resolve()
+        target = ((ROOT / page).parent / file.replace("\\", "")).resolve() if file else ROOT / page
         assert target.exists(), link
         headings = [_anchor(line) for line in target.read_text(encoding="utf-8").splitlines()
-                    if line.startswith("#")] if heading else []
+                    if line.startswith("#")] if heading and not heading.startswith("sb3_isaac") else [heading]
         assert not heading or heading in headings, link
 
 
@@ -89,7 +89,7 @@ def commands_of(text: str) -> List[List[str]]:
     return [line[line.index("sb3-isaac") + 1:] for line in words if "sb3-isaac" in line]
 
 
-@pytest.mark.parametrize("page", ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))])
+@pytest.mark.parametrize("page", PAGES)
 def test_commands_on_a_page_are_commands(page: str) -> None:
     commands = commands_of((ROOT / page).read_text(encoding="utf-8"))
     assert commands or page != "README.md"
@@ -122,21 +122,8 @@ def test_style(command: list) -> None:
     assert out.returncode == 0, out.stdout + out.stderr
 
 
-@pytest.mark.parametrize(("script", "argument", "word"), [
-    ("bring_your_own_env.py", "2048", "episodes lasted"), ("another_robot.py", None, "64 of 64 feet"),
-    ("walk_one_robot.py", None, "still up after 20.0 s"),
-])
-def test_examples_run_as_they_stand(script: str, argument: str, word: str, tmp_path: Path) -> None:
-    command = [sys.executable, str(ROOT / "examples" / script), *([argument] if argument else [])]
+def test_an_example_runs_as_it_stands(tmp_path: Path) -> None:
+    """Those of the tutorials are in test_tutorials.py."""
+    command = [sys.executable, str(ROOT / "examples" / "walk_one_robot.py")]
     out = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=ENV)
-    assert out.returncode == 0 and word in out.stdout, out.stdout + out.stderr
-
-
-def test_the_stock_example_on_few_robots(tmp_path: Path) -> None:
-    source = (ROOT / "examples" / "stock_sb3.py").read_text()
-    small = source.replace("num_envs=256", "num_envs=16").replace("1_500_000", "800").replace("1536", "96")
-    assert small.count("16") and "800" in small and small != source
-    (tmp_path / "small.py").write_text(small)
-    out = subprocess.run([sys.executable, "small.py"], capture_output=True, text=True, cwd=tmp_path, env=ENV)
-    assert out.returncode == 0 and "approx_kl" in out.stdout, out.stdout + out.stderr
-    assert {"quadruped.zip", "quadruped_vecnormalize.pkl"} <= {p.name for p in tmp_path.iterdir()}
+    assert out.returncode == 0 and "still up after 20.0 s" in out.stdout, out.stdout + out.stderr
