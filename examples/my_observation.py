@@ -12,7 +12,7 @@ def touch(f):
     return f.foot_contact.float()
 
 
-def main(num_envs=256, steps=300_000):
+def main(num_envs=256, steps=1_500_000):
     env = IsaacVecEnv("IsaacQuadrupedFlat-v0", num_envs=num_envs, seed=0, observation={"policy": {"touch": touch}})
     widths = env.env.metadata()["obs_table"]
     print(f"the policy sees {env.observation_space.shape[0]} numbers: {widths}")

@@ -12,7 +12,7 @@ def crouch(f):
     return f.tracking * torch.exp(-((f.trunk_height - HEIGHT_M) / WIDTH_M).square())
 
 
-def main(num_envs=256, steps=600_000):
+def main(num_envs=256, steps=1_500_000):
     env = IsaacVecEnv("IsaacQuadrupedFlat-v0", num_envs=num_envs, seed=0, reward={"crouch": (0.5, crouch)})
     log = TrainingLog()
     model = PPO("MlpPolicy", VecNormalize(env), learning_rate=1e-3, n_steps=24, n_epochs=5,

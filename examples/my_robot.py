@@ -10,7 +10,7 @@ from sb3_isaac import PPO, IsaacVecEnv, Robot, VecNormalize
 FILE = Path(__file__).with_name("my_robot.xml")
 
 
-def main(file=FILE, num_envs=256, steps=300_000):
+def main(file=FILE, num_envs=256, steps=1_500_000):
     robot = Robot.from_file(file, action_scale_rad=0.4)  # the rest is what the file tells
     env = IsaacVecEnv("IsaacQuadrupedFlat-v0", num_envs=num_envs, seed=0, robot=robot, stagger=False)
     env.reset_tensor()
