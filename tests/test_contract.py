@@ -24,6 +24,7 @@ EVERY_TASK = [
     (QUADRUPED, {"threads": 1, "episode_length_s": 1.0, "privileged": True, "robot": "anymal"}),
     (VELOCITY, {"threads": 1, "episode_length_s": 1.0, "privileged": True, "heading": True, "clock": True}),
     (ROUGH, {"threads": 1, "episode_length_s": 1.0, "scan": True, "terrain": {"tiles": {"rough": 1, "gaps": 1}}}),
+    ("IsaacBipedVelocity-v0", {"threads": 1, "episode_length_s": 0.5, "privileged": True}),
     ("IsaacAnt-v0", {"threads": 1, "episode_length_s": 0.5}),
     ("IsaacHumanoid-v0", {"threads": 1, "episode_length_s": 0.5}),
     (QUADRUPED, {"sim": "isaacgym", "threads": 1, "episode_length_s": 1.0}),

@@ -12,6 +12,7 @@ _TASKS: Dict[str, str] = {
     "IsaacQuadrupedFlat-v0": "sb3_isaac.tasks.quadruped_flat:QuadrupedFlat",
     "IsaacQuadrupedVelocity-v0": "sb3_isaac.tasks.quadruped_velocity:QuadrupedVelocity",
     "IsaacQuadrupedRough-v0": "sb3_isaac.tasks.quadruped_rough:QuadrupedRough",
+    "IsaacBipedVelocity-v0": "sb3_isaac.tasks.biped_velocity:BipedVelocity",
     "IsaacAnt-v0": "sb3_isaac.tasks.ant:Ant",
     "IsaacHumanoid-v0": "sb3_isaac.tasks.humanoid:Humanoid",
     "IsaacDoublePendulum-v0": "sb3_isaac.tasks.double_pendulum:DoublePendulum",

@@ -12,9 +12,9 @@ from sb3_isaac.config.files import read_mapping, to_yaml
 from sb3_isaac.contract.errors import UserError, unknown
 from sb3_isaac.robots.packages import PREFIXES, robot_file
 from sb3_isaac.robots.robot import Robot, check_fields
-from sb3_isaac.robots.shipped import ANYMAL, QUADRUPED
+from sb3_isaac.robots.shipped import ANYMAL, G1, QUADRUPED
 
-ROBOTS: Mapping[str, Robot] = MappingProxyType({robot.name: robot for robot in (QUADRUPED, ANYMAL)})
+ROBOTS: Mapping[str, Robot] = MappingProxyType({robot.name: robot for robot in (QUADRUPED, ANYMAL, G1)})
 MODELS, DESCRIPTIONS = (".xml", ".mjcf", ".urdf"), (".yml", ".yaml")
 
 

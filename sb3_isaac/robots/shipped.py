@@ -56,3 +56,21 @@ ANYMAL = Robot(
     terminal_bodies=("trunk",),
     action_scale_rad=0.5,
 )
+
+_G1_LEG = ("hip_pitch", "hip_roll", "hip_yaw", "knee", "ankle_pitch", "ankle_roll")
+
+G1 = Robot(
+    name="g1",
+    mjcf=str(_HERE / "g1.xml"),
+    joints=_leg_names(("left", "right"), _G1_LEG),
+    default_joint_pos=(-0.1, 0.0, 0.0, 0.3, -0.2, 0.0) * 2,  # pose, gains and efforts of Unitree's unitree_rl_gym
+    base_height_m=0.7842,  # measured by MuJoCo: soles just touching, in this pose
+    kp=(100.0, 100.0, 100.0, 150.0, 40.0, 40.0) * 2,
+    kd=(2.0, 2.0, 2.0, 4.0, 2.0, 2.0) * 2,
+    torque_limit_nm=(88.0, 139.0, 88.0, 139.0, 50.0, 50.0) * 2,
+    trunk="trunk",
+    feet=("left_foot", "right_foot"),
+    penalised_bodies=_leg_names(("left", "right"), ("thigh", "shin")),
+    terminal_bodies=("trunk",),
+    action_scale_rad=0.5,
+)

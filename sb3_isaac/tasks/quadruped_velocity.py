@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import cached_property
-from typing import Any, Dict, Mapping
+from typing import Any, Dict, Mapping, Tuple
 
 import torch
 
@@ -19,7 +19,7 @@ from sb3_isaac.tasks.parts.legged import LeggedTask
 from sb3_isaac.tasks.parts.mirror import Kind
 from sb3_isaac.tasks.parts.terms import Function, Term
 
-SWING_HEIGHT_M, STRIDE_HZ = 0.08, 2.0
+SWING_HEIGHT_M = 0.08
 MAX_TILT_COS = 0.5
 """A robot has fallen when its trunk leans further than 60° (the cosine of the angle to upright)."""
 GRID = tuple({"forward_m_s": forward, "left_m_s": left, "yaw_rad_s": turn, "heading_rad": turn}
@@ -32,7 +32,7 @@ class VelocityFeatures(LeggedFeatures):
 
     def __init__(self, task: QuadrupedVelocity) -> None:
         super().__init__(task)
-        self.phase, self.first_phase = task.phase, task.first_phase
+        self.phase, self.first_phase, self.stride_hz = task.phase, task.first_phase, task.STRIDE_HZ
 
     @cached_property
     def approach(self) -> torch.Tensor:
@@ -100,9 +100,12 @@ class QuadrupedVelocity(LeggedTask):
              "told_to_stand": "1 where no number of the command is above 0.1, else 0",
              "clock": "sine and cosine of the phase of a stride"}
     MEMORY = {**LeggedTask.MEMORY, "phase": Memory(
-        keep=lambda f: torch.remainder(f.phase + STRIDE_HZ * f.control_dt * ~f.standing, 1.0),
+        keep=lambda f: torch.remainder(f.phase + f.stride_hz * f.control_dt * ~f.standing, 1.0),
         start=lambda f: f.first_phase)}
     phase: torch.Tensor
+    STRIDE_HZ = 2.0
+    IN_TIME: Tuple[str, Function] = ("trot", lambda f: f.gait_share * in_time(f))
+    """The term that takes another form while a clock runs, and that form."""
     COMMAND: Mapping[str, Axis] = {
         "forward_m_s": Axis(-1.5, 1.5, mirror=1), "left_m_s": Axis(-0.8, 0.8, mirror=-1),
         "yaw_rad_s": Axis(-1.2, 1.2, mirror=-1)}
@@ -184,7 +187,8 @@ class QuadrupedVelocity(LeggedTask):
         self.COMMAND = self.command_axes({"heading": truth("heading", heading)})
         if truth("clock", clock):
             self.OBSERVATION = {**self.OBSERVATION, "policy": {**self.OBSERVATION["policy"], "clock": clock_of}}
-            self.REWARD = {**self.REWARD, "trot": Term(self.REWARD["trot"].weight, lambda f: f.gait_share * in_time(f))}
+            name, clocked = self.IN_TIME
+            self.REWARD = {**self.REWARD, name: Term(self.REWARD[name].weight, clocked)}
         super().__init__(num_envs, **options)
 
     def _allocate(self) -> None:
