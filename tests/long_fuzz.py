@@ -49,7 +49,7 @@ def watch(event: str, arguments: Tuple[Any, ...]) -> None:
             SEEN.append(f"{event} {arguments!r}"[:200])
     elif event == "import" and str(arguments[0]).split(".")[0] == "canary_pkg":
         SEEN.append(f"import {arguments[0]}")
-    elif event == "shutil.rmtree" and not os.path.abspath(arguments[0]).startswith(os.getcwd()):
+    elif event == "shutil.rmtree" and not os.path.abspath(arguments[0]).startswith(str(Path.cwd().parents[1])):
         SEEN.append(f"{event} {arguments!r}"[:200])
 
 
@@ -342,8 +342,10 @@ def main() -> int:
     parser.add_argument("--limit", type=float, default=60.0, help="seconds of one input")
     args = parser.parse_args()
     resource.setrlimit(resource.RLIMIT_AS, (12 * 2**30, 12 * 2**30))
-    folder = tempfile.mkdtemp(prefix="fuzz")
-    os.chdir(folder)
+    folder = Path(tempfile.mkdtemp(prefix="fuzz"))
+    inner = folder / "two" / "deep"  # "-f ../.." is valid, and what it writes and removes is to be the fuzzer's own
+    inner.mkdir(parents=True)
+    os.chdir(inner)
     prepare()
     sys.addaudithook(watch)
     kinds, start = args.kinds.split(","), time.time()
