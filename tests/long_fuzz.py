@@ -41,6 +41,8 @@ VALUES: List[Any] = [
 SHOW = bool(os.environ.get("FUZZ_SHOW"))
 SEEN: List[str] = []
 """What the audit hook saw that no input may cause."""
+FOLDER: List[str] = []
+"""The fuzzer's own folder, in which it may remove what it likes."""
 
 
 def watch(event: str, arguments: Tuple[Any, ...]) -> None:
@@ -49,7 +51,7 @@ def watch(event: str, arguments: Tuple[Any, ...]) -> None:
             SEEN.append(f"{event} {arguments!r}"[:200])
     elif event == "import" and str(arguments[0]).split(".")[0] == "canary_pkg":
         SEEN.append(f"import {arguments[0]}")
-    elif event == "shutil.rmtree" and not os.path.abspath(arguments[0]).startswith(str(Path.cwd().parents[1])):
+    elif event == "shutil.rmtree" and not os.path.abspath(arguments[0]).startswith(FOLDER[0]):
         SEEN.append(f"{event} {arguments!r}"[:200])
 
 
@@ -343,6 +345,7 @@ def main() -> int:
     args = parser.parse_args()
     resource.setrlimit(resource.RLIMIT_AS, (12 * 2**30, 12 * 2**30))
     folder = Path(tempfile.mkdtemp(prefix="fuzz"))
+    FOLDER.append(str(folder))
     inner = folder / "two" / "deep"  # "-f ../.." is valid, and what it writes and removes is to be the fuzzer's own
     inner.mkdir(parents=True)
     os.chdir(inner)
