@@ -75,6 +75,11 @@ def test_nested_keys_leave_the_base_alone() -> None:
     ("gamma: {kind: categorical, choices: [0.9, 0.9]}", ["twice"]),
     ("gamma: {kind: categorical, choices: [0.9], low: 0.5}", ["low"]),
     ("batch_size: {kind: int, low: 8, high: 64}", ["n_minibatches"]),
+    ("n_minibatches: {kind: categorical, choices: 1}", ["choices 1", "list"]),
+    ("n_minibatches: {kind: categorical, choices: .inf}", ["choices inf", "list"]),
+    ("n_minibatches: {kind: int, low: 0, high: 4}", ["whole numbers of at least 1"]),
+    ("n_minibatches: {kind: float, low: 1, high: 4}", ["whole numbers of at least 1"]),
+    ("n_minibatches: {kind: categorical, choices: [2, true]}", ["whole numbers of at least 1"]),
     ("gamma: {kind: float, low: 0.9, high: 1.0, condition: {n_epochs: 3}}", ["'n_epochs'", "below"]),
     ("gamma: 0.9", ["gamma", "mapping"]),
 ])

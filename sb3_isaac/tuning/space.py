@@ -192,16 +192,17 @@ def _parameter(name: str, given: object, above: List[Parameter], file: str) -> P
     if name == "batch_size":
         raise UserError(f"{where} depends on the number of environments: give n_minibatches instead.")
     kind = fields.get("kind")
-    if name == "n_minibatches" and (kind == "float" or not all(
-            type(value) is int and value >= 1 for value in fields.get("choices", [fields.get("low", 1)]) or ())):
-        raise UserError(f"{where} is {brief(dict(fields))}: give whole numbers of at least 1.")
     if kind not in KINDS:
         raise UserError(f"{where} has kind {kind!r}: give one of {', '.join(KINDS)}.")
     condition = _condition(fields.get("condition"), above, where)
     if kind == "categorical":
-        return Parameter(name, kind, choices=_choices(fields, where), condition=condition)
-    low, high, log = _range(fields, kind, where)
-    return Parameter(name, kind, low, high, log, condition=condition)
+        parameter = Parameter(name, kind, choices=_choices(fields, where), condition=condition)
+    else:
+        parameter = Parameter(name, kind, *_range(fields, kind, where), condition=condition)
+    if name == "n_minibatches" and not all(type(value) is int and value >= 1
+                                           for value in parameter.choices or (parameter.low,)):
+        raise UserError(f"{where} is {brief(dict(fields))}: give whole numbers of at least 1.")
+    return parameter
 
 
 def _range(fields: Mapping[str, Any], kind: str, where: str) -> Tuple[float, float, bool]:
