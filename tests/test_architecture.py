@@ -21,8 +21,8 @@ LAYERS = (  # from the top; folders of one layer do not import each other
     ("contract",))
 TASKS = next(i for i, names in enumerate(LAYERS) if "tasks" in names)
 REGISTERED = {("contract.ids", f"tasks.{name}")
-              for name in ("quadruped_flat", "quadruped_velocity", "quadruped_rough", "biped_velocity", "ant",
-                           "humanoid", "double_pendulum")}
+              for name in ("quadruped_flat", "quadruped_velocity", "quadruped_rough", "quadruped_waypoint",
+                           "quadruped_vision", "biped_velocity", "ant", "humanoid", "double_pendulum")}
 """Strings that name a module above: the ids of the shipped tasks, each resolved when the task is made."""
 CLIENT_OWN = {"clients.legged_gym"}
 """Files whose ``.sim`` is the handle of a client's own Isaac Gym simulation, not a Simulator of ours."""

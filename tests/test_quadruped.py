@@ -264,9 +264,6 @@ class ScriptedSim:
             self._time = 0.0
             self._show()
 
-    def camera(self, name: str, width: int, height: int) -> torch.Tensor:
-        raise NotImplementedError("a script has no camera.")
-
     def make_renderer(self, width: int, height: int, num_robots: int = 1) -> Any:
         raise NotImplementedError("a script has no pictures.")
 

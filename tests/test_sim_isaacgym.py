@@ -295,8 +295,6 @@ def test_what_it_refuses(tmp_path: Path) -> None:
             make("isaacgym", bad)
     with pytest.raises(UserError, match="device 'cuda:0' is not where Isaac Gym is emulated"):
         make_simulator("isaacgym", robot, 1, device="cuda:0")
-    with pytest.raises(NotImplementedError, match="cameras"):
-        make("isaacgym", robot, 1).camera("front", 8, 8)
 
 
 def test_after_torch_nvidias_package_is_refused_with_a_sentence(tmp_path: Path) -> None:

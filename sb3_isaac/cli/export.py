@@ -69,10 +69,15 @@ def _metadata(policy: "PolicyModule", env: Optional[str]) -> Dict[str, Any]:
 
 def _policy(run: str) -> "PolicyModule":
     from sb3_isaac.policy.formats import load_policy
+    from sb3_isaac.policy.module import ImagePolicy
 
     folder = Path(run)
     if folder.is_dir() and (folder / "model.zip").is_file() and not (folder / "policy.pth").is_file():
         raise UserError(f"the policy of {run} is more than a chain of layers on one flat observation (its training "
                         "said why there is no policy.pth), which cannot be exported: take an MLP for what is to run on "
                         "a robot.")
-    return load_policy(run)
+    policy = load_policy(run)
+    if isinstance(policy, ImagePolicy):
+        raise UserError(f"the policy of {run} sees pictures, and what is exported sees one flat observation: run "
+                        "policy.pth by sb3_isaac.load_policy, which needs torch alone.")
+    return policy

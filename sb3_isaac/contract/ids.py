@@ -15,6 +15,8 @@ _TASKS: Dict[str, str] = {
     "IsaacBipedVelocity-v0": "sb3_isaac.tasks.biped_velocity:BipedVelocity",
     "IsaacAnt-v0": "sb3_isaac.tasks.ant:Ant",
     "IsaacHumanoid-v0": "sb3_isaac.tasks.humanoid:Humanoid",
+    "IsaacQuadrupedWaypoint-v0": "sb3_isaac.tasks.quadruped_waypoint:QuadrupedWaypoint",
+    "IsaacQuadrupedVision-v0": "sb3_isaac.tasks.quadruped_vision:QuadrupedVision",
     "IsaacDoublePendulum-v0": "sb3_isaac.tasks.double_pendulum:DoublePendulum",
 }
 TASKS: Mapping[str, str] = MappingProxyType(_TASKS)

@@ -9,7 +9,7 @@ import importlib
 import os
 import sys
 import weakref
-from typing import Any, Dict, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Optional, Sequence, Tuple
 
 import mujoco
 import numpy as np
@@ -25,6 +25,10 @@ JUMP_M = 1.5
 """The camera jumps where robots are this far off, as after a reset, and glides otherwise."""
 _NO_GL = ("no OpenGL library could draw offscreen{why}: install one (apt-get install libosmesa6, or libegl1 with a "
           "driver), and choose between them with the environment variable MUJOCO_GL=osmesa or MUJOCO_GL=egl.")
+
+Mark = Tuple[str, Sequence[float], Sequence[float], Sequence[float]]
+"""What is drawn besides the model: (``sphere`` or ``cylinder``, centre m, half sizes m, rgba from 0 to 1)."""
+_MARKS = {"sphere": mujoco.mjtGeom.mjGEOM_SPHERE, "cylinder": mujoco.mjtGeom.mjGEOM_CYLINDER}
 
 
 def has_display() -> bool:
@@ -140,12 +144,14 @@ class SceneRenderer:
         # OSMesa's context prints an exception if the interpreter's end frees it; EGL is gone by then.
         self._free.atexit = type(self._gl).__module__ == "mujoco.osmesa"
 
-    def frame(self, lines: Sequence[str] = (), follow: Optional[int] = None) -> np.ndarray:
+    def frame(self, lines: Sequence[str] = (), follow: Optional[int] = None,
+              marks: Optional[Callable[[int], Sequence[Mark]]] = None) -> np.ndarray:
         """The scene as it is now, (height, width, 3) uint8, with `lines` of ASCII written at its top left.
 
         :param follow: another world in the middle than that of the constructor; the camera of each goes its own way.
+        :param marks: what to draw besides in a world of this index.
         """
-        self._update_scene(self._follow if follow is None else follow)
+        self._update_scene(self._follow if follow is None else follow, marks)
         rect, pixels = self._rect, np.empty((self._rect.height, self._rect.width, 3), np.uint8)
         self._gl.make_current()
         mujoco.mjr_render(rect, self._scene, self._context)
@@ -155,9 +161,10 @@ class SceneRenderer:
         mujoco.mjr_readPixels(pixels, None, rect, self._context)
         return np.ascontiguousarray(pixels[::-1])  # OpenGL's rows go up
 
-    def _update_scene(self, follow: int) -> None:
+    def _update_scene(self, follow: int, marks: Optional[Callable[[int], Sequence[Mark]]]) -> None:
         robots, count = self._robots, self._engine.num_worlds
-        for data, world in zip(robots, [(follow + i) % count for i in range(self._num_robots)]):
+        worlds = [(follow + i) % count for i in range(self._num_robots)]
+        for data, world in zip(robots, worlds):
             data.qpos[:] = self._engine.mj_data(world).qpos
         self._look_at(self._middle_m(), follow)
         for data, offset in zip(robots, self._offsets_m):
@@ -169,10 +176,20 @@ class SceneRenderer:
         for data in robots[1:]:
             mujoco.mjv_addGeoms(self._model, data, self._option, self._no_push, mujoco.mjtCatBit.mjCAT_DYNAMIC,
                                 self._scene)
+        for world, offset in zip(worlds, self._offsets_m):
+            for mark in () if marks is None else marks(world):
+                self._add_mark(mark, offset)
         # A directional light's shadows reach only so far from its position: here it goes along with the camera.
         for light in self._scene.lights[:self._scene.nlight]:
             if not light.headlight:
                 light.pos[:] = self._camera.lookat - 4.0 * np.asarray(light.dir)
+
+    def _add_mark(self, mark: Mark, offset_m: np.ndarray) -> None:
+        kind, position, size, rgba = mark
+        if self._scene.ngeom < self._scene.maxgeom:
+            geom = self._scene.geoms[self._scene.ngeom]
+            mujoco.mjv_initGeom(geom, _MARKS[kind], size, np.add(position, [*offset_m, 0.0]), np.eye(3).flatten(), rgba)
+            self._scene.ngeom += 1
 
     def _middle_m(self) -> np.ndarray:
         """What the camera looks at (3,) m. The median in a row of robots, because one that falls and starts anew

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any, Dict, Mapping, Union
+from typing import Any, Dict, List, Mapping, Union
 
 import torch
 
@@ -29,10 +29,11 @@ from sb3_isaac.contract.records import (
     whole,
 )
 from sb3_isaac.policy.layers import ACTIVATIONS, LAYER_NAMES, Layout
-from sb3_isaac.policy.module import PolicyModule, is_finite
+from sb3_isaac.policy.module import PolicyModule, is_finite, policy_of
 from sb3_isaac.policy.torch_files import read_torch, torch_bytes
 
-FORMAT_VERSIONS = (1, 2)
+FORMAT_VERSIONS = (1, 2, 3)
+MOST_PIXELS = 2**24
 
 
 def save_policy(path: Path, content: Mapping[str, Any]) -> None:
@@ -64,8 +65,8 @@ def load_policy(path: Union[str, Path]) -> PolicyModule:
 def _checked_module(content: Mapping[str, Any]) -> PolicyModule:
     """The module, once its network was seen to make actions of observations of their widths."""
     try:
-        policy = PolicyModule(content)
-        action = policy(torch.zeros(1, policy.obs_width))
+        policy = policy_of(content)
+        action = policy(policy.blank())
     except Exception as error:  # torch raises many kinds of errors for a network that does not fit
         raise UserError(f"its network cannot be computed ({' '.join(str(error).split())[:120]}): give a file that "
                         "sb3_isaac wrote.") from error
@@ -88,8 +89,8 @@ def _weights(name: str, value: Any) -> Dict[str, torch.Tensor]:
     """A state_dict: names to float tensors."""
     weights: Dict[str, torch.Tensor] = mapping_of(lambda _, item: item)(name, value)
     for key, item in weights.items():
-        if not isinstance(item, torch.Tensor) or not item.is_floating_point() or item.dim() not in (1, 2):
-            raise refused(f"{name} at {key!r}", item, "a tensor of floats with 1 or 2 dimensions")
+        if not isinstance(item, torch.Tensor) or not item.is_floating_point() or item.dim() not in (1, 2, 4):
+            raise refused(f"{name} at {key!r}", item, "a tensor of floats with 1, 2 or 4 dimensions")
     return weights
 
 
@@ -102,10 +103,25 @@ def _layers(name: str, value: Any) -> Layout:
     return layout
 
 
+def _shape(name: str, value: Any) -> List[int]:
+    """(C, H, W) of a picture."""
+    shape: List[int] = list_of(whole(1, 65_536), 3)(name, value)
+    if math.prod(shape) > MOST_PIXELS:
+        raise refused(name, value, f"a picture of at most {MOST_PIXELS:,} numbers")
+    return shape
+
+
+def _image(name: str, value: Any) -> Dict[str, Any]:
+    """How a picture is encoded."""
+    fields: Dict[str, Check] = {"shape": _shape, "layers": _layers, "state_dict": _weights}
+    return record(name, value, fields, needed=tuple(fields))
+
+
 _BOUND = number(-math.inf, math.inf)
 _FIELDS: Dict[str, Check] = {
     "format_version": whole(0, 10_000), "state_dict": _weights, "activation": choice(*ACTIVATIONS), "layers": _layers,
-    "squashed": truth, "action_low": list_of(_BOUND), "action_high": list_of(_BOUND), "obs_mean": _tensor(1),
+    "groups": list_of(text(64)), "images": mapping_of(_image), "squashed": truth,
+    "action_low": list_of(_BOUND), "action_high": list_of(_BOUND), "obs_mean": _tensor(1),
     "obs_var": _tensor(1), "epsilon": number(0.0), "clip_obs": number(0.0, math.inf),
     "env": optional(text(256)), "env_kwargs": mapping_of(anything), "obs_table": optional(mapping_of(whole())),
     "steps": whole(), "control_dt": number(0.0),

@@ -21,6 +21,7 @@ _ARGUMENTS: Dict[Type[nn.Module], Tuple[str, ...]] = {
     nn.Linear: ("in_features", "out_features"), nn.LayerNorm: ("normalized_shape", "eps"),
     nn.ELU: ("alpha",), nn.ReLU: (), nn.Tanh: (), nn.LeakyReLU: ("negative_slope",), nn.SiLU: (),
     nn.GELU: ("approximate",), nn.Sigmoid: (), nn.Softplus: ("beta", "threshold"),
+    nn.Conv2d: ("in_channels", "out_channels", "kernel_size", "stride", "padding"), nn.Flatten: (),
 }
 _BY_NAME = {cls.__name__: cls for cls in _ARGUMENTS}
 LAYER_NAMES = tuple(_BY_NAME)
@@ -95,10 +96,16 @@ def layout_of(layers: Sequence[nn.Module]) -> Layout:
             raise UserError(f"policy.pth cannot hold a {type(layer).__name__} layer: use one of "
                             f"{', '.join(_BY_NAME)} and Dropout, or model.zip for this policy.")
         arguments = {name: getattr(layer, name) for name in _ARGUMENTS[type(layer)]}
+        if isinstance(layer, nn.Conv2d):
+            if layer.groups != 1 or layer.dilation != (1, 1) or layer.padding_mode != "zeros":
+                raise UserError("policy.pth holds convolutions without groups, dilation and padding by other numbers "
+                                "than 0: leave these out, or use model.zip for this policy.")
+            arguments = {name: list(value) if isinstance(value, tuple) else value for name, value in arguments.items()}
         if isinstance(layer, nn.LayerNorm):
             arguments["normalized_shape"] = list(layer.normalized_shape)
             arguments["elementwise_affine"] = layer.weight is not None
-        if isinstance(layer, (nn.Linear, nn.LayerNorm)) and layer.bias is None and layer.weight is not None:
+        learns_bias = isinstance(layer, (nn.Linear, nn.LayerNorm, nn.Conv2d))
+        if learns_bias and layer.bias is None and layer.weight is not None:
             arguments["bias"] = False
         layout.append((type(layer).__name__, arguments))
     return layout
@@ -113,11 +120,24 @@ def network_of(layout: Layout, state_dict: Mapping[str, torch.Tensor]) -> nn.Seq
         if cls is nn.Linear and shape != (arguments.get("out_features"), arguments.get("in_features")):
             raise UserError(f"layer {i} is Linear with {arguments} and its weight has shape {shape}: give weights that "
                             "fit.")  # said before memory is taken for a layer of any size
+        if cls is nn.Conv2d:
+            _check_convolution(i, arguments, shape)
         # Not initialised, so that an evaluation in mid-training draws nothing from the global random stream.
-        layers.append(nn.utils.skip_init(cls, **arguments) if cls is nn.Linear else cls(**arguments))
+        with_weights = cls in (nn.Linear, nn.Conv2d)
+        layers.append(nn.utils.skip_init(cls, **arguments) if with_weights else cls(**arguments))
     network = nn.Sequential(*layers)
     network.load_state_dict(dict(state_dict))
     return network.requires_grad_(False).eval()
+
+
+def _check_convolution(i: int, arguments: Mapping[str, Any], shape: Tuple[int, ...]) -> None:
+    """Raise a UserError where a convolution is not that of its weight, or would make its picture larger."""
+    sizes = [arguments.get(name) for name in ("kernel_size", "stride", "padding")]
+    fits = all(isinstance(size, list) and len(size) == 2 and all(isinstance(n, int) for n in size) for size in sizes)
+    if not fits or shape != (arguments.get("out_channels"), arguments.get("in_channels"), *(sizes[0] or ())) or any(
+            step < 1 or not 0 <= 2 * edge <= side for side, step, edge in zip(*sizes)):
+        raise UserError(f"layer {i} is Conv2d with {arguments} and its weight has shape {shape}: give weights that "
+                        "fit.")
 
 
 def mlp_layout(state_dict: Mapping[str, torch.Tensor], activation: str) -> Layout:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, Mapping
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping
 
 import torch
 from torch import nn
@@ -57,7 +57,12 @@ class PolicyModule(nn.Module):
         """Actions (N, J) for observations (N, k)."""
         if not torch.jit.is_scripting():
             self._check(obs)
-        action = self.net(((obs - self.obs_mean) * self.obs_scale).clamp(-self.clip_obs, self.clip_obs))
+        return self._bounded(self.net(self._normal(obs)))
+
+    def _normal(self, obs: torch.Tensor) -> torch.Tensor:
+        return ((obs - self.obs_mean) * self.obs_scale).clamp(-self.clip_obs, self.clip_obs)
+
+    def _bounded(self, action: torch.Tensor) -> torch.Tensor:
         if self.squashed:  # the network ends in a tanh
             return self.low + 0.5 * (action + 1.0) * (self.high - self.low)
         return torch.max(torch.min(action, self.high), self.low)
@@ -70,6 +75,54 @@ class PolicyModule(nn.Module):
         if obs.device != self.obs_mean.device:
             raise UserError(f"the policy is on {self.obs_mean.device} and the observations are on {obs.device}: "
                             "call policy.to(env.device) once.")
+
+    @torch.jit.unused
+    def blank(self) -> Any:
+        """An observation of zeros, as ``forward`` takes it."""
+        return torch.zeros(1, self.obs_width, device=self.obs_mean.device)
+
+
+class ImagePolicy(PolicyModule):
+    """The same for a policy that sees pictures besides: observations {group: (N, ...)} -> action (N, J).
+
+    Each group of pictures (N, C, H, W) uint8 goes, divided by 255, through an encoder of its own; ``net`` sees their
+    features and the normalised group ``policy`` beside each other, in the order of ``groups``.
+
+    :param content: that of :class:`PolicyModule`, with ``groups``, and ``images``: group -> its ``shape``, ``layers``
+        and ``state_dict``.
+    """
+
+    def __init__(self, content: Mapping[str, Any]) -> None:
+        super().__init__(content)
+        images: Mapping[str, Any] = content["images"]
+        self.groups: List[str] = list(content["groups"])
+        if sorted(self.groups) != sorted(["policy", *images]):
+            raise UserError(f"its groups are {', '.join(self.groups)}, and it has encoders for {', '.join(images)}: "
+                            "give a file that sb3_isaac wrote.")
+        self.shapes = {group: tuple(image["shape"]) for group, image in images.items()}
+        self.encoders = nn.ModuleDict({group: network_of(image["layers"], image["state_dict"])
+                                       for group, image in images.items()})
+
+    def forward(self, obs: Mapping[str, torch.Tensor]) -> torch.Tensor:  # type: ignore[override]
+        """Actions (N, J) for observations {group: (N, ...)}."""
+        if set(self.groups) - set(obs):
+            raise UserError(f"the policy sees {', '.join(self.groups)} and was given {', '.join(obs)}: use the "
+                            f"environment it was trained on, {self.info.get('env')}.")
+        self._check(obs["policy"])
+        features = [self.encoders[group](obs[group].float() / 255.0) if group in self.encoders
+                    else self._normal(obs[group]) for group in self.groups]
+        return self._bounded(self.net(torch.cat(features, dim=1)))
+
+    def blank(self) -> Any:
+        """See :meth:`PolicyModule.blank`."""
+        images = {group: torch.zeros(1, *shape, dtype=torch.uint8, device=self.obs_mean.device)
+                  for group, shape in self.shapes.items()}
+        return {"policy": super().blank(), **images}
+
+
+def policy_of(content: Mapping[str, Any]) -> PolicyModule:
+    """The module of a policy's content."""
+    return ImagePolicy(content) if "images" in content else PolicyModule(content)
 
 
 def is_finite(module: nn.Module) -> bool:

@@ -109,9 +109,6 @@ class Simulator(Protocol):
     def warnings(self) -> Dict[str, int]:
         """How often each warning of the physics that ends no episode came since the last call, over all robots."""
 
-    def camera(self, name: str, width: int, height: int) -> torch.Tensor:
-        """Images (N, height, width, 3) uint8 of every robot's camera `name`; raises where there are none."""
-
     def make_renderer(self, width: int, height: int, **options: Any) -> Any:
         """Draws the scene offscreen: ``frame(lines, follow) -> (height, width, 3) uint8`` and ``close()``; for
         `options` see :class:`~sb3_isaac.engine.renderer.SceneRenderer`."""

@@ -313,10 +313,6 @@ class IsaacGymSimulator:
         """See :meth:`Simulator.warnings`: Isaac Gym counts none."""
         return {}
 
-    def camera(self, name: str, width: int, height: int) -> torch.Tensor:
-        """See :meth:`Simulator.camera`."""
-        raise NotImplementedError("cameras as observations are not available on sim='isaacgym'.")
-
     def make_renderer(self, width: int, height: int, **options: Any) -> Any:
         """See :meth:`Simulator.make_renderer`."""
         raise UserError("there are no pictures of sim='isaacgym': make the environment with sim='mujoco' to see it.")

@@ -148,11 +148,6 @@ class MujocoSimulator:
         """See :meth:`Simulator.warnings`."""
         return self.engine.warnings()
 
-    def camera(self, name: str, width: int, height: int) -> torch.Tensor:
-        """See :meth:`Simulator.camera`."""
-        raise NotImplementedError("cameras as observations are not available on sim='mujoco' yet; "
-                                  "render() and 'sb3-isaac play' draw pictures of the scene.")
-
     def make_renderer(self, width: int, height: int, **options: Any) -> Any:
         """See :meth:`Simulator.make_renderer`. It is imported here because GL is needed by those who look only."""
         from sb3_isaac.engine.renderer import SceneRenderer

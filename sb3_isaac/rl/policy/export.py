@@ -9,16 +9,16 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.distributions import DiagGaussianDistribution, StateDependentNoiseDistribution
 from stable_baselines3.common.policies import ActorCriticPolicy
-from stable_baselines3.common.torch_layers import FlattenExtractor
+from stable_baselines3.common.torch_layers import CombinedExtractor, FlattenExtractor, NatureCNN
 from stable_baselines3.common.vec_env import VecNormalize
 from torch import nn
 
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.contract.tensor_env import Obs
 from sb3_isaac.policy.layers import chain_of, has_hooks, layout_of, mlp_activation, without_batch_norm
-from sb3_isaac.policy.module import PolicyModule
+from sb3_isaac.policy.module import ImagePolicy, PolicyModule, policy_of
 
-MLP_FORMAT, LAYERS_FORMAT = 1, 2
+MLP_FORMAT, LAYERS_FORMAT, IMAGES_FORMAT = 1, 2, 3
 _OFF_POLICY = ("stable_baselines3.sac.policies", "stable_baselines3.td3.policies", "sb3_contrib.tqc.policies",
                "sb3_contrib.crossq.policies")
 _STOCK = ("predict", "_predict", "get_distribution", "_get_action_dist_from_latent")
@@ -30,7 +30,8 @@ class _Actor(nn.Module):
     def __init__(self, policy: Any) -> None:
         super().__init__()
         extractor = policy.pi_features_extractor
-        self.features = nn.Identity() if _passes_observations_on(extractor) else extractor
+        plain = _passes_observations_on(extractor) or _encoders(policy)
+        self.features = nn.Identity() if plain else extractor
         self.latent, self.mean = policy.mlp_extractor, policy.action_net
         self.squash = nn.Tanh() if policy.squash_output else nn.Identity()
 
@@ -68,6 +69,38 @@ def _passes_observations_on(extractor: Any) -> bool:
                                                    and groups == ("policy",))
 
 
+def _encoders(policy: Any) -> Optional[Dict[str, Optional[nn.Module]]]:
+    """The groups that the actor of `policy` sees, in the order of its features, and how it encodes those of pictures.
+
+    None where it sees no pictures, or does anything else to a group than a stock NatureCNN to pictures and nothing to
+    numbers.
+    """
+    extractor: Any = getattr(policy, "pi_features_extractor", None)
+    if type(extractor) is CombinedExtractor:
+        parts = {group: None if type(part) is nn.Flatten else part for group, part in extractor.extractors.items()}
+    elif type(extractor).__name__ == "GroupExtractor":
+        parts = {group: extractor.encoders[group] if group in extractor.encoders else None
+                 for group in extractor.groups}
+    else:
+        return None
+    images = [part for part in parts.values() if part is not None]
+    stock = all(type(part) is NatureCNN and not has_hooks(part) for part in images) and not has_hooks(extractor)
+    flat = [group for group, part in parts.items() if part is None]
+    uint8 = all(policy.observation_space[group].dtype == "uint8" for group, part in parts.items() if part is not None)
+    return parts if images and stock and flat == ["policy"] and uint8 and policy.normalize_images else None
+
+
+def _image(space: Any, encoder: Any) -> Dict[str, Any]:
+    """How pictures of a space are encoded, as plain data."""
+    layers = [*encoder.cnn, *encoder.linear]
+    return {"shape": list(space.shape), "layers": layout_of(layers), "state_dict": _weights(layers)}
+
+
+def _weights(layers: List[nn.Module]) -> Dict[str, torch.Tensor]:
+    return {f"{i}.{name}": value.detach().cpu().clone()
+            for i, layer in enumerate(layers) for name, value in layer.state_dict().items()}
+
+
 def _policy_space(model: Any) -> Optional[spaces.Space]:
     """The space of the group ``policy``, or of the only one."""
     space: Any = model.observation_space
@@ -85,10 +118,12 @@ def _actor_layers(model: Any) -> List[nn.Module]:
     if not (stock or off_policy) or not isinstance(group, spaces.Box) or len(group.shape) != 1:
         raise UserError(f"policy.pth holds actors with Gaussian or deterministic actions on one flat observation group "
                         f"'policy', not {name}: use model.zip for this one.")
+    if _encoders(policy):
+        return chain_of(_Actor(policy))
     extractor = policy.actor.features_extractor if off_policy else policy.pi_features_extractor
     if isinstance(space, spaces.Dict) and not _passes_observations_on(extractor):
-        raise UserError(f"policy.pth holds actors that see the group 'policy' alone, not {name} with a "
-                        f"{type(extractor).__name__}: use model.zip for this one.")
+        raise UserError(f"policy.pth holds actors that see the group 'policy' alone, or with pictures, not {name} with "
+                        f"a {type(extractor).__name__}: use model.zip for this one.")
     return chain_of(_OffPolicyActor(policy.actor) if off_policy else _Actor(policy))
 
 
@@ -107,9 +142,10 @@ def policy_content(model: Any, normalizer: Optional[VecNormalize], metadata: Map
     """What ``policy.pth`` holds of an SB3 actor-critic whose actor is a chain of plain layers on flat observations.
 
     An MLP with one kind of activation is written in format version 1, anything else in version 2: there ``layers``
-    stands in place of ``activation``, a list of (class name in ``torch.nn``, arguments).
+    stands in place of ``activation``, a list of (class name in ``torch.nn``, arguments). Version 3 has ``groups`` and
+    ``images`` besides, see :class:`~sb3_isaac.policy.module.ImagePolicy`.
 
-    :raises UserError: for other policies (convolutional, recurrent, discrete, with branches), in one sentence.
+    :raises UserError: for other policies (recurrent, discrete, with branches), in one sentence.
     """
     layers = _actor_layers(model)
     layout = layout_of(layers)
@@ -118,11 +154,12 @@ def policy_content(model: Any, normalizer: Optional[VecNormalize], metadata: Map
     mean, var = (torch.zeros(width), torch.ones(width)) if moments is None else moments
     normalised = moments is not None and normalizer is not None
     activation, squashed = mlp_activation(layout), bool(model.policy.squash_output)
-    plain = bool(activation) and not squashed
+    seen = _encoders(model.policy) or {}
+    plain = bool(activation) and not squashed and not seen
+    images = {group: _image(model.observation_space[group], part) for group, part in seen.items() if part is not None}
     return {
-        "format_version": MLP_FORMAT if plain else LAYERS_FORMAT,
-        "state_dict": {f"{i}.{name}": value.detach().cpu().clone()
-                       for i, layer in enumerate(layers) for name, value in layer.state_dict().items()},
+        "format_version": IMAGES_FORMAT if seen else MLP_FORMAT if plain else LAYERS_FORMAT,
+        "state_dict": _weights(layers), **({"groups": list(seen), "images": images} if seen else {}),
         **({"activation": activation} if plain else {"layers": layout, "squashed": squashed}),
         "action_low": model.action_space.low.tolist(), "action_high": model.action_space.high.tolist(),
         "obs_mean": mean, "obs_var": var,
@@ -137,7 +174,7 @@ def policy_module(model: Any, normalizer: Optional[VecNormalize], metadata: Mapp
 
     :raises UserError: where :func:`policy_content` does.
     """
-    return PolicyModule(policy_content(model, normalizer, metadata))
+    return policy_of(policy_content(model, normalizer, metadata))
 
 
 class ModelPolicy:
@@ -214,7 +251,7 @@ def evaluation_policy(model: Any, normalizer: Optional[VecNormalize], metadata: 
 
 def acts_on_groups(policy: Union[Actor, Callable[[torch.Tensor], torch.Tensor]]) -> Callable[[Obs], torch.Tensor]:
     """`policy` as a function of all observation groups, whether it takes them all or the group ``policy`` alone."""
-    if isinstance(policy, ModelPolicy):
+    if isinstance(policy, (ModelPolicy, ImagePolicy)):
         return policy
     alone = policy
     return lambda obs: alone(obs["policy"])

@@ -136,7 +136,7 @@ class EpisodicTask(TensorEnv):
         """How far the ranges of commands have widened, (): from 0, the first ones, to 1."""
         self.command_columns = {name: i for i, name in enumerate(self._commands.axes)}
         self.command = self.zeros(len(self._commands.axes))
-        """What each environment is told, (N, C). Another task may write it, with a ``resample_s`` that leaves it."""
+        """What each environment is told, (N, C)."""
         given = mapping("observation", observation)
         for group in given:
             if group not in groups:
@@ -270,6 +270,17 @@ class EpisodicTask(TensorEnv):
     def observe(self) -> Obs:
         """See :meth:`TensorEnv.observe`."""
         return self._obs
+
+    @property
+    def axes(self) -> Mapping[str, Axis]:
+        """The axes of ``command``, in order."""
+        return self._commands.axes
+
+    def tell_now(self, command: torch.Tensor) -> Obs:
+        """Tell all environments `command` (N, C), and observe: for a task above this one, made with a ``resample_s``
+        that leaves it."""
+        self.command.copy_(command)
+        return self._observe(self.features(), self._obs)
 
     def _tell(self, mask: torch.Tensor, begins: torch.Tensor) -> None:
         """Tell the environments of `mask` anew, where an episode begins as at its step 0."""
