@@ -34,6 +34,8 @@ from sb3_isaac.policy.torch_files import read_torch, torch_bytes
 
 FORMAT_VERSIONS = (1, 2, 3)
 MOST_PIXELS = 2**24
+TRAINED = Path(__file__).with_name("trained")
+"""Holds a trained policy of some of our tasks, by the task's id."""
 
 
 def save_policy(path: Path, content: Mapping[str, Any]) -> None:
@@ -42,7 +44,8 @@ def save_policy(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def load_policy(path: Union[str, Path]) -> PolicyModule:
-    """The policy of a run folder, a checkpoint folder or a ``policy.pth``, on the CPU.
+    """The policy of a run folder, a checkpoint folder or a ``policy.pth``, or a trained one of sb3_isaac's own, by its
+    task's id, such as ``IsaacQuadrupedVelocity-v0``; on the CPU.
 
     :raises UserError: when there is none, when the file is not one of ours or of a newer format, or holds NaN.
     """
@@ -131,7 +134,8 @@ _NEEDED = ("format_version", "state_dict", "action_low", "action_high", "obs_mea
 
 
 def find_policy(path: Union[str, Path]) -> Path:
-    """The ``policy.pth`` of a checkpoint folder, the newest one of a run folder, or the file itself.
+    """The ``policy.pth`` of a checkpoint folder, the newest one of a run folder, the file itself, or a task's in
+    ``TRAINED``.
 
     In a run folder the newest is that with the most ``num_timesteps`` in the meta.json beside it, of the folder's own,
     ``latest/`` and ``checkpoints/*/``; of equal ones the first in this order.
@@ -139,6 +143,9 @@ def find_policy(path: Union[str, Path]) -> Path:
     path = Path(path)
     if path.is_file():
         return path
+    trained = TRAINED / f"{path.name}.pth"
+    if not path.exists() and len(path.parts) == 1 and trained.is_file():
+        return trained
     if not path.is_dir():
         raise UserError(f"there is no run folder or policy file {str(path)!r}: give one that 'sb3-isaac train' wrote.")
     folders = [path, current_folder(path / "latest"), *sorted((path / "checkpoints").glob("[0-9]*"))]

@@ -2,8 +2,7 @@
 
 The robot's own body and its shadow are not drawn. A ray p + t d meets a sphere with the centre at c from the eye and
 radius r where t = d·c − √((d·c)² − |c|² + r²), and the ground, h below the eye, where t = h / s with the ray's descent
-s. Light comes from the eye: a surface is as bright as AMBIENT + DIFFUSE cos θ, θ between its normal and the ray; on a
-sphere cos θ = √((d·c)² − |c|² + r²) / r, and on the ground s.
+s. A surface is as bright as AMBIENT + DIFFUSE max(0, n·l), with its normal n and the direction l to the sun.
 """
 
 from __future__ import annotations
@@ -16,6 +15,8 @@ import torch
 from sb3_isaac.contract.rotations import down, rotate_inverse
 
 AMBIENT, DIFFUSE = 0.4, 0.6
+SUN_W = (-0.36, 0.48, 0.8)
+"""Where light comes from, a unit vector in the world."""
 SKY, GROUND = (0.62, 0.76, 0.90), (0.45, 0.45, 0.42)
 """Colours, red, green and blue from 0 to 1."""
 FAR_M = 10.0
@@ -63,6 +64,7 @@ class RayCamera:
         """Unit vectors (3, P) in the robot's frame."""
         self._ahead = (rays @ forward).to(device)
         """Cosine (P,) of each ray's angle from the middle one."""
+        self._sun_w = torch.tensor(SUN_W, device=device)
         self._scenery = torch.tensor([SKY, GROUND], device=device)
 
     def look(self, root_pos_w: torch.Tensor, root_quat_w: torch.Tensor, centre_w: torch.Tensor, radius: torch.Tensor,
@@ -79,21 +81,25 @@ class RayCamera:
         distance = height[:, None] / descent.clamp(min=1e-6)
         on_ground = (descent > 1e-6) & (distance < 1e3)
         distance.masked_fill_(~on_ground, math.inf)
-        shown, cosine = on_ground.long(), descent
+        sun_b = rotate_inverse(root_quat_w, self._sun_w.expand_as(root_pos_w)).contiguous()
+        to_sun = sun_b @ self._rays
+        shown, cosine = on_ground.long(), torch.full_like(distance, SUN_W[2])
         for k in range(centre_w.shape[1]):
             centre_b = rotate_inverse(root_quat_w, centre_w[:, k] - root_pos_w).contiguous() - self._eye_b
             along = centre_b @ self._rays
             under = along.square() - centre_b.square().sum(dim=1, keepdim=True) + radius[k].square()
             half_chord = under.clamp(min=0.0).sqrt()
-            nearer = (under > 0.0) & (along > half_chord) & (along - half_chord < distance)
-            distance = torch.where(nearer, along - half_chord, distance)
-            cosine = torch.where(nearer, half_chord / radius[k], cosine)
+            reach = along - half_chord
+            nearer = (under > 0.0) & (reach > 0.0) & (reach < distance)
+            distance = torch.where(nearer, reach, distance)
+            of_centre = (centre_b * sun_b).sum(dim=1, keepdim=True)
+            cosine = torch.where(nearer, (reach * to_sun - of_centre) / radius[k], cosine)
             shown.masked_fill_(nearer, 2 + k)
         return self._view(distance, cosine, shown, torch.cat((self._scenery, colour)))
 
     def _view(self, distance: torch.Tensor, cosine: torch.Tensor, shown: torch.Tensor,
               colour: torch.Tensor) -> View:
-        light = torch.where(shown > 0, AMBIENT + DIFFUSE * cosine, torch.ones_like(cosine))
+        light = torch.where(shown > 0, AMBIENT + DIFFUSE * cosine.clamp(min=0.0), torch.ones_like(cosine))
         picture = torch.stack([(channel[shown] * light * 255.0).round() for channel in colour.t()], dim=1)
         shape: Tuple[int, ...] = (len(distance), self.size, self.size)
         return View(picture.to(torch.uint8).reshape(shape[0], 3, *shape[1:]),

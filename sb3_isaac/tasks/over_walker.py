@@ -45,7 +45,7 @@ class OverWalker(EpisodicTask):
     walker: PolicyModule
     _STATE: Tuple[str, ...] = ("told", "last_told")
 
-    def stand_on(self, walker: Optional[str], num_envs: int, *, decision_s: float, walker_options: Any = None,
+    def stand_on(self, walker: str, num_envs: int, *, decision_s: float, walker_options: Any = None,
                  seed: Optional[int], episode_length_s: float, stagger: bool, render_mode: Optional[str],
                  **simulation: Any) -> None:
         """What the constructor does first.
@@ -56,7 +56,7 @@ class OverWalker(EpisodicTask):
         :param simulation: ``sim device threads`` of the walking task; None leaves one to its default.
         :raises UserError: where there is no such policy, or it is not of a walking task.
         """
-        if not isinstance(walker, str):
+        if not isinstance(walker, str) or not walker:
             raise UserError(f"walker is {walker!r}: give the run folder or policy.pth of a trained walking task.")
         self.walker = load_policy(walker)
         given = {**mapping("walker_options", walker_options),

@@ -173,7 +173,7 @@ class QuadrupedVision(OverWalker):
         panels=(Panel("eval/success_fraction", "episodes that found the ball\n(evaluation)"),),
         overlay=(Shown("to go", "distance_m", "{:.2f} m"),))
 
-    def __init__(self, num_envs: int = 1, *, walker: Optional[str] = None, walker_options: Any = None,
+    def __init__(self, num_envs: int = 1, *, walker: str = "IsaacQuadrupedVelocity-v0", walker_options: Any = None,
                  decision_s: float = 0.2, asked: str = "any", depth: bool = False, blind: bool = False,
                  frame_s: Optional[float] = None, sim: Optional[str] = None, device: Optional[str] = None,
                  threads: Optional[int] = None, seed: Optional[int] = None,

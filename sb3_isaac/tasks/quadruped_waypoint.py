@@ -21,8 +21,9 @@ ARRIVED_M = 0.35
 """A waypoint is reached when the trunk's centre is this near."""
 LEG_M = (1.5, 3.0)
 """From one waypoint to the next, in any direction."""
-OBSTACLE_M, CLEAR_M, SEEN = (0.15, 0.3), 0.3, 3
-"""Radii of obstacles, what the trunk's centre has to keep from their surface, and how many of the nearest are seen."""
+OBSTACLE_M, ASIDE_M, CLEAR_M, SEEN = (0.15, 0.3), 0.8, 0.3, 3
+"""Radii of obstacles, how far they are beside the straight way at most, what the trunk's centre has to keep from their
+surface, and how many of the nearest are seen."""
 
 
 class WaypointFeatures:
@@ -149,11 +150,12 @@ class QuadrupedWaypoint(OverWalker):
     ============= ===== ================================================ ==========================
 
     Reward of a decision: metres that the robot came nearer, 1 for each waypoint, and a little less for time and for
-    changes of the action; −2 for a fall or for coming too near to an obstacle, which both end the episode, as the last
-    waypoint does. Waypoints of 9 m in all are worth about 12.
+    changes of the action; −2 for a fall and −1 for coming too near to an obstacle, which both end the episode, as
+    the last waypoint does. Waypoints of 9 m in all are worth about 12.
 
     :param walker: policy.pth, or run folder, of the frozen policy that walks: of ``IsaacQuadrupedVelocity-v0``,
-        ``IsaacQuadrupedFlat-v0``, any walking task of LeggedTask's, with whatever robot.
+        ``IsaacQuadrupedFlat-v0``, any walking task of LeggedTask's, with whatever robot. By default one that comes with
+        sb3_isaac.
     :param walker_options: options of the walking task in place of those the walker was trained with.
     :param decision_s: seconds between two decisions.
     :param waypoints: of an episode.
@@ -163,7 +165,8 @@ class QuadrupedWaypoint(OverWalker):
     """
 
     MEMORY = {"reached": Memory(keep=lambda f: f.reached + f.arrived, start=lambda f: torch.zeros_like(f.reached)),
-              "last_distance": Memory(keep=lambda f: f.distance, start=lambda f: f.distance)}
+              "last_distance": Memory(keep=lambda f: torch.where(f.arrived, f.after_b.norm(dim=1), f.distance),
+                                      start=lambda f: f.distance)}
     reached: torch.Tensor
     last_distance: torch.Tensor
     _STATE = (*OverWalker._STATE, "waypoints_w", "obstacles_w", "obstacle_radius")
@@ -195,7 +198,7 @@ class QuadrupedWaypoint(OverWalker):
                 Panel("eval/time_s", "time of those\n(evaluation, s)")),
         overlay=(Shown("to go", "distance_m", "{:.2f} m"), Shown("speed", "speed", "{:.2f} m/s")))
 
-    def __init__(self, num_envs: int = 1, *, walker: Optional[str] = None, walker_options: Any = None,
+    def __init__(self, num_envs: int = 1, *, walker: str = "IsaacQuadrupedVelocity-v0", walker_options: Any = None,
                  decision_s: float = 0.2, waypoints: int = 4, obstacles: int = 0, sim: Optional[str] = None,
                  device: Optional[str] = None, threads: Optional[int] = None, seed: Optional[int] = None,
                  reward: Optional[Mapping[str, Any]] = None, observation: Optional[Mapping[str, Any]] = None,
@@ -216,7 +219,7 @@ class QuadrupedWaypoint(OverWalker):
         if pillars:
             self.OBSERVATION = {"policy": {**self.OBSERVATION["policy"], "obstacles": lambda f: f.obstacles_b}}
             self.TERMINATION = {**self.TERMINATION, "collision": lambda f: f.clearance < CLEAR_M}
-            self.REWARD = {**self.REWARD, "collision": Term(-2.0, lambda f: (f.clearance < CLEAR_M).float())}
+            self.REWARD = {**self.REWARD, "collision": Term(-1.0, lambda f: (f.clearance < CLEAR_M).float())}
         self.set_tables(reward=reward, observation=observation, termination=termination)
 
     def features(self) -> WaypointFeatures:
@@ -245,7 +248,7 @@ class QuadrupedWaypoint(OverWalker):
             leg = torch.arange(pillars, device=self.device) % count
             way, normal = legs[:, leg], torch.stack((-legs[:, leg, 1], legs[:, leg, 0]), dim=2)
             radius = _between(OBSTACLE_M, radius)
-            off = 0.25 * aside / length[:, leg]  # up to 0.25 m beside the leg: it is in the way
+            off = ASIDE_M * aside / length[:, leg]
             centre = start + (ends - legs)[:, leg] + way * (0.5 + 0.05 * along)[:, :, None] + normal * off[:, :, None]
             _put(mask, centre, self.obstacles_w)
             # One that another leg passes over by chance is taken away: no start and no waypoint is blocked.

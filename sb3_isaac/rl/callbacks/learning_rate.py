@@ -49,6 +49,8 @@ class AdaptiveLearningRate(BaseCallback):
 
     def _on_training_start(self) -> None:
         self._check_alone()
+        # What was updated before has been answered: a checkpoint is saved after that, and brings the update's log.
+        self._answered = getattr(self.model, "_n_updates", None)
         rate = self.model.learning_rate
         if callable(rate):
             if rate(1.0) != rate(0.0):
