@@ -323,24 +323,6 @@ class LeggedTask(RobotTask):
             "latency_s": list(self.randomization.bounds("latency_s")),
         }
 
-<<<<<<< HEAD
-=======
-    def render(self, width: int = 640, height: int = 480, robots: int = 1,
-               lines: Tuple[str, ...] = (), robot: int = 0, marks: Any = None) -> Optional[np.ndarray]:
-        """See :meth:`TensorEnv.render`; for `marks` :class:`~sb3_isaac.engine.renderer.SceneRenderer`."""
-        if self.render_mode is None:
-            return None
-        size = (width, height, robots)
-        if size not in self._renderers:
-            self._renderers[size] = self.sim.make_renderer(width=width, height=height, num_robots=robots)
-        image: np.ndarray = self._renderers[size].frame(lines, follow=robot, marks=marks)
-        return image
-
-    def viewer(self) -> Any:
-        """See :meth:`TensorEnv.viewer`."""
-        return self.sim.make_viewer()
-
->>>>>>> 70cafd3 (Waypoints and a camera: tasks over a frozen walker; policy.pth holds encoders of pictures)
     def state_dict(self) -> Dict[str, Any]:
         """See :meth:`TensorEnv.state_dict`."""
         randomized = {"randomization": self.randomization.state_dict()} if self.randomization.acts else {}

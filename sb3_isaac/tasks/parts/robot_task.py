@@ -63,14 +63,14 @@ class RobotTask(EpisodicTask):
         return self.sim.warnings()
 
     def render(self, width: int = 640, height: int = 480, robots: int = 1,
-               lines: Tuple[str, ...] = (), robot: int = 0) -> Optional[np.ndarray]:
-        """See :meth:`TensorEnv.render`."""
+               lines: Tuple[str, ...] = (), robot: int = 0, marks: Any = None) -> Optional[np.ndarray]:
+        """See :meth:`TensorEnv.render`; for `marks` :class:`~sb3_isaac.engine.renderer.SceneRenderer`."""
         if self.render_mode is None:
             return None
         size = (width, height, robots)
         if size not in self._renderers:
             self._renderers[size] = self.sim.make_renderer(width=width, height=height, num_robots=robots)
-        image: np.ndarray = self._renderers[size].frame(lines, follow=robot)
+        image: np.ndarray = self._renderers[size].frame(lines, follow=robot, marks=marks)
         return image
 
     def viewer(self) -> Any:
