@@ -187,7 +187,7 @@ def test_bad_options_are_one_sentence(walker: str, options: Any, said: str) -> N
 def test_train_resume_eval_and_play(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A run of four iterations, and one of two that is continued: the same weights to the bit."""
     small = ["--env", ID, "--num-envs", "8", "--seed", "3", "--eval-episodes", "2", "-params", "n_steps:4",
-             "--env-kwargs", "threads:1", "waypoints:1", "episode_length_s:2.0"]
+             "--env-kwargs", "threads:1", "waypoints:1", "episode_length_s:1.0", "decision_s:0.1"]
     for folder, steps in (("whole", "128"), ("parts", "64")):
         assert main(["train", *small, "-n", steps, "-f", str(tmp_path / folder)]) == 0
     whole, parts = (tmp_path / folder / "ppo" / f"{ID}_1" for folder in ("whole", "parts"))
