@@ -42,6 +42,7 @@ def task(walker: str) -> Iterator[QuadrupedWaypoint]:
 def put(task: QuadrupedWaypoint, *points: Any) -> None:
     task.waypoints_w[:, :] = torch.tensor([points[min(i, len(points) - 1)] for i in range(4)])
     task.last_distance.copy_(task.features().distance)
+    task.last_angle.copy_(task.features().angle)
 
 
 def test_it_keeps_the_contract(walker: str) -> None:
@@ -72,6 +73,8 @@ def test_what_is_seen_of_waypoints_is_in_the_robots_frame(task: QuadrupedWaypoin
     assert torch.allclose(f.after_b, torch.tensor([[0.0, 1.0]]).expand(n, 2), atol=1e-5)
     assert torch.allclose(f.distance, torch.full((n,), 3.0), atol=1e-5) and f.left.tolist() == [4.0] * n
     assert torch.allclose(f.bearing, torch.tensor([[1.0, 0.0]]).expand(n, 2), atol=1e-5)
+    task.reached.fill_(1.0)  # now to the left
+    assert torch.allclose(task.features().angle, torch.full((n,), math.pi / 2), atol=1e-5)
 
 
 def test_progress_and_arrival_by_hand(task: QuadrupedWaypoint) -> None:

@@ -43,14 +43,16 @@ class WaypointFeatures:
     fallen         (N,)      bool
     obstacles_b    (N, 9)    m, of the nearest three obstacles: centre forward and left, radius
     clearance      (N,)      m from the trunk's centre to the nearest surface of an obstacle
+    angle          (N,)      rad to the next waypoint from straight ahead, to either side
     progress       (N,)      m, how much nearer the next waypoint is than before the decision
+    turned         (N,)      rad, how much less the angle is than before the decision
     change         (N, C)    of the action, from the decision before
     ============== ========= ======================================================================
     """
 
     def __init__(self, task: "QuadrupedWaypoint") -> None:
         self._task, self.robot = task, task.walking.features()
-        self.reached, self.last_distance = task.reached, task.last_distance
+        self.reached, self.last_distance, self.last_angle = task.reached, task.last_distance, task.last_angle
         self.action, self.change = task.told, task.told - task.last_told
 
     def in_body(self, point_w: torch.Tensor) -> torch.Tensor:
@@ -80,6 +82,11 @@ class WaypointFeatures:
     def distance(self) -> torch.Tensor:
         """(N,) m."""
         return self.next_b.norm(dim=1)
+
+    @property
+    def angle(self) -> torch.Tensor:
+        """(N,) rad."""
+        return _angle(self.next_b)
 
     @property
     def bearing(self) -> torch.Tensor:
@@ -129,6 +136,11 @@ class WaypointFeatures:
         """(N,) m."""
         return self.last_distance - self.distance
 
+    @property
+    def turned(self) -> torch.Tensor:
+        """(N,) rad."""
+        return self.last_angle - self.angle
+
 
 class QuadrupedWaypoint(OverWalker):
     """``IsaacQuadrupedWaypoint-v0``: several waypoints, one after another, in any direction, 1.5 to 3 m apart.
@@ -149,9 +161,9 @@ class QuadrupedWaypoint(OverWalker):
                         forward and left, and radius
     ============= ===== ================================================ ==========================
 
-    Reward of a decision: metres that the robot came nearer, 1 for each waypoint, and a little less for time and for
-    changes of the action; −2 for a fall and −1 for coming too near to an obstacle, which both end the episode, as
-    the last waypoint does. Waypoints of 9 m in all are worth about 12.
+    Reward of a decision: metres that the robot came nearer, 0.3 for a rad that it turned to the waypoint, 1 for each
+    waypoint, and a little less for time and for changes of the action; −2 for a fall and −1 for coming too near to an
+    obstacle, which both end the episode, as the last waypoint does. Waypoints of 9 m in all are worth about 12.
 
     :param walker: policy.pth, or run folder, of the frozen policy that walks: of ``IsaacQuadrupedVelocity-v0``,
         ``IsaacQuadrupedFlat-v0``, any walking task of LeggedTask's, with whatever robot. By default one that comes with
@@ -166,9 +178,12 @@ class QuadrupedWaypoint(OverWalker):
 
     MEMORY = {"reached": Memory(keep=lambda f: f.reached + f.arrived, start=lambda f: torch.zeros_like(f.reached)),
               "last_distance": Memory(keep=lambda f: torch.where(f.arrived, f.after_b.norm(dim=1), f.distance),
-                                      start=lambda f: f.distance)}
+                                      start=lambda f: f.distance),
+              "last_angle": Memory(keep=lambda f: torch.where(f.arrived, _angle(f.after_b), f.angle),
+                                   start=lambda f: f.angle)}
     reached: torch.Tensor
     last_distance: torch.Tensor
+    last_angle: torch.Tensor
     _STATE = (*OverWalker._STATE, "waypoints_w", "obstacles_w", "obstacle_radius")
     OBSERVATION: Mapping[str, Mapping[str, Function]] = {"policy": {
         "distance": lambda f: f.distance,
@@ -182,6 +197,7 @@ class QuadrupedWaypoint(OverWalker):
     TERMINATION: Mapping[str, Function] = {"fall": lambda f: f.fallen, "finished": lambda f: f.finished}
     REWARD: Mapping[str, Term] = {
         "progress": Term(1.0, lambda f: f.progress),
+        "turning": Term(0.3, lambda f: f.turned),
         "arrival": Term(1.0, lambda f: f.arrived.float()),
         "time": Term(-0.02, lambda f: torch.ones_like(f.distance)),
         "change": Term(-0.01, lambda f: f.change.square().sum(dim=1)),
@@ -289,6 +305,11 @@ class QuadrupedWaypoint(OverWalker):
 def _between(ends: Tuple[float, float], drawn: torch.Tensor) -> torch.Tensor:
     """Numbers of [−1, 1) in a range."""
     return ends[0] + 0.5 * (drawn + 1.0) * (ends[1] - ends[0])
+
+
+def _angle(point_b: torch.Tensor) -> torch.Tensor:
+    """(N,) rad, of points (N, 2) from straight ahead, to either side."""
+    return torch.atan2(point_b[:, 1].abs(), point_b[:, 0])
 
 
 def _put(mask: torch.Tensor, values: torch.Tensor, out: torch.Tensor) -> None:
