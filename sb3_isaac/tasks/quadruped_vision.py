@@ -129,8 +129,9 @@ class QuadrupedVision(OverWalker):
     ..             told   C             the last action                                  –
     ============== ====== ============= ================================================ ====================
 
-    Reward of a decision: metres that the ball came nearer, 0.5 for a rad that the robot turned to it, a little less for
-    time; 2 for the ball and −1 for another one, which both end the episode, as a fall does, −2.
+    Reward of a decision: 0.5 for a metre that the ball came nearer, 2 for a rad that the robot turned to it, a little
+    less for time; 2 for the ball and −1 for another one, which both end the episode, as a fall does, −2. Turning is
+    what pictures are needed for, and is worth more than all else that an action does.
 
     :param walker, walker_options, decision_s: see :class:`~sb3_isaac.tasks.quadruped_waypoint.QuadrupedWaypoint`.
     :param asked: ``red``, ``green`` or ``blue``; ``any`` draws one for each episode.
@@ -156,8 +157,8 @@ class QuadrupedVision(OverWalker):
     }}
     TERMINATION: Mapping[str, Function] = {"fall": lambda f: f.fallen, "touch": lambda f: f.touched.any(dim=1)}
     REWARD: Mapping[str, Term] = {
-        "progress": Term(1.0, lambda f: f.progress),
-        "turning": Term(0.5, lambda f: f.turned),
+        "progress": Term(0.5, lambda f: f.progress),
+        "turning": Term(2.0, lambda f: f.turned),
         "found": Term(2.0, lambda f: f.found.float()),
         "mistaken": Term(-1.0, lambda f: f.mistaken.float()),
         "time": Term(-0.02, lambda f: torch.ones_like(f.distance)),
@@ -174,7 +175,7 @@ class QuadrupedVision(OverWalker):
         overlay=(Shown("to go", "distance_m", "{:.2f} m"),))
 
     def __init__(self, num_envs: int = 1, *, walker: str = "IsaacQuadrupedVelocity-v0", walker_options: Any = None,
-                 decision_s: float = 0.2, asked: str = "any", depth: bool = False, blind: bool = False,
+                 decision_s: float = 0.2, asked: str = "red", depth: bool = False, blind: bool = False,
                  frame_s: Optional[float] = None, sim: Optional[str] = None, device: Optional[str] = None,
                  threads: Optional[int] = None, seed: Optional[int] = None,
                  reward: Optional[Mapping[str, Any]] = None, observation: Optional[Mapping[str, Any]] = None,
