@@ -24,7 +24,7 @@ REGISTERED = {("contract.ids", f"tasks.{name}")
               for name in ("quadruped_flat", "quadruped_velocity", "quadruped_rough", "quadruped_waypoint",
                            "quadruped_vision", "biped_velocity", "ant", "humanoid", "double_pendulum")}
 """Strings that name a module above: the ids of the shipped tasks, each resolved when the task is made."""
-CLIENT_OWN = {"clients.legged_gym"}
+CLIENT_OWN = {"clients.legged_gym", "clients.isaacgymenvs"}
 """Files whose ``.sim`` is the handle of a client's own Isaac Gym simulation, not a Simulator of ours."""
 PLACE = re.compile(r"sb3_isaac((?:\.\w+)+)\.?(?::\w+)?")
 

@@ -158,7 +158,7 @@ def test_mistakes_are_sentences(monkeypatch: pytest.MonkeyPatch) -> None:
                          ({"env": "cart_client:cart", "cfg": {"env": {"num_env": 3}}}, "did you mean 'num_envs'"),
                          ({"env": "cart_client:cart", "num_envs": 0}, "num_envs is 0"),
                          ({"env": "cart_client:cart", "device": "cuda:0", "num_envs": 2}, "'cuda:0'"),
-                         ({"env": object()}, "legged_gym, unitree_rl_gym or humanoid-gym"),
+                         ({"env": object()}, "legged_gym, unitree_rl_gym, humanoid-gym, IsaacGymEnvs, mjlab or"),
                          ({"env": live(), "num_envs": 9}, "leave out num_envs"),
                          ({"env": live(), "robot": "anymal"}, "unknown option 'robot'"),
                          ({"env": live(), "action_bound": -1.0}, "action_bound is -1.0")):
@@ -320,7 +320,7 @@ def test_an_adapter_is_one_file_and_one_row(monkeypatch: pytest.MonkeyPatch) -> 
     assert by_name.reset().tolist() == [[0.0]] * 2 and by_name.step(np.zeros((2, 1)))[0].tolist() == [[1.0]] * 2
     live = IsaacVecEnv(stand_in_client.Counters(2), stagger=False)
     assert isinstance(live.env, stand_in_client.CountersEnv) and as_tensor_env(env) is env
-    with pytest.raises(UserError, match="unitree_rl_gym or humanoid-gym or stand-in"):
+    with pytest.raises(UserError, match="mjlab, Isaac Lab or stand-in"):
         IsaacVecEnv(object())
     with pytest.raises(UserError, match="Counters cannot restart"):
         env.restart(torch.ones(3, dtype=torch.bool))

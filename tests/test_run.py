@@ -13,9 +13,9 @@ from isaacgym_helpers import NVIDIAS, python, write
 
 from sb3_isaac import UserError
 from sb3_isaac.cli.main import main
-from sb3_isaac.cli.run import restore_numpy_names
 from sb3_isaac.gymcompat import install
 from sb3_isaac.gymcompat.install import MODULES, is_emulated, is_installed
+from sb3_isaac.gymcompat.numpy_names import restore_numpy_names
 from sb3_isaac.gymcompat.runtime.on_cpu import CudaToCpu
 from sb3_isaac.gymcompat.runtime.settings import current, use
 

@@ -9,7 +9,7 @@ import runpy
 import sys
 import traceback
 from pathlib import Path
-from typing import Any, Dict, Iterator
+from typing import Iterator
 
 from sb3_isaac.cli.main import positive
 from sb3_isaac.contract.errors import UserError, brief
@@ -44,6 +44,8 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"there is no program {brief(args.script)}: give the path of a Python file.")
     which = install(args.sim, cuda_to_cpu=args.cuda_to_cpu, threads=args.threads)
     if args.legacy_numpy:
+        from sb3_isaac.gymcompat.numpy_names import restore_numpy_names
+
         restore_numpy_names()
     sys.argv = [args.script, *args.args]
     sys.path.insert(0, str(script.resolve().parent))
@@ -86,19 +88,3 @@ def _program_line(error: BaseException) -> str:
               if not frame.filename.startswith(package) and "site-packages" not in frame.filename
               and "runpy" not in frame.filename]
     return f"at {frames[-1].filename}:{frames[-1].lineno}" if frames else "at its start"
-
-
-def restore_numpy_names() -> None:
-    """Names that numpy 1.24 and 2.0 took away, as they were; those that numpy has stay as they are."""
-    import numpy as np
-
-    old: Dict[str, Any] = {
-        "float": float, "int": int, "bool": bool, "object": object, "complex": complex, "str": str, "long": int,
-        "unicode": str, "float_": np.float64, "complex_": np.complex128, "unicode_": np.str_, "string_": np.bytes_,
-        "Inf": np.inf, "Infinity": np.inf, "infty": np.inf, "PINF": np.inf, "NINF": -np.inf, "NaN": np.nan,
-        "product": np.prod, "cumproduct": np.cumprod, "alltrue": np.all, "sometrue": np.any, "round_": np.round,
-        "in1d": np.isin, "row_stack": np.vstack, "asfarray": lambda a, dtype=np.float64: np.asarray(a, dtype=dtype),
-    }
-    for name, value in old.items():
-        if name not in vars(np):
-            setattr(np, name, value)

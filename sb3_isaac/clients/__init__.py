@@ -38,8 +38,8 @@ class Adapter:
                  ``adapt(env, **options)`` for a live environment; both give a TensorEnv
     describes    whose live environments it takes, in words
     packages     packages that are clients of this kind
-    layout       submodules by which any other package is recognised as one
-    members      attributes by which a live environment is recognised
+    layout       submodules by which any other package is recognised as one; where there are none, none is
+    members      attributes by which a live environment is recognised, also one inside Gymnasium's wrappers
     live_options options of ``adapt``
     make_options options that ``make`` has besides; ``device`` (or ``auto``) and ``seed`` are among them
     ============ ===============================================================================================
@@ -60,12 +60,31 @@ class Adapter:
 
 ADAPTERS: Mapping[str, Adapter] = MappingProxyType({
     "legged_gym": Adapter(
-        module="sb3_isaac.clients.legged_gym", describes="legged_gym, unitree_rl_gym or humanoid-gym",
+        module="sb3_isaac.clients.legged_gym", describes="legged_gym, unitree_rl_gym, humanoid-gym",
         packages=("legged_gym", "humanoid"), layout=("envs", "utils.helpers", "utils.task_registry"),
         members=("step", "reset", "num_envs", "num_obs", "num_actions", "device", "episode_length_buf",
                  "max_episode_length"),
         live_options=("action_bound", "stagger", "privileged"),
         make_options=("sim", "device", "seed", "threads", "cfg")),
+    "isaacgymenvs": Adapter(
+        module="sb3_isaac.clients.isaacgymenvs", describes="IsaacGymEnvs",
+        packages=("isaacgymenvs",), layout=("tasks.base.vec_task", "utils.rlgames_utils"),
+        members=("step", "reset", "reset_idx", "num_envs", "num_obs", "num_states", "num_actions", "rl_device",
+                 "progress_buf", "reset_buf", "max_episode_length", "clip_actions"),
+        live_options=("action_bound", "stagger", "privileged"),
+        make_options=("sim", "device", "seed", "threads", "cfg")),
+    "mjlab": Adapter(
+        module="sb3_isaac.clients.mjlab", describes="mjlab",
+        packages=("mjlab",), layout=(),
+        members=("step", "reset", "num_envs", "device", "single_observation_space", "single_action_space",
+                 "episode_length_buf", "max_episode_length", "step_dt", "metrics_manager"),
+        live_options=("action_bound", "stagger", "privileged"), make_options=("device", "seed", "cfg")),
+    "isaaclab": Adapter(
+        module="sb3_isaac.clients.isaaclab", describes="Isaac Lab",
+        packages=("isaaclab", "isaaclab_tasks"), layout=(),
+        members=("step", "reset", "num_envs", "device", "single_observation_space", "single_action_space",
+                 "episode_length_buf", "max_episode_length", "step_dt"),
+        live_options=("action_bound", "stagger", "privileged"), make_options=("device", "seed", "cfg")),
 })
 """Kind of client -> its adapter. The first row that recognises a package or an environment takes it."""
 
@@ -140,8 +159,9 @@ def as_tensor_env(env: Any, asked: Sequence[str] = (), **options: Any) -> "Tenso
             raise _brings_its_own("TensorEnv", [*asked, *options])
         own: TensorEnv = env
         return own
+    inner = getattr(env, "unwrapped", env)
     for adapter in ADAPTERS.values():
-        if all(hasattr(env, name) for name in adapter.members):
+        if all(hasattr(inner, name) for name in adapter.members):
             break
     else:
         if hasattr(env, "step") and hasattr(env, "observation_space"):
@@ -166,7 +186,8 @@ def _brings_its_own(what: str, given: Sequence[str]) -> UserError:
 
 
 def _described() -> str:
-    return " or ".join(adapter.describes for adapter in ADAPTERS.values())
+    *most, last = (adapter.describes for adapter in ADAPTERS.values())
+    return f"{', '.join(most)} or {last}"
 
 
 def _adapter_of(package: str) -> Adapter:
@@ -182,7 +203,7 @@ def _adapter_of(package: str) -> Adapter:
         raise UserError(f"there is no package {package!r} to take the environment from: put the folder that holds it "
                         "and those of the packages it needs on PYTHONPATH.")
     for adapter in ADAPTERS.values():
-        if all(_has_submodule(spec, name) for name in adapter.layout):
+        if adapter.layout and all(_has_submodule(spec, name) for name in adapter.layout):
             return adapter
     raise UserError(f"package {package!r} is of no kind that is known as a client ({_described()}): give the id of a "
                     f"task that is registered, of which there are {', '.join(TASKS)}, or the task of a client.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import Any, Dict, Mapping, NamedTuple, Optional, Sequence
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -40,8 +40,8 @@ class ClientStep(NamedTuple):
 class ClientEnv(TensorEnv):
     """A live environment of a client as a TensorEnv. An adapter writes ``_client_reset`` and ``_client_step``.
 
-    Actions are bounded, since Stable-Baselines3 clips to the action space and clients bound little: the box is ± the
-    smaller of `action_bound` and the client's own bound. Observations are copied, for clients reuse their buffers. A
+    Actions are bounded, since Stable-Baselines3 clips to the action space and clients bound little: the box is
+    ± `action_bound` within the client's own bounds. Observations are copied, for clients reuse their buffers. A
     client's own state cannot be saved: a resumed run begins with a reset. Its random numbers are torch's, numpy's and
     Python's global ones, which ``reset(seed)`` seeds.
 
@@ -56,7 +56,7 @@ class ClientEnv(TensorEnv):
     :param max_steps: control steps of the longest episode.
     :param control_dt: seconds of a step.
     :param action_bound: largest action either way, in the client's units.
-    :param own_bound: the client's own bound.
+    :param own_bounds: the client's own bounds, lowest and highest: numbers or (A,), possibly infinite.
     :param stagger: begin each robot's first episode at a random point, so that time-outs do not come all at once.
     """
 
@@ -64,13 +64,20 @@ class ClientEnv(TensorEnv):
     display = Display(progress=(Shown("falls", "rollout/falls", "{:.0f}"),))
 
     def __init__(self, client: Any, *, widths: Mapping[str, int], num_actions: int, device: Any, max_steps: int,
-                 control_dt: float, action_bound: float, own_bound: float = float("inf"),
-                 stagger: bool = True) -> None:
+                 control_dt: float, action_bound: float,
+                 own_bounds: Tuple[Any, Any] = (float("-inf"), float("inf")), stagger: bool = True) -> None:
         self.client, self.stagger = client, truth("stagger", stagger)
         self.num_envs, self.device = int(client.num_envs), torch.device(device)
         self.max_steps, self.control_dt = int(max_steps), float(control_dt)
-        self.action_bound = bound = min(number_above_zero("action_bound", action_bound), own_bound)
-        self.action_space: spaces.Space = spaces.Box(-bound, bound, (num_actions,), np.float32)
+        bound, shape = number_above_zero("action_bound", action_bound), (num_actions,)
+        low, high = np.maximum(own_bounds[0], -bound), np.minimum(own_bounds[1], bound)
+        if not np.all(low < high):
+            raise UserError(f"action_bound is {action_bound:g}, and {type(client).__name__} bounds its actions by "
+                            f"{own_bounds[0]} and {own_bounds[1]}: give a larger one.")
+        self.action_space: spaces.Space = spaces.Box(np.broadcast_to(low, shape).astype(np.float32),
+                                                     np.broadcast_to(high, shape).astype(np.float32), shape, np.float32)
+        self._low, self._high = (torch.from_numpy(bounds.copy()).to(self.device)
+                                 for bounds in (self.action_space.low, self.action_space.high))
         self.observation_space = spaces.Dict({group: spaces.Box(-np.inf, np.inf, (width,), np.float32)
                                               for group, width in widths.items()})
         self._obs, self._final_obs = ({group: torch.zeros(self.num_envs, width, device=self.device)
@@ -95,9 +102,7 @@ class ClientEnv(TensorEnv):
     def reset(self, seed: Optional[int] = None) -> Obs:
         """See :meth:`TensorEnv.reset`."""
         if seed is not None:
-            random.seed(seed)
-            np.random.seed(seed % 2**32)
-            torch.manual_seed(seed)
+            seed_generators(seed)
         obs, lengths = self._client_reset(), self._episode_lengths()
         if self.stagger and lengths is not None:
             lengths.random_(0, max(1, self.max_steps - 1))
@@ -111,7 +116,7 @@ class ClientEnv(TensorEnv):
             raise UserError(f"actions have shape {tuple(actions.shape)}: give {shape}.")
         for group, before in self._obs.items():
             self._final_obs[group].copy_(before)
-        done = self._client_step(actions.to(self.device).clamp(-self.action_bound, self.action_bound))
+        done = self._client_step(actions.to(self.device).clamp(self._low, self._high))
         over = done.over.to(torch.bool)
         truncated = torch.zeros_like(over) if done.time_out is None else over & done.time_out.to(torch.bool)
         terminated = over & ~truncated
@@ -162,3 +167,10 @@ class ClientEnv(TensorEnv):
         close = getattr(self.client, "close", None)
         if callable(close):
             close()
+
+
+def seed_generators(seed: int) -> None:
+    """Seed the global generators, which clients draw from: Python's, numpy's and torch's."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)

@@ -1,4 +1,4 @@
-"""Configurations of clients that are written as trees of classes: ``cfg.rewards.scales.torques``.
+"""Configurations of clients that are written as trees of objects: ``cfg.rewards.scales.torques``.
 
 A section is a nested class, or an instance of one. Both kinds occur: legged_gym makes instances of the classes that its
 users write, some of its forks hand out the classes themselves.
@@ -11,7 +11,7 @@ import inspect
 import types
 from typing import Any, List, Mapping
 
-from sb3_isaac.contract.errors import unknown
+from sb3_isaac.contract.errors import is_number, unknown
 
 
 def own_copy(cfg: Any) -> Any:
@@ -30,16 +30,26 @@ def own_copy(cfg: Any) -> Any:
 def overwrite(cfg: Any, values: Mapping[str, Any], where: str) -> None:
     """Write `values`, nested as the tree is, into it.
 
+    A dictionary in the tree is a section too, as mjlab's rewards by name; one of numbers alone, such as gains by
+    joint, is a value and replaced whole.
+
     :raises UserError: for a name that the tree does not have.
     """
     for name, value in values.items():
-        known: List[str] = [known for known in dir(cfg) if not known.startswith("_")]
+        known: List[str] = list(cfg) if isinstance(cfg, dict) else [k for k in dir(cfg) if not k.startswith("_")]
         if name not in known:
             raise unknown("key", name, known, where)
-        if isinstance(value, Mapping) and not isinstance(getattr(cfg, name), Mapping):
-            overwrite(getattr(cfg, name), value, f"{where}, {name}")
+        now = cfg[name] if isinstance(cfg, dict) else getattr(cfg, name)
+        if isinstance(value, Mapping) and not _is_value(now):
+            overwrite(now, value, f"{where}, {name}")
+        elif isinstance(cfg, dict):
+            cfg[name] = value
         else:
             setattr(cfg, name, value)
+
+
+def _is_value(node: Any) -> bool:
+    return isinstance(node, Mapping) and all(is_number(value) for value in node.values())
 
 
 def _fields(cfg: Any) -> List[str]:

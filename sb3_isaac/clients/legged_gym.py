@@ -45,10 +45,10 @@ class LeggedGymEnv(ClientEnv):
         if truth("privileged", privileged) and getattr(env, "num_privileged_obs", None):
             widths["critic"] = int(env.num_privileged_obs)
         normalization = getattr(getattr(env, "cfg", None), "normalization", None)
+        own_bound = float(getattr(normalization, "clip_actions", float("inf")))
         super().__init__(env, widths=widths, num_actions=int(env.num_actions), device=env.device,
                          max_steps=int(env.max_episode_length) + 1, control_dt=float(getattr(env, "dt", 1.0)),
-                         action_bound=action_bound, stagger=stagger,
-                         own_bound=float(getattr(normalization, "clip_actions", float("inf"))))
+                         action_bound=action_bound, stagger=stagger, own_bounds=(-own_bound, own_bound))
         warnings.warn(f"{type(env).__name__} resets inside its step and loses the last observation of an episode: "
                       "time-outs are bootstrapped with the observation before it.", stacklevel=2)
 

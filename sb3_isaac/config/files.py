@@ -89,10 +89,11 @@ def find_file(algo: str, path: str | os.PathLike[str] | None) -> Path:
 
 
 def read_entry(file: Path, env: str) -> Mapping[str, object]:
-    """The mapping under `env`, else under `default`, else the whole file if it is a single entry (Isaac Lab's form)."""
+    """The mapping under `env`, else under the package in ``package:task``, else under `default`, else the whole file
+    if it is a single entry (Isaac Lab's form)."""
     document = read_mapping(file)
-    if env in document or "default" in document:
-        name = env if env in document else "default"
+    name = next((name for name in (env, env.rpartition(":")[0], "default") if name and name in document), None)
+    if name is not None:
         return _mapping(document[name], f"entry {name!r} of {file}")
     if any(key in document and not isinstance(document[key], Mapping) for key in ("policy", "n_timesteps")):
         return document

@@ -35,7 +35,8 @@ class IsaacVecEnv(VecEnv):
 
     :param env: an environment id, a client's task (``legged_gym:go2``), any
         :class:`~sb3_isaac.contract.tensor_env.TensorEnv`,
-        or a live environment of legged_gym, unitree_rl_gym or humanoid-gym (see :mod:`sb3_isaac.clients`).
+        or a live environment of a client, such as legged_gym, IsaacGymEnvs, mjlab or Isaac Lab (see
+        :mod:`sb3_isaac.clients`).
     :param num_envs: number of robots; 4096 for an id unless given, a TensorEnv brings its own.
     :param sim: ``auto``, ``mujoco``, ``mujoco_warp`` or ``isaacgym``.
     :param device: where the simulation's tensors live.
