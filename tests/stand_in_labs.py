@@ -202,7 +202,7 @@ class VecTask:
         self.reset_buf[env_ids] = 1 if self.inside else 0
 
     def compute_observations(self) -> None:
-        self.obs_buf[:] = self.beads.observed()
+        self.obs_buf[:] = self.beads.observed() + 0.0 * self.actions
         if self.num_states:
             self.states_buf[:] = self.progress_buf[:, None].float()
 
@@ -218,7 +218,8 @@ class VecTask:
 
     def step(self, actions: torch.Tensor) -> Tuple[Any, ...]:
         self.seen.append(actions.clone())
-        self.beads.move(actions.clamp(-self.clip_actions, self.clip_actions))
+        self.actions = actions.clamp(-self.clip_actions, self.clip_actions)  # not there before the first step
+        self.beads.move(self.actions)
         self.progress_buf += 1
         if not self.inside:
             self._begin()

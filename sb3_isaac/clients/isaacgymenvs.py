@@ -49,7 +49,7 @@ class VecTaskEnv(ClientEnv):
         clip, box = float(env.clip_actions), env.action_space
         super().__init__(env, widths=widths, num_actions=int(env.num_actions), device=env.rl_device,
                          max_steps=int(env.max_episode_length),
-                         control_dt=max(float(env.dt), float(env.sim_params.dt) * int(env.control_freq_inv)),
+                         control_dt=float(env.sim_params.dt) * env.control_freq_inv * getattr(env, "decimation", 1),
                          action_bound=min(action_bound, clip), own_bounds=(box.low, box.high), stagger=stagger)
         needed = [p for p in inspect.signature(env.reset_idx).parameters.values() if p.default is p.empty]
         self._starts_by_index = len(needed) == 1
@@ -58,10 +58,14 @@ class VecTaskEnv(ClientEnv):
                           "of an episode is the last one of the episode before.", stacklevel=2)
 
     def _client_reset(self) -> Groups:
-        self.client.reset_buf.fill_(1)
+        """Two steps with actions of 0: in the first the task starts all episodes, as it does for itself; the second
+        goes on from there, so that sensors do not tell of what was before."""
+        for _ in range(2):
+            self.client.reset_buf.fill_(1)
+            obs = self.client.step(torch.zeros(self.num_envs, self._low.numel(), device=self.device))[0]
         if self._starts_by_index:
             return self._start(torch.ones(self.num_envs, dtype=torch.bool, device=self.client.device))
-        return self._groups(self.client.step(torch.zeros(self.num_envs, self._low.numel(), device=self.device))[0])
+        return self._groups(obs)
 
     def _client_step(self, actions: torch.Tensor) -> ClientStep:
         task = self.client
