@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from sb3_isaac.contract.errors import UserError
 from sb3_isaac.gymcompat.api import gymapi
 
 Vec3, Quat, Transform = gymapi.Vec3, gymapi.Quat, gymapi.Transform
@@ -115,3 +116,8 @@ def test_inverse_mass_and_inertia() -> None:
     body.mass = 4.0
     body.inertia.x, body.inertia.y, body.inertia.z = Vec3(2, 0, 0), Vec3(0, 4, 0), Vec3(0, 0, 5)
     assert body.invMass == 0.25 and body.invInertia.y.y == pytest.approx(0.25)
+    body.mass = 3.0
+    body.invMass = 1.0 / body.mass  # as programs do beside the mass
+    with pytest.raises(UserError, match=r"invMass is 0\.5 and mass is 3"):
+        body.invMass = 0.5
+    assert body.mass == 3.0 and body.copy() == body

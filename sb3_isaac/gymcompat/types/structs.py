@@ -6,10 +6,12 @@ back, and have no effect: ``docs/isaacgym.md`` lists them.
 
 from __future__ import annotations
 
+import math
 from typing import Any, Tuple
 
+from sb3_isaac.contract.errors import UserError
 from sb3_isaac.gymcompat.types.enums import ContactCollection, MeshNormalMode, UpAxis
-from sb3_isaac.gymcompat.types.values import Closed, Quat, Transform, Vec3
+from sb3_isaac.gymcompat.types.values import Closed, Quat, Transform, Vec3, number
 
 
 class PhysXParams(Closed):
@@ -157,7 +159,11 @@ class Mat44(Closed):
 
 
 class RigidBodyProperties(Closed):
-    """Of one body: `mass` kg, `com` m and `inertia` kg·m² about it, both in the body's frame, `flags`."""
+    """Of one body: `mass` kg, `com` m and `inertia` kg·m² about it, both in the body's frame, `flags`.
+
+    `invMass` and `invInertia` are the inverses of the others. Programs set `invMass` beside the mass, which is what
+    counts: one that disagrees with it is refused.
+    """
 
     _defaults = {"mass": 0.0, "com": Vec3(), "inertia": Mat33(), "flags": 0}
     mass: float
@@ -169,6 +175,12 @@ class RigidBodyProperties(Closed):
     def invMass(self) -> float:
         """1 / mass."""
         return 1.0 / self.mass if self.mass else 0.0
+
+    @invMass.setter
+    def invMass(self, value: Any) -> None:
+        if not math.isclose(number(value), self.invMass, rel_tol=1e-4):
+            raise UserError(f"invMass is {number(value):g} and mass is {self.mass:g}: set the mass, which is what "
+                            "counts, before its inverse.")
 
     @property
     def invInertia(self) -> Mat33:

@@ -40,6 +40,9 @@ class Closed:
             object.__setattr__(self, name, value.copy() if isinstance(value, Closed) else value)
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(getattr(type(self), name, None), property):
+            object.__setattr__(self, name, value)
+            return
         if name not in self._defaults:
             raise AttributeError(f"{type(self).__name__} has no attribute {name!r}: "
                                  f"it has {', '.join(self._defaults)}.")
