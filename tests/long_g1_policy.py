@@ -1,6 +1,7 @@
-"""Unitree's shipped g1 policy, trained in NVIDIA's Isaac Gym, in its own task on the emulation.
+"""Unitree's shipped policies, trained in NVIDIA's Isaac Gym, in their own tasks on the emulation.
 
-    python tests/long_g1_policy.py UNITREE_RL_GYM [--seconds 20] [--control right|siblings|quaternion]
+    python tests/long_g1_policy.py UNITREE_RL_GYM [--robot g1|h1|h1_2] [--seconds 20]
+                                   [--control right|siblings|quaternion]
 
 UNITREE_RL_GYM is a checkout of github.com/unitreerobotics/unitree_rl_gym; rsl_rl v1.0.2 must be importable. Eight
 robots walk under eight commands. ``right`` must not fall and must track within 0.15 m/s and 0.15 rad/s; with the two
@@ -39,27 +40,27 @@ def make_mistake(control: str) -> None:
         States._read_roots = wrong
 
 
-def make_env(num_envs: int) -> Any:
-    """The g1 task with what its play script switches off, and commands that stay."""
+def make_env(robot: str, num_envs: int) -> Any:
+    """The robot's task with what its play script switches off, and commands that stay."""
     from legged_gym.envs import task_registry  # registers the tasks
     from legged_gym.utils import get_args
 
     args = get_args()
-    config, _ = task_registry.get_cfgs(name="g1")
+    config, _ = task_registry.get_cfgs(name=robot)
     config.env.num_envs, config.env.episode_length_s, config.env.test = num_envs, 1e4, True
     config.noise.add_noise = False
     config.domain_rand.randomize_friction = config.domain_rand.push_robots = False
     config.domain_rand.randomize_base_mass = False
     config.commands.heading_command, config.commands.resampling_time = False, 1e6
-    return task_registry.make_env(name="g1", args=args, env_cfg=config)[0]
+    return task_registry.make_env(name=robot, args=args, env_cfg=config)[0]
 
 
-def walk(root: Path, seconds: float) -> bool:
+def walk(root: Path, robot: str, seconds: float) -> bool:
     """Whether all eight walked as told."""
     import torch
 
-    env = make_env(len(COMMANDS))
-    policy = torch.jit.load(str(root / "deploy/pre_train/g1/motion.pt"))
+    env = make_env(robot, len(COMMANDS))
+    policy = torch.jit.load(str(root / f"deploy/pre_train/{robot}/motion.pt"))
     for name in ("hidden_state", "cell_state"):
         setattr(policy, name, torch.zeros(1, len(COMMANDS), getattr(policy, name).shape[-1]))
     commands = torch.tensor(COMMANDS)
@@ -91,6 +92,7 @@ def main() -> int:
     """0 if the right conventions pass and the wrong ones fail."""
     parser = argparse.ArgumentParser()
     parser.add_argument("root", type=Path)
+    parser.add_argument("--robot", choices=("g1", "h1", "h1_2"), default="g1")
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--control", choices=("right", "siblings", "quaternion"))
     args = parser.parse_args()
@@ -98,7 +100,8 @@ def main() -> int:
         results = {}
         for control in ("right", "siblings", "quaternion"):
             print(f"== {control}", flush=True)
-            command = [sys.executable, __file__, str(args.root), "--seconds", str(args.seconds), "--control", control]
+            command = [sys.executable, __file__, str(args.root), "--robot", args.robot, "--seconds", str(args.seconds),
+                       "--control", control]
             results[control] = subprocess.run(command, check=False).returncode == 0
         print(results)
         return 0 if results == {"right": True, "siblings": False, "quaternion": False} else 1
@@ -108,7 +111,7 @@ def main() -> int:
     make_mistake(args.control)
     sys.path.insert(0, str(args.root))
     sys.argv = [sys.argv[0], "--headless", "--sim_device", "cpu", "--rl_device", "cpu"]
-    return 0 if walk(args.root, args.seconds) else 1
+    return 0 if walk(args.root, args.robot, args.seconds) else 1
 
 
 if __name__ == "__main__":
