@@ -12,12 +12,12 @@ from urllib.parse import unquote
 
 import pytest
 import torch
-from sb3_isaac.rl.policy.formats import _FIELDS
 
 import sb3_isaac
 from sb3_isaac.clients import env_options
 from sb3_isaac.config.schema import OWN_KEYS
 from sb3_isaac.contract.ids import TASKS
+from sb3_isaac.policy.formats import _FIELDS
 from sb3_isaac.rl.policy.evaluate import eval_options, evaluate
 from sb3_isaac.rl.training.build import algorithm_options
 from sb3_isaac.tasks import make_task

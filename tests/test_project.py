@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import configparser
 import importlib
+import inspect
 import os
 import re
 import shlex
 import subprocess
 import sys
+import tarfile
 from pathlib import Path, PurePosixPath
-from typing import List
+from typing import List, get_args
 
 import pytest
+import stable_baselines3
 from test_architecture import LAYERS
 
-from sb3_isaac.cli.main import VERBS, ArgumentParser
+from sb3_isaac import IsaacVecEnv
+from sb3_isaac.cli.main import VERBS, ArgumentParser, main
+from sb3_isaac.clients import env_options
+from sb3_isaac.rl.algo.options import PPOArguments
+from sb3_isaac.tasks.options import WalkingOptions, WalkingTask
 
 ROOT = Path(__file__).resolve().parents[1]
 ENV = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -114,6 +121,35 @@ def test_package_data_names_every_file_that_is_no_source() -> None:
                    for pattern in patterns), path
     for pattern in patterns:
         assert list((ROOT / "sb3_isaac").glob(pattern)), f"{pattern} names no file"
+
+
+def test_a_source_distribution_is_whole(tmp_path: Path) -> None:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout.split()
+    if not listed:
+        pytest.skip("not a git checkout")
+    build = f"from setuptools import build_meta; build_meta.build_sdist({str(tmp_path)!r})"
+    out = subprocess.run([sys.executable, "-c", build], cwd=ROOT, capture_output=True, text=True)
+    assert out.returncode == 0, out.stderr
+    (archive,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(archive) as tar:
+        names = {name.partition("/")[2] for name in tar.getnames()}
+    assert set(listed) - names <= {".gitignore", ".ci/warp"}
+
+
+def test_types_name_every_option_there_is() -> None:
+    """What only type checkers read is compared with what is: tests/typed_program.py is a program that mypy reads."""
+    env = inspect.signature(IsaacVecEnv.__init__).parameters
+    options = {name for task in get_args(WalkingTask) for name in env_options(task)} - set(env)
+    assert set(WalkingOptions.__annotations__) == options
+    arguments = set(inspect.signature(stable_baselines3.PPO.__init__).parameters) - {"self", "policy", "env"}
+    assert set(PPOArguments.__annotations__) == arguments
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_a_shell_completes_verbs_flags_and_ids(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    assert all(verb in script for verb in VERBS) and "--num-envs" in script and "IsaacQuadrupedRough-v0" in script
 
 
 @pytest.mark.parametrize("command", [["ruff", "check", "."], ["mypy"]], ids=["ruff", "mypy"])

@@ -35,6 +35,7 @@ VERBS = {
     "list": "list environments, robots, reward terms, commands, algorithms and shipped settings",
     "run": "run a program written for Isaac Gym, or audit what it needs",
     "bench": "measure what an iteration costs, beside stock SB3 and rsl_rl",
+    "completion": "print a script by which a shell completes verbs and flags",
 }
 
 LONGEST = 10_000

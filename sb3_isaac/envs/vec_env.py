@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import time
-from typing import Any, Dict, List, Optional, Sequence, Type, Union
+from typing import TYPE_CHECKING, Any, Dict, List, Literal, Optional, Sequence, Type, Union, overload
 
 import gymnasium as gym
 import numpy as np
@@ -18,6 +18,11 @@ from sb3_isaac.contract.device_timer import DeviceTimer
 from sb3_isaac.contract.errors import UserError, closed, whole_number
 from sb3_isaac.contract.tensor_env import Obs, Step, TensorEnv, check_observation_space, frames_per_second
 from sb3_isaac.envs.statistics import RolloutStatistics
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from sb3_isaac.tasks.options import WalkingOptions, WalkingTask
 
 _READ = ("metadata", "options", "observe", "report", "mirror", "render", "state_dict")
 """Methods of a TensorEnv that change nothing."""
@@ -44,6 +49,16 @@ class IsaacVecEnv(VecEnv):
     :param task_options: what the task's constructor takes: ``robot``, ``reward``, ``command``, ...
     :raises UserError: for an unknown id, simulator or option, naming the nearest valid ones.
     """
+
+    # The first is for editors, which then complete the options of the walking tasks and show their types.
+    @overload
+    def __init__(self, env: WalkingTask = ..., num_envs: Optional[int] = None,
+                 sim: Literal["auto", "mujoco", "mujoco_warp", "isaacgym"] = "auto",
+                 device: str = "auto", seed: Optional[int] = None, **task_options: Unpack[WalkingOptions]) -> None: ...
+
+    @overload
+    def __init__(self, env: Union[str, TensorEnv, object] = ..., num_envs: Optional[int] = None, sim: str = "auto",
+                 device: str = "auto", seed: Optional[int] = None, **task_options: Any) -> None: ...
 
     def __init__(self, env: Union[str, TensorEnv, object] = "IsaacQuadrupedFlat-v0", num_envs: Optional[int] = None,
                  sim: str = "auto", device: str = "auto", seed: Optional[int] = None, **task_options: Any) -> None:

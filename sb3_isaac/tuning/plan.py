@@ -215,7 +215,7 @@ def _check_name(name: str) -> None:
 
 def _ask_task(config: TrainConfig, ask: Callable[[Any], Any]) -> Any:
     """What `ask` returns for the task of `config`, made with one environment."""
-    env = IsaacVecEnv(config.env, num_envs=1, **config.env_kwargs)  # type: ignore[arg-type]
+    env = IsaacVecEnv(config.env, num_envs=1, **config.env_kwargs)  # type: ignore[call-overload]
     try:
         return ask(env.env)
     finally:

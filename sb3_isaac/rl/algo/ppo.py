@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, ClassVar, Dict, Iterable, List, Optional, Tuple, Union
+from typing import TYPE_CHECKING, Any, ClassVar, Dict, Iterable, List, Optional, Tuple, Union
 
 import stable_baselines3
 import torch
@@ -30,6 +30,11 @@ from sb3_isaac.rl.algo.update_log import KL, LOGGED, log_update
 from sb3_isaac.rl.callbacks.iteration import robots_of, share_episodes
 from sb3_isaac.rl.callbacks.learning_rate import adapted_rate, target_kl
 from sb3_isaac.rl.policy.asymmetric import AsymmetricPolicy, saved_with_its_policy
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from sb3_isaac.rl.algo.options import PPOArguments
 
 TensorVecEnv = Union[IsaacVecEnv, VecNormalize]
 
@@ -70,7 +75,8 @@ class PPO(stable_baselines3.PPO):
     _last_episode_starts: Any = ReadAsNumpy()
 
     def __init__(self, policy: Any, env: Any, *args: Any, desired_kl: Optional[float] = None,
-                 symmetry: Optional[str] = None, compile_loss: bool = False, **kwargs: Any) -> None:
+                 symmetry: Optional[str] = None, compile_loss: bool = False,
+                 **kwargs: Unpack[PPOArguments]) -> None:
         if desired_kl is not None and not desired_kl > 0:
             raise UserError(f"desired_kl is {desired_kl}: give a number above 0, such as 0.01, or None.")
         if symmetry not in (None, "equivariant", "auto"):

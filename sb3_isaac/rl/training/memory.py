@@ -61,7 +61,7 @@ def bytes_for_each(config: TrainConfig) -> float:
     """Bytes that each robot takes: of its simulation by the growth of the process, of the learner by arithmetic."""
     for count in (1, PROBE):  # the first brings in what does not depend on the number
         before = _resident_bytes()
-        env = IsaacVecEnv(config.env, num_envs=count, seed=0, **config.env_kwargs)  # type: ignore[arg-type]
+        env = IsaacVecEnv(config.env, num_envs=count, seed=0, **config.env_kwargs)  # type: ignore[call-overload]
         env.step_tensor(torch.as_tensor(np.zeros((count, *(env.action_space.shape or ())), env.action_space.dtype),
                                         device=env.device))
         simulation = max(_resident_bytes() - before, 0) / count
