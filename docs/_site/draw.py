@@ -142,6 +142,7 @@ def layers():
             [("clients", "environments of others"), ("tasks", "ours: observations, rewards, commands, resets")],
             [("sim", "N robots: drives, state, parameters"), ("gymcompat", "Isaac Gym's API, emulated")],
             [("robots", "joints, gains, models"), ("terrain", "the ground"), ("engine", "N worlds of a MuJoCo model")],
+            [("policy", "a trained policy and its file; needs torch alone")],
             [("contract, config", "TensorEnv, errors, files; YAML")]]
     figure, axes = canvas(10, 0.85 * len(rows) + 0.5)
     for k, row in enumerate(rows):
