@@ -22,7 +22,7 @@ from sb3_isaac import IsaacVecEnv
 from sb3_isaac.cli.main import VERBS, ArgumentParser, main
 from sb3_isaac.clients import env_options
 from sb3_isaac.rl.algo.options import PPOArguments
-from sb3_isaac.tasks.options import WalkingOptions, WalkingTask
+from sb3_isaac.tasks.options import LeggedId, LeggedOptions
 
 ROOT = Path(__file__).resolve().parents[1]
 ENV = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -139,8 +139,8 @@ def test_a_source_distribution_is_whole(tmp_path: Path) -> None:
 def test_types_name_every_option_there_is() -> None:
     """What only type checkers read is compared with what is: tests/typed_program.py is a program that mypy reads."""
     env = inspect.signature(IsaacVecEnv.__init__).parameters
-    options = {name for task in get_args(WalkingTask) for name in env_options(task)} - set(env)
-    assert set(WalkingOptions.__annotations__) == options
+    options = {name for task in get_args(LeggedId) for name in env_options(task)} - set(env)
+    assert set(LeggedOptions.__annotations__) == options
     arguments = set(inspect.signature(stable_baselines3.PPO.__init__).parameters) - {"self", "policy", "env"}
     assert set(PPOArguments.__annotations__) == arguments
 

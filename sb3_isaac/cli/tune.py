@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Tune; or write the YAML of one trial."""
-    for package in ("optuna", "plotly", "scipy"):
+    for package in ("optuna", "scipy"):
         if importlib.util.find_spec(package) is None:
             raise UserError(f"tuning needs {package}, which is not installed: pip install 'sb3_isaac[tune]'.")
     import_gym_packages(args)

@@ -7,12 +7,14 @@ from typing import Any, Sequence
 
 STYLE = ("body{font:15px/1.5 sans-serif;max-width:1100px;margin:2em auto;padding:0 1em;color:#222}"
          "table{border-collapse:collapse}td,th{padding:.2em .8em;border-bottom:1px solid #ddd;text-align:left}"
-         "h2{margin-top:2em}.none{color:#777}img{max-width:100%}")
+         "h2{margin-top:2em}.none{color:#777}img{max-width:100%}"
+         "pre{white-space:pre-wrap;overflow-wrap:anywhere;background:#eef;padding:.6em}td{overflow-wrap:anywhere}")
 
 
 def page(title: str, parts: Sequence[str], head: str = "") -> str:
     """A whole page of `parts`, which are HTML already; `title` is plain text."""
-    return (f"<!doctype html><html><head><meta charset='utf-8'><title>{html.escape(title)}</title>"
+    return ("<!doctype html><html><head><meta charset='utf-8'>"
+            f"<meta name='viewport' content='width=device-width'><title>{html.escape(title)}</title>"
             f"<style>{STYLE}</style>{head}</head><body>{''.join(parts)}</body></html>\n")
 
 

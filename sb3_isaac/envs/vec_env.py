@@ -22,7 +22,7 @@ from sb3_isaac.envs.statistics import RolloutStatistics
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from sb3_isaac.tasks.options import WalkingOptions, WalkingTask
+    from sb3_isaac.tasks.options import LeggedId, LeggedOptions
 
 _READ = ("metadata", "options", "observe", "report", "mirror", "render", "state_dict")
 """Methods of a TensorEnv that change nothing."""
@@ -50,11 +50,11 @@ class IsaacVecEnv(VecEnv):
     :raises UserError: for an unknown id, simulator or option, naming the nearest valid ones.
     """
 
-    # The first is for editors, which then complete the options of the walking tasks and show their types.
+    # The first is for editors, which then complete the options of the quadruped tasks and show their types.
     @overload
-    def __init__(self, env: WalkingTask = ..., num_envs: Optional[int] = None,
+    def __init__(self, env: LeggedId = ..., num_envs: Optional[int] = None,
                  sim: Literal["auto", "mujoco", "mujoco_warp", "isaacgym"] = "auto",
-                 device: str = "auto", seed: Optional[int] = None, **task_options: Unpack[WalkingOptions]) -> None: ...
+                 device: str = "auto", seed: Optional[int] = None, **task_options: Unpack[LeggedOptions]) -> None: ...
 
     @overload
     def __init__(self, env: Union[str, TensorEnv, object] = ..., num_envs: Optional[int] = None, sim: str = "auto",

@@ -8,10 +8,10 @@ if TYPE_CHECKING:
     from sb3_isaac.robots import Robot
 
 
-WalkingTask = Literal["IsaacQuadrupedFlat-v0", "IsaacQuadrupedVelocity-v0", "IsaacQuadrupedRough-v0"]
+LeggedId = Literal["IsaacQuadrupedFlat-v0", "IsaacQuadrupedVelocity-v0", "IsaacQuadrupedRough-v0"]
 
 
-class WalkingOptions(TypedDict, total=False):
+class LeggedOptions(TypedDict, total=False):
     """Keyword options of ``IsaacQuadrupedFlat-v0``, ``-Velocity-v0`` and ``-Rough-v0``.
 
     What each means is told by :class:`~sb3_isaac.tasks.parts.legged.LeggedTask`; the last three are of velocity and
