@@ -16,8 +16,8 @@ from sb3_isaac.tuning.final import Comparison
 WIDTH_IN, DPI = 9.0, 100
 COMPLETE, PRUNED, FAILED, SHIPPED = "#1971c2", "#adb5bd", "#e03131", "#e8590c"
 COLOURS = {TrialState.COMPLETE: COMPLETE, TrialState.PRUNED: PRUNED, TrialState.FAIL: FAILED}
-STYLE = {"font.size": 10, "axes.grid": True, "grid.alpha": 0.25, "axes.spines.top": False, "axes.spines.right": False,
-         "axes.titlesize": 10, "legend.frameon": False}
+STYLE: Any = {"font.size": 10, "axes.grid": True, "grid.alpha": 0.25, "axes.spines.top": False,
+              "axes.spines.right": False, "axes.titlesize": 10, "legend.frameon": False}
 
 
 @contextlib.contextmanager
