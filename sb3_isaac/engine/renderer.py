@@ -27,7 +27,7 @@ _NO_GL = ("no OpenGL library could draw offscreen{why}: install one (apt-get ins
           "driver), and choose between them with the environment variable MUJOCO_GL=osmesa or MUJOCO_GL=egl.")
 
 Mark = Tuple[str, Sequence[float], Sequence[float], Sequence[float]]
-"""What is drawn besides the model: (``sphere`` or ``cylinder``, centre m, half sizes m, rgba from 0 to 1)."""
+"""What is drawn besides the model: (``sphere`` or ``cylinder``, centre m, size m as of a geom, rgba from 0 to 1)."""
 _MARKS = {"sphere": mujoco.mjtGeom.mjGEOM_SPHERE, "cylinder": mujoco.mjtGeom.mjGEOM_CYLINDER}
 
 

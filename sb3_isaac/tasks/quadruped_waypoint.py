@@ -294,11 +294,11 @@ class QuadrupedWaypoint(OverWalker):
         marks: List[Any] = []
         for i, (x, y) in enumerate(self.waypoints_w[robot].tolist()):
             if i >= reached:
-                marks.append(("cylinder", (x, y, 0.01), (ARRIVED_M, ARRIVED_M, 0.01),
+                marks.append(("cylinder", (x, y, 0.01), (ARRIVED_M, 0.01, 0.0),
                               (0.9, 0.2, 0.15, 0.8) if i == reached else (0.95, 0.75, 0.2, 0.6)))
         for (x, y), radius in zip(self.obstacles_w[robot].tolist(), self.obstacle_radius[robot].tolist()):
             if radius > 0.0:
-                marks.append(("cylinder", (x, y, 0.4), (radius, radius, 0.4), (0.35, 0.4, 0.5, 1.0)))
+                marks.append(("cylinder", (x, y, 0.4), (radius, 0.4, 0.0), (0.35, 0.4, 0.5, 1.0)))
         return marks
 
 
