@@ -108,7 +108,7 @@ def test_every_field_of_policy_pth_is_explained() -> None:
 
 def short(env: str) -> Dict[str, Any]:
     """Options of a task for an evaluation of a moment."""
-    small = {"episode_length_s": 0.2, "threads": 1}
+    small = {"episode_length_s": 0.4, "threads": 1}
     return eval_options(env, {key: value for key, value in small.items() if key in env_options(env)})
 
 

@@ -193,6 +193,19 @@ def test_a_blind_robot_sees_black_and_depth_is_a_channel(walker: str) -> None:
     deep.close()
 
 
+def test_its_balls_are_in_pictures_of_the_scene(walker: str) -> None:
+    task = QuadrupedVision(2, walker=walker, threads=1, seed=0, render_mode="rgb_array")
+    task.reset(seed=0)
+    try:
+        image = task.render(160, 120).astype(int)
+    except UserError as error:
+        pytest.skip(str(error))
+    for channel in range(3):
+        others = image[..., [i for i in range(3) if i != channel]].max(axis=2)
+        assert (image[..., channel] > 2 * others).sum() >= 4
+    task.close()
+
+
 @pytest.mark.parametrize(("options", "said"), [({"asked": "purple"}, "purple"), ({"frame_s": 0}, "frame_s"),
                                                ({"depth": "yes"}, "depth"), ({"blind": 2}, "blind")])
 def test_bad_options_are_one_sentence(walker: str, options: Any, said: str) -> None:

@@ -19,6 +19,8 @@ from sb3_isaac.engine import Engine
 
 AZIMUTH_DEG, ELEVATION_DEG = 152.0, -14.0
 """The camera looks back at the robots from their front right; azimuth 180 would be head-on."""
+AROUND_AZIMUTH_DEG, AROUND_ELEVATION_DEG, AROUND = 20.0, -28.0, 2.6
+"""Where there are marks: from behind and above, so many times as far away, so that what lies around is seen."""
 FOLLOW_GAIN = 0.15
 """Share of its way to the robots that the camera goes with each frame."""
 JUMP_M = 1.5
@@ -137,7 +139,7 @@ class SceneRenderer:
         self._option, self._no_push = mujoco.MjvOption(), mujoco.MjvPerturb()
         self._camera = mujoco.MjvCamera()
         self._camera.azimuth, self._camera.elevation = AZIMUTH_DEG, ELEVATION_DEG
-        self._camera.distance = distance_m
+        self._camera.distance = self._distance_m = distance_m
         self._rect = mujoco.MjrRect(0, 0, width, height)
         self._gl, self._context = _open_context(self._model, width, height)
         self._free = weakref.finalize(self, _close_context, self._gl, self._context)
@@ -167,6 +169,10 @@ class SceneRenderer:
         for data, world in zip(robots, worlds):
             data.qpos[:] = self._engine.mj_data(world).qpos
         self._look_at(self._middle_m(), follow)
+        if marks is not None:
+            self._camera.azimuth, self._camera.elevation = AROUND_AZIMUTH_DEG, AROUND_ELEVATION_DEG
+            self._camera.distance = AROUND * self._distance_m
+            self._scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = 0  # shadows reach less far
         for data, offset in zip(robots, self._offsets_m):
             data.qpos[:2] += offset
             mujoco.mj_kinematics(self._model, data)

@@ -120,7 +120,7 @@ class OverWalker(EpisodicTask):
                 "action": self.walking.metadata()["command"]}
 
     def marks(self, robot: int) -> Sequence[Tuple[str, Sequence[float], Sequence[float], Sequence[float]]]:
-        """What stands around a robot in pictures: (``sphere`` or ``cylinder``, centre m, size m as MuJoCo has it, rgba)."""
+        """What stands around a robot in pictures, see :data:`~sb3_isaac.engine.renderer.Mark`."""
         return ()
 
     def render(self, width: int = 640, height: int = 480, robots: int = 1, lines: Tuple[str, ...] = (),
