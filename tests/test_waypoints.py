@@ -114,7 +114,8 @@ def test_an_obstacle_ends_the_episode_where_it_is_too_near(task: QuadrupedWaypoi
     assert torch.allclose(seen[1, :3], torch.tensor([0.6, 0.0, 0.2]), atol=1e-5)
     step = task.step(torch.tensor([[-1.0, 0.0]]).expand(4, 2))
     assert step.terminated.tolist() == [True, False, False, False]
-    assert step.log["reward/collision"].tolist() == [-1.0, 0.0, 0.0, 0.0]
+    assert step.log["reward/collision"].tolist() == [-2.0, 0.0, 0.0, 0.0]
+    assert step.log["reward/near"].tolist() == pytest.approx([-0.4, -0.2, -0.2, -0.2], abs=0.05)
 
 
 def test_ways_are_as_told_and_no_obstacle_is_on_a_waypoint(walker: str) -> None:

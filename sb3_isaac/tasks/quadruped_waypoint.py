@@ -21,9 +21,9 @@ ARRIVED_M = 0.35
 """A waypoint is reached when the trunk's centre is this near."""
 LEG_M = (1.5, 3.0)
 """From one waypoint to the next, in any direction."""
-OBSTACLE_M, ASIDE_M, CLEAR_M, SEEN = (0.15, 0.3), 0.8, 0.3, 3
+OBSTACLE_M, ASIDE_M, CLEAR_M, NEAR_M, SEEN = (0.15, 0.3), 0.8, 0.3, 0.6, 3
 """Radii of obstacles, how far they are beside the straight way at most, what the trunk's centre has to keep from their
-surface, and how many of the nearest are seen."""
+surface, from where on it costs to be near, and how many of the nearest are seen."""
 
 
 class WaypointFeatures:
@@ -162,8 +162,9 @@ class QuadrupedWaypoint(OverWalker):
     ============= ===== ================================================ ==========================
 
     Reward of a decision: metres that the robot came nearer, 0.3 for a rad that it turned to the waypoint, 1 for each
-    waypoint, and a little less for time and for changes of the action; −2 for a fall and −1 for coming too near to an
-    obstacle, which both end the episode, as the last waypoint does. Waypoints of 9 m in all are worth about 12.
+    waypoint, and a little less for time and for changes of the action; −2 for a fall and for coming too near to an
+    obstacle, which both end the episode, as the last waypoint does; to be nearer than 0.6 m to one costs 1 a metre.
+    Waypoints of 9 m in all are worth about 12.
 
     :param walker: policy.pth, or run folder, of the frozen policy that walks: of ``IsaacQuadrupedVelocity-v0``,
         ``IsaacQuadrupedFlat-v0``, any walking task of LeggedTask's, with whatever robot. By default one that comes with
@@ -235,7 +236,8 @@ class QuadrupedWaypoint(OverWalker):
         if pillars:
             self.OBSERVATION = {"policy": {**self.OBSERVATION["policy"], "obstacles": lambda f: f.obstacles_b}}
             self.TERMINATION = {**self.TERMINATION, "collision": lambda f: f.clearance < CLEAR_M}
-            self.REWARD = {**self.REWARD, "collision": Term(-1.0, lambda f: (f.clearance < CLEAR_M).float())}
+            self.REWARD = {**self.REWARD, "near": Term(-1.0, lambda f: (NEAR_M - f.clearance).clamp(min=0.0)),
+                           "collision": Term(-2.0, lambda f: (f.clearance < CLEAR_M).float())}
         self.set_tables(reward=reward, observation=observation, termination=termination)
 
     def features(self) -> WaypointFeatures:
