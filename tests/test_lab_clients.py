@@ -16,7 +16,6 @@ from sb3_isaac.clients import as_tensor_env, env_options, make_tensor_env
 from sb3_isaac.clients.adapter import ClientEnv
 from sb3_isaac.testing import check_tensor_env, check_vec_env
 
-LATER = "ignore:.*(loses the last observation|cannot start single episodes)"
 PUSH = torch.tensor([[2.0], [-2.0], [0.0], [0.0]])
 
 
@@ -102,10 +101,11 @@ def test_running_out_of_time_ends_a_task_of_finite_horizon() -> None:
     assert steps[-1].terminated.all() and not steps[-1].truncated.any()
 
 
-@pytest.mark.filterwarnings(LATER)
 def test_isaacgymenvs_starts_episodes_at_once() -> None:
     task = VecTask(limit=6)
     env = as_tensor_env(task, stagger=False)
+    with pytest.raises(UserError, match="action_bound is 'much'"):
+        as_tensor_env(task, action_bound="much")
     assert env.control_dt == 0.02 and env.action_space.high.tolist() == [1.0]
     env.reset(seed=0)
     for _ in range(5):
@@ -120,12 +120,12 @@ def test_isaacgymenvs_starts_episodes_at_once() -> None:
     assert torch.equal(env.restart(mask)["policy"][1:], before[1:]) and task.progress_buf.tolist() == [0, 1, 1, 1]
 
 
-@pytest.mark.filterwarnings(LATER)
 @pytest.mark.parametrize("task", [lambda: VecTask(limit=6, inside=True), lambda: HandTask(limit=6)])
 def test_isaacgymenvs_tasks_of_other_habits(task: Any) -> None:
     """One that resets inside its step, and one that can only reset itself."""
-    env = as_tensor_env(task(), stagger=False)
-    *_, (before, step) = ended(env, torch.zeros(4, 1))
+    with pytest.warns(UserWarning, match=r"VecTask resets inside|HandTask cannot start single episodes"):
+        env = as_tensor_env(task(), stagger=False)
+        *_, (before, step) = ended(env, torch.zeros(4, 1))
     assert not step.terminated.any() and step.truncated.all()
     assert env.client.extras["time_outs"].any() == (not env.client.inside)
     if env.client.inside:

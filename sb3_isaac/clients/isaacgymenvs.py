@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 from typing import Any, Mapping, Optional
 
+import numpy as np
 import torch
 
 from sb3_isaac.clients.adapter import ClientEnv, ClientStep, Groups, seed_generators
@@ -47,10 +48,12 @@ class VecTaskEnv(ClientEnv):
         if truth("privileged", privileged) and int(env.num_states):
             widths["critic"] = int(env.num_states)
         clip, box = float(env.clip_actions), env.action_space
+        self._told = False
         super().__init__(env, widths=widths, num_actions=int(env.num_actions), device=env.rl_device,
                          max_steps=int(env.max_episode_length),
                          control_dt=float(env.sim_params.dt) * env.control_freq_inv * getattr(env, "decimation", 1),
-                         action_bound=min(action_bound, clip), own_bounds=(box.low, box.high), stagger=stagger)
+                         action_bound=action_bound, stagger=stagger,
+                         own_bounds=(np.maximum(box.low, -clip), np.minimum(box.high, clip)))
         needed = [p for p in inspect.signature(env.reset_idx).parameters.values() if p.default is p.empty]
         self._starts_by_index = len(needed) == 1
         if not self._starts_by_index:
@@ -81,6 +84,10 @@ class VecTaskEnv(ClientEnv):
         if self._starts_by_index and bool(waits.any()):
             reward, first = reward.clone(), self._start(waits.to(task.device))
             now = {name: torch.where(waits[:, None], first[name], value) for name, value in now.items()}
+        elif not self._told and bool((over & ~waits).any()):
+            self._told = True
+            warnings.warn(f"{type(task).__name__} resets inside its step and loses the last observation of an episode: "
+                          "time-outs are bootstrapped with the observation before it.", stacklevel=2)
         return ClientStep(now, reward, over, time_out, final)
 
     def _start(self, mask: torch.Tensor) -> Groups:
@@ -110,7 +117,8 @@ class VecTaskEnv(ClientEnv):
         """Start the episodes of `mask` (N,) bool anew, by the task's ``reset_idx``, and observe."""
         if not self._starts_by_index:
             return super().restart(mask)
-        self._keep(self._start(mask.to(self.client.device)), mask)
+        if bool(mask.any()):
+            self._keep(self._start(mask.to(self.client.device)), mask)
         return self._obs
 
     def close(self) -> None:
