@@ -310,6 +310,13 @@ def test_a_file_that_is_no_robot_is_told_in_one_sentence(text: str, says: str, t
     assert "\n" not in str(refusal.value) and "dog.xml" in str(refusal.value)
 
 
+def test_a_name_that_is_no_utf8_is_told_in_one_sentence(tmp_path: Path) -> None:
+    path = Path(write(tmp_path, dog(extra=motors() + keyframe())))
+    path.write_bytes(path.read_bytes().replace(b'name="trunk"', b'name="tr\xe8nk"'))
+    with pytest.raises(UserError, match="0xe8.*UTF-8"):
+        Robot.from_file(str(path))
+
+
 @pytest.mark.parametrize(("change", "says"), [
     ({"joints": ("FL_hip_joint",)}, "give joints with each of them once"),
     ({"default_joint_pos": (0.0,) * 3}, "give 12 finite numbers"),

@@ -66,7 +66,11 @@ def parse(path: str) -> mujoco.MjSpec:
     spec.compiler.fusestatic = False  # bodies that joints do not move may be feet
     if file.suffix.lower() == ".urdf":
         _mend_inertias(spec)
-    _name_all(spec)
+    try:
+        _name_all(spec)
+    except UnicodeDecodeError as error:
+        raise UserError(f"robot file {path!r} has a name with the byte {error.object[error.start]:#04x}, which is no "
+                        "UTF-8 text: save the file as UTF-8.") from error
     return spec
 
 
