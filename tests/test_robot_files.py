@@ -312,8 +312,8 @@ def test_a_file_that_is_no_robot_is_told_in_one_sentence(text: str, says: str, t
 
 def test_a_name_that_is_no_utf8_is_told_in_one_sentence(tmp_path: Path) -> None:
     path = Path(write(tmp_path, dog(extra=motors() + keyframe())))
-    path.write_bytes(path.read_bytes().replace(b'name="trunk"', b'name="tr\xe8nk"'))
-    with pytest.raises(UserError, match="0xe8.*UTF-8"):
+    path.write_bytes(path.read_bytes().replace(b'name="torso"', b'name="t\xe8rso"'))
+    with pytest.raises(UserError, match=r"0xe8.*UTF-8"):
         Robot.from_file(str(path))
 
 
