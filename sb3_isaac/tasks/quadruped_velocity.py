@@ -163,8 +163,8 @@ class QuadrupedVelocity(LeggedTask):
     logged = ("tracking", "command_range", "skill", "falls")
     """``tracking`` is of robots that are told to move. ``command_range`` is the way to the whole ranges and to as much
     standing as there is to be, and ``skill``, by which exploration fades, is tracking times it."""
-    stop_rule = StopRule({"tracking_error_forward_m_s": (0.0, 0.12), "tracking_error_left_m_s": (0.0, 0.12),
-                          "tracking_error_yaw_rad_s": (0.0, 0.15), "standing_drift_m": (0.0, 0.02),
+    stop_rule = StopRule({"tracking_error_forward_m_s": (0.0, 0.1), "tracking_error_left_m_s": (0.0, 0.1),
+                          "tracking_error_yaw_rad_s": (0.0, 0.13), "standing_drift_m": (0.0, 0.02),
                           "falls_fraction": (0.0, 0.01)}, goal="it goes where it is told",
                          training={"rollout/command_range": (1.0, 1.0), "rollout/tracking": (0.7, 1.0)})
     display = Display(
