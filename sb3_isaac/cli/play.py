@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Mapping, Tuple
 
+from sb3_isaac.cli.live import add_view, live_page
 from sb3_isaac.cli.main import (
     add_command,
     add_gym_packages,
@@ -30,9 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("run", metavar="RUN", help="run folder, checkpoint folder or policy.pth")
     add("--video", metavar="OUT.mp4", help="write a video (.mp4 or .gif) in place of opening a window")
     add("--picture", metavar="OUT.png", help="write the last frame")
-    add("--robots", type=positive, default=5, help="side by side in a video or picture (default: %(default)s)")
+    add("--robots", type=positive, default=5, help="side by side; a window shows one after the other (default: "
+        "%(default)s)")
     add("--seconds", type=_seconds, default=10.0,
-        help="length of a video; a window stays until it is closed (default: %(default)s)")
+        help="length of a video; a window stays until it is closed, a page until Ctrl-C (default: %(default)s)")
+    add_view(parser)
     add_command(parser, "one after the other, each for an equal part of --seconds")
     add("--env", help="another environment than the one it was trained on")
     add("--env-kwargs", nargs="+", default=[], metavar="KEY:VALUE",
@@ -52,29 +56,45 @@ def run(args: argparse.Namespace) -> int:
     from sb3_isaac.rl.policy.export import acts_on_groups
     from sb3_isaac.view.playing import Playing
 
+    offscreen = bool(args.video or args.picture)
+    if offscreen and (args.view or args.view_at):
+        raise UserError("--view shows robots in the browser, and --video and --picture write files: give one of them.")
     if args.picture and Path(args.picture).suffix.lower() != ".png":
         raise UserError(f"--picture is {args.picture!r}: give a name that ends in .png.")
     policy = load_policy(args.run)
     env_id = env_of(policy, args.env)
     check_env_id(env_id)
-    offscreen = bool(args.video or args.picture)
     options: Dict[str, Any] = given_options(env_id, args.env_kwargs)
     if policy.info.get("env_kwargs", {}).get("sim") == "isaacgym":
         options["sim"] = "mujoco"  # Isaac Gym draws no pictures here
     if offscreen and "render_mode" in env_options(env_id):
         options["render_mode"] = "rgb_array"
     hold_s = args.seconds / len(args.command) if args.command and len(args.command) > 1 else None
-    env = make_eval_env(policy, args.robots if offscreen else 1, command=command_of(args), seed=args.seed, env=args.env,
+    env = make_eval_env(policy, args.robots, command=command_of(args), seed=args.seed, env=args.env,
                         hold_s=hold_s, **options)
     try:
         playing = Playing(env, acts_on_groups(policy), seed=args.seed)
         if offscreen:
             _record(playing, args)
         else:
-            playing.watch(_pace())
+            _show(playing, args, policy.info)
     finally:
         env.close()
     return 0
+
+
+def _show(playing: Playing, args: argparse.Namespace, info: Mapping[str, Any]) -> None:
+    """On the page, or in a window."""
+    ranges = info.get("command", {})
+    page = live_page(args)
+    if page is None:
+        playing.watch(_pace(), ranges)
+        return
+    from sb3_isaac.view.live.playing import show
+
+    what = f"{args.run}, trained for {info.get('steps', 0) / 1e6:.1f}M steps"
+    with contextlib.closing(page):
+        show(playing, page, str(args.env or info["env"]), what, ranges, _pace())
 
 
 def _size(text: str) -> Tuple[int, int]:

@@ -10,8 +10,9 @@ import shlex
 import warnings
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict
+from typing import TYPE_CHECKING, Any, Dict, List
 
+from sb3_isaac.cli.live import add_view, live_page
 from sb3_isaac.cli.main import (
     add_gym_packages,
     check_env_id,
@@ -51,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--save-freq", type=positive, help="timesteps between numbered checkpoints (default: 100 iterations)")
     add("--log-interval", type=positive, help="iterations between progress lines (default: 1)")
     add("--no-early-stop", action="store_true", help="train to the end even when the task's stop rule is met")
+    add_view(parser)
     add_gym_packages(parser)
 
 
@@ -114,8 +116,9 @@ def _train(args: argparse.Namespace) -> int:
     say(f"{what} {config.env}{tuned}, {config.n_envs} robots, {config.n_timesteps / 1e6:g}M steps -> {folder}")
     from sb3_isaac.rl.training.train import train
 
+    watchers = _watchers(args, config, folder) if rank() == 0 else []
     try:
-        train(config, folder, settings, begin.resume_from, begin.start_from)
+        train(config, folder, settings, begin.resume_from, begin.start_from, watchers)
     except Interrupted as signal:
         if rank() == 0:
             tell(f"sb3-isaac: {where_it_stands(signal, folder, args)}")
@@ -127,6 +130,16 @@ def _train(args: argparse.Namespace) -> int:
     say("\n  ".join(("done:", f"sb3-isaac eval {name}{more}", f"sb3-isaac play {name} --video play.mp4{more}",
                      f"sb3-isaac plot {name}")))
     return 0
+
+
+def _watchers(args: argparse.Namespace, config: TrainConfig, folder: Path) -> List[Any]:
+    """The callbacks that show the training elsewhere."""
+    page = live_page(args)
+    if page is None:
+        return []
+    from sb3_isaac.view.live.training import TrainingPage
+
+    return [TrainingPage(page, config.n_timesteps, title=config.env, what=str(folder))]
 
 
 def _client(args: argparse.Namespace) -> str:

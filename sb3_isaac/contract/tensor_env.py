@@ -13,6 +13,7 @@ from gymnasium import spaces
 from sb3_isaac.contract.episodes import Episodes
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.contract.mirror import Mirrors
+from sb3_isaac.contract.stage import Stage
 
 Obs = Dict[str, torch.Tensor]
 
@@ -237,8 +238,14 @@ class TensorEnv:
         return None
 
     def viewer(self) -> Any:
-        """A window on the first environment: ``is_running() sync(lines) close()``; None where there is none."""
+        """A window on the environments: ``is_running() sync(lines, robot) pressed() close()``; None where there is
+        none. ``sync`` shows the robot of this index, ``pressed`` gives the names of the keys since it was asked last.
+        """
         return None
+
+    def stage(self) -> Stage:
+        """The shapes of the robots and the means to steer and push them, for a live page and for a window's keys."""
+        return Stage()
 
     def state_dict(self) -> Dict[str, Any]:
         """All that a later, identical continuation needs: tensors and builtins only.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+import queue
+from typing import Any, List, Sequence
 
 import mujoco
 import mujoco.viewer
@@ -10,9 +11,13 @@ import mujoco.viewer
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.engine.renderer import has_display
 
+KEYS = {32: "Space", 257: "Enter", 262: "Right", 263: "Left", 264: "Down", 265: "Up", 266: "PageUp", 267: "PageDown",
+        269: "End", 335: "Enter"}
+"""GLFW's numbers of the keys that are no character."""
+
 
 class WorldViewer:
-    """Shows world 0 of an engine until its window is closed.
+    """Shows one world of an engine at a time until its window is closed.
 
     :param engine: what simulates.
     :param model: the same robots with what is only looked at.
@@ -22,12 +27,13 @@ class WorldViewer:
     def __init__(self, engine: Any, model: mujoco.MjModel) -> None:
         _require_display()
         self._engine, self._model = engine, model
+        self._keys: "queue.SimpleQueue[str]" = queue.SimpleQueue()
         self._data = mujoco.MjData(model)
         self._data.qpos[:] = engine.mj_data(0).qpos
         mujoco.mj_forward(model, self._data)
         try:
             self._window = mujoco.viewer.launch_passive(self._model, self._data, show_left_ui=False,
-                                                        show_right_ui=False)
+                                                        show_right_ui=False, key_callback=self._press)
         except RuntimeError as error:
             raise UserError(f"MuJoCo's viewer does not open ({error}): pass --video out.mp4 to write a video.") \
                 from error
@@ -39,10 +45,18 @@ class WorldViewer:
         """Whether the window is open."""
         return bool(self._window.is_running())
 
-    def sync(self, lines: Sequence[str] = ()) -> None:
-        """Show the world as it is now, with `lines` of text."""
+    def _press(self, key: int) -> None:
+        """Called in the window's thread."""
+        self._keys.put(KEYS.get(key) or (chr(key) if 32 < key < 127 else ""))
+
+    def pressed(self) -> List[str]:
+        """The names of the keys that were pressed since this was asked last."""
+        return [self._keys.get() for _ in range(self._keys.qsize())]
+
+    def sync(self, lines: Sequence[str] = (), robot: int = 0) -> None:
+        """Show the world of this index as it is now, with `lines` of text."""
         with self._window.lock():
-            self._data.qpos[:] = self._engine.mj_data(0).qpos
+            self._data.qpos[:] = self._engine.mj_data(robot).qpos
             mujoco.mj_forward(self._model, self._data)
         self._window.set_texts((None, None, "\n".join(lines), None))
         self._window.sync()

@@ -116,6 +116,10 @@ class Simulator(Protocol):
     def make_viewer(self) -> Any:
         """A window on the first robot (``is_running() sync(lines) close()``), or None where there is none."""
 
+    def make_shapes(self) -> Optional[Any]:
+        """The robots as triangles: ``meshes snapshot poses level`` of :class:`~sb3_isaac.contract.stage.Stage`; None
+        where there are none."""
+
     def state_dict(self) -> Dict[str, Any]:
         """All that an identical continuation needs."""
 

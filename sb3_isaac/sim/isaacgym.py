@@ -320,6 +320,9 @@ class IsaacGymSimulator:
     def make_viewer(self) -> Any:
         """See :meth:`Simulator.make_viewer`."""
 
+    def make_shapes(self) -> Any:
+        """See :meth:`Simulator.make_shapes`."""
+
     def state_dict(self) -> Dict[str, Any]:
         """See :meth:`Simulator.state_dict`."""
         return {"sim": "isaacgym", "joint_torque": self.state.joint_torque.clone(), "params": self._params.state_dict(),

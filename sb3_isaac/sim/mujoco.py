@@ -161,6 +161,12 @@ class MujocoSimulator:
 
         return WorldViewer(self.engine, self.visual_model)
 
+    def make_shapes(self) -> Any:
+        """See :meth:`Simulator.make_shapes`."""
+        from sb3_isaac.engine.shapes import WorldShapes
+
+        return WorldShapes(self.engine, self.visual_model, level=self.ground is None)
+
     def state_dict(self) -> Dict[str, Any]:
         """See :meth:`Simulator.state_dict`."""
         return {**self.engine.state_dict(), "params": self._params.state_dict()}

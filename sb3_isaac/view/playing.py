@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, Callable, Dict, Iterator, List
+import time
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence
 
 import numpy as np
 import torch
 
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.contract.tensor_env import Obs, Step, TensorEnv
+from sb3_isaac.view.controls import Controls
 from sb3_isaac.view.traces import Traces
 
 FPS = 25
@@ -18,7 +20,7 @@ SMOOTHING_S = 0.5
 
 
 class Playing:
-    """Steps an environment with a policy and keeps what is to be said of the first environment.
+    """Steps an environment with a policy and keeps what is to be said of one of them, the first at the start.
 
     :param act: observations {group: (N, ...)} -> actions (N, A).
     """
@@ -26,7 +28,13 @@ class Playing:
     def __init__(self, env: TensorEnv, act: Callable[[Obs], torch.Tensor], seed: int = 0) -> None:
         self.env, self._act, self._share = env, act, min(1.0, env.control_dt / SMOOTHING_S)
         self._obs = env.reset(seed=seed)
-        self._values: Dict[str, np.ndarray] = {}
+        self.robot = 0
+        """The environment that numbers are of."""
+        self.values: Dict[str, np.ndarray] = {}
+        """The overlay's numbers of that environment, by key."""
+        self.terms: Dict[str, float] = {}
+        """Its reward terms, by key, low-passed as numbers are."""
+        self.step_reward = 0.0
         self._time_s = self._reward = 0.0
         self._traces = Traces()
 
@@ -41,20 +49,25 @@ class Playing:
     def _measure(self, step: Step) -> None:
         for shown in self.env.display.overlay:
             if shown.key in step.log:
-                now = np.atleast_1d(step.log[shown.key][0].float().cpu().numpy()).copy()
+                now = np.atleast_1d(step.log[shown.key][self.robot].float().cpu().numpy()).copy()
                 # Commands are vectors and jump; measured numbers are low-passed.
-                before = self._values.get(shown.key, np.zeros_like(now)) if now.size == 1 else now
-                self._values[shown.key] = before + self._share * (now - before)
+                before = self.values.get(shown.key, np.zeros_like(now)) if now.size == 1 else now
+                self.values[shown.key] = before + self._share * (now - before)
+        for key, term in step.log.items():
+            if key.startswith("reward/"):
+                last = self.terms.get(key, 0.0)
+                self.terms[key] = last + self._share * (float(term[self.robot]) - last)
+        self.step_reward = float(step.reward[self.robot])
         self._time_s += self.env.control_dt
-        self._reward += float(step.reward[0])
-        if bool(step.terminated[0] | step.truncated[0]):
+        self._reward += float(step.reward[self.robot])
+        if bool(step.terminated[self.robot] | step.truncated[self.robot]):
             self._time_s = self._reward = 0.0
-            self._values.clear()
+            self.values.clear()
 
     def lines(self) -> List[str]:
-        """The task's numbers, and the reward and time of the first environment's episode."""
-        shown = [f"{label}  {form.format(*self._values[key])}" for label, key, form in self.env.display.overlay
-                 if key in self._values]
+        """The task's numbers, and the reward and time of the episode."""
+        shown = [f"{label}  {form.format(*self.values[key])}" for label, key, form in self.env.display.overlay
+                 if key in self.values]
         return [*shown, f"reward  {self._reward:.1f}", f"time  {self._time_s:.1f} s"]
 
     def draw(self, width: int, height: int, robots: int) -> np.ndarray:
@@ -68,22 +81,31 @@ class Playing:
         """Frames at about ``FPS`` of so many seconds."""
         return Frames(self, seconds, width, height, robots)
 
-    def watch(self, wait_until: Callable[[float], None]) -> None:
-        """Show the first environment in a window until it is closed.
+    def watch(self, wait_until: Callable[[float], None],
+              ranges: Optional[Mapping[str, Sequence[float]]] = None) -> None:
+        """Show an environment in a window until it is closed; keys steer, push, pause and go to the next robot.
 
         :param wait_until: called with the seconds of simulated time since the start, to keep pace with the clock.
+        :param ranges: of a command's numbers, see :class:`~sb3_isaac.view.controls.Controls`.
         """
         window = self.env.viewer()
         if window is None:
-            raise UserError(f"{type(self.env).__name__} has no window to show: pass --video out.mp4 or --picture "
-                            "out.png.")
+            raise UserError(f"{type(self.env).__name__} has no window to show: pass --video out.mp4, --picture out.png "
+                            "or --view.")
+        controls = Controls(self.env.stage(), self.env.num_envs, ranges)
         passed_s = 0.0
         try:
             while window.is_running():
-                self.step()
-                window.sync(self.lines())
-                passed_s += self.env.control_dt
+                for key in window.pressed():
+                    controls.press(key)
+                self.robot = controls.robot
+                if not controls.paused:
+                    self.step()
+                    passed_s += self.env.control_dt
+                window.sync([*self.lines(), "", *controls.help()], controls.robot)
                 wait_until(passed_s)
+                if controls.paused:
+                    time.sleep(self.env.control_dt)
         finally:
             window.close()
 

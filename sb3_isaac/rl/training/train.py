@@ -9,7 +9,7 @@ import sys
 import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.logger import KVWriter, Logger, TensorBoardOutputFormat
@@ -77,11 +77,13 @@ class Settings:
 
 
 def train(config: TrainConfig, run: Path, settings: Settings, resume_from: Optional[Path] = None,
-          start_from: Optional[Path] = None) -> Any:
+          start_from: Optional[Path] = None, watchers: Sequence[BaseCallback] = ()) -> Any:
     """Train to ``config.n_timesteps``, in `run`, from scratch or from a checkpoint folder; returns the SB3 model.
 
     `resume_from` goes on where that checkpoint stood. `start_from` begins a run of its own with the networks, optimizer
     and normaliser of that checkpoint, in the environment and with the settings of `config`.
+
+    `watchers` are callbacks that only look; they come after those that log and evaluate.
 
     At the end the last state is saved, then evaluated, then ``metrics.csv`` is completed and ``DONE`` written.
 
@@ -116,7 +118,7 @@ def train(config: TrainConfig, run: Path, settings: Settings, resume_from: Optio
                 say(f"a checkpoint holds no replay buffer: {model.learning_starts} transitions are collected before "
                     "updates go on.")
                 refill_replay_buffer(model)
-            _learn(model, config, run, settings, configured, about, resume_from is not None)
+            _learn(model, config, run, settings, configured, about, resume_from is not None, watchers)
         finally:
             env.close()
     return model
@@ -184,7 +186,7 @@ def _model(config: TrainConfig, env: IsaacVecEnv, resume_from: Optional[Path],
 
 
 def _learn(model: Any, config: TrainConfig, run: Path, settings: Settings, configured: List[BaseCallback],
-           about: Mapping[str, Any], resumed: bool) -> None:
+           about: Mapping[str, Any], resumed: bool, watchers: Sequence[BaseCallback]) -> None:
     """Train, and complete the run folder."""
     evaluation = _evaluation(config, settings)
     about = {**about, **plot_facts(unwrap(model.get_env()).env)}
@@ -198,6 +200,7 @@ def _learn(model: Any, config: TrainConfig, run: Path, settings: Settings, confi
     # before evaluating: what goes wrong in an evaluation costs no checkpoint.
     callbacks = [log, Doctor(), OffPolicyLog(), *configured, checkpoints, evaluation,
                  SaveOnStop(checkpoints, lambda: evaluation.stopped), SaveOnSignal(checkpoints, interrupts),
+                 *(watchers if distributed.rank() == 0 else ()),
                  Progress(_last_step(config), log, evaluation, every=settings.log_interval,
                           bar=settings.progress_bar and distributed.rank() == 0)]
     off_policy = build.is_off_policy(config.algo)

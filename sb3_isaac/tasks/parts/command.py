@@ -93,6 +93,12 @@ class Commands:
                    if value != self.SETTINGS[name] or name == "resample_s"}
         return {**{name: [axis.low, axis.high] for name, axis in self.axes.items()}, **changed}
 
+    def fix(self, values: Sequence[float]) -> None:
+        """Tell these numbers, one for each axis, whenever a command is drawn from now on."""
+        told = told_by(list(self.axes), values)
+        self.axes = {name: axis._replace(low=told[name], high=told[name]) for name, axis in self.axes.items()}
+        self._first, self._sequence = {}, torch.tensor([])
+
     def due(self, steps: torch.Tensor, control_dt: float, generator: torch.Generator) -> torch.Tensor:
         """Which robots are to be told anew after `steps` (N,) of their episode, (N,) bool."""
         if self.settings["random_times"]:

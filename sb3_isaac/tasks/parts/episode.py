@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -10,9 +10,11 @@ from gymnasium import spaces
 
 from sb3_isaac.contract.errors import UserError, mapping, number_above_zero, truth, unknown, whole_number
 from sb3_isaac.contract.mirror import Mirror, Mirrors
+from sb3_isaac.contract.stage import Stage
 from sb3_isaac.contract.tensor_env import Obs, Step, TensorEnv
 from sb3_isaac.tasks.parts.command import Axis, Commands
 from sb3_isaac.tasks.parts.mirror import EVERYWHERE, Kind, command_mirror, term_mirror
+from sb3_isaac.tasks.parts.stage import TaskStage
 from sb3_isaac.tasks.parts.terms import Function, Term, checked, reward_terms, total_reward, with_functions
 
 
@@ -57,6 +59,8 @@ class EpisodicTask(TensorEnv):
     MEMORY: Mapping[str, Memory] = {}
     MIRROR: Mapping[str, Kind] = {}
     """Observation -> its kind of mirror image, see :mod:`~sb3_isaac.tasks.parts.mirror`."""
+    sim: Any = None
+    """Its :class:`~sb3_isaac.sim.Simulator`, where it has one."""
     LEAST_REWARD: Optional[float] = None
     """A step's reward is not below this."""
     SOFT_OPTIONS: Tuple[str, ...] = ("reward", "command")
@@ -204,6 +208,15 @@ class EpisodicTask(TensorEnv):
         in_effect = {"reward": {name: term.weight for name, term in self.rewards.items()},
                      "command": self._commands.options()}
         return {name: in_effect[name] for name in self.SOFT_OPTIONS}
+
+    def steer(self, values: Sequence[float]) -> None:
+        """Tell all environments this command, a number for each axis, from now on and in episodes to come."""
+        self._commands.fix(values)
+        self.command.copy_(torch.tensor(list(values), dtype=torch.float32, device=self.device).expand_as(self.command))
+
+    def stage(self) -> Stage:
+        """See :meth:`TensorEnv.stage`."""
+        return TaskStage(self, self.sim)
 
     def mirror(self) -> Mirrors:
         """See :meth:`TensorEnv.mirror`. Observations of the user's own say it by their function's attribute."""
