@@ -24,6 +24,7 @@ VERBS = {
     "train": "train a policy",
     "eval": "score a trained policy",
     "play": "watch a trained policy: viewer, video or picture",
+    "demo": "watch a policy that comes with the package: viewer, browser, video or picture",
     "robot": "see what a robot's MJCF or URDF file tells, and whether it stands",
     "robustness": "try a trained policy, or two, under conditions that it may meet",
     "sysid": "find what a robot's joints are like, from a log of how they moved",

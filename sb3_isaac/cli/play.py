@@ -28,8 +28,13 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """RUN and how to show it."""
+    parser.add_argument("run", metavar="RUN", help="run folder, checkpoint folder or policy.pth")
+    add_playing(parser)
+
+
+def add_playing(parser: argparse.ArgumentParser) -> None:
+    """How to show a policy."""
     add = parser.add_argument
-    add("run", metavar="RUN", help="run folder, checkpoint folder or policy.pth")
     add("--video", metavar="OUT.mp4", help="write a video (.mp4 or .gif) in place of opening a window")
     add("--picture", metavar="OUT.png", help="write the last frame")
     add("--robots", type=positive, default=5, help="side by side; a window shows one after the other (default: "

@@ -13,8 +13,8 @@ PUSH_M_S = 1.0
 STEPS = 10
 """Presses of a key from one end of a command's range to the other."""
 PUSH, PAUSE, NEXT, PREVIOUS, STOP = "Enter", "Space", "PageDown", "PageUp", "End"
-AXIS_KEYS = (("forward", "Up", "Down"), ("yaw", "Left", "Right"), ("left", ",", "."), ("sideways", ",", "."))
-"""How the name of a command's number begins, and the keys that raise and lower it."""
+AXIS_KEYS = (("Up", "Down"), ("Left", "Right"), (",", "."))
+"""What raises and what lowers the first, the second and the third number of a command."""
 
 
 class Controls:
@@ -41,11 +41,10 @@ class Controls:
             self.robot = (self.robot + (1 if key == NEXT else -1)) % self._robots
         elif key == STOP:
             self.command([0.0] * len(self.axes))
-        for name, up, down in AXIS_KEYS:
-            for axis in self.axes:
-                if key in (up, down) and axis.name.startswith(name):
-                    step = (axis.high - axis.low) / STEPS * (1 if key == up else -1)
-                    self.command([other.value + step * (other is axis) for other in self.axes])
+        for axis, (up, down) in zip(self.axes, AXIS_KEYS):
+            if key in (up, down):
+                step = (axis.high - axis.low) / STEPS * (1 if key == up else -1)
+                self.command([other.value + step * (other is axis) for other in self.axes])
 
     def act(self, action: Mapping[str, Any]) -> None:
         """Take in what was pressed on a page: ``command`` a list, ``push`` and ``paused`` booleans. What is not that is
@@ -77,8 +76,8 @@ class Controls:
 
     def help(self) -> List[str]:
         """Which keys there are, in lines."""
-        lines = [f"{up} / {down}  {axis.name.replace('_', ' ')}" for axis in self.axes for name, up, down in AXIS_KEYS
-                 if axis.name.startswith(name)]
+        lines = [f"{up} / {down}  {axis.name.replace('_', ' ')} {axis.value:.2f}"
+                 for axis, (up, down) in zip(self.axes, AXIS_KEYS)]
         other = [f"{PREVIOUS} / {NEXT}  robot {self.robot + 1} of {self._robots}"] if self._robots > 1 else []
         stop = [f"{STOP}  command 0"] if self.axes else []
         return [*lines, *stop, f"{PUSH}  push", f"{PAUSE}  {'go on' if self.paused else 'pause'}", *other]

@@ -1,8 +1,7 @@
-"""What a person watching a training run sees: one line an iteration, or a bar."""
+"""What a person watching a training run sees: a table on a terminal, one line an iteration elsewhere, or a bar."""
 
 from __future__ import annotations
 
-import time
 from typing import Any, Dict, Optional
 
 from sb3_isaac.contract.output import say
@@ -10,24 +9,21 @@ from sb3_isaac.contract.tensor_env import Display, Shown
 from sb3_isaac.envs.vec_env import unwrap
 from sb3_isaac.rl.callbacks.evaluation import Evaluation
 from sb3_isaac.rl.callbacks.iteration import IterationCallback
+from sb3_isaac.rl.callbacks.pace import Pace, clock
+from sb3_isaac.rl.callbacks.table import Table, can_show_table
 from sb3_isaac.rl.callbacks.training_log import TrainingLog
 
 _EVERY_TASK = (Shown("reward", "rollout/ep_rew_mean", "{:.1f}"), Shown("length", "rollout/ep_len_mean", "{:.0f}"))
 
 
-def clock(seconds: float) -> str:
-    """h:mm:ss."""
-    whole = max(0, round(seconds))
-    return f"{whole // 3600}:{whole % 3600 // 60:02d}:{whole % 60:02d}"
-
-
 class Progress(IterationCallback):
-    """Prints progress with the time that is left.
+    """Shows progress with the time that is left: on a terminal, where the package rich is, as a table that stays in
+    its place; elsewhere in a line an iteration.
 
     :param total: transitions at which training ends.
     :param log: the TrainingLog whose values are shown; it must stand before this callback.
     :param evaluation: shown when it has a new report.
-    :param bar: a tqdm bar in place of lines.
+    :param bar: a tqdm bar in place of both.
     :param every: iterations between lines.
     """
 
@@ -36,16 +32,20 @@ class Progress(IterationCallback):
         super().__init__()
         self.total, self.log, self.evaluation, self.use_bar, self.every = total, log, evaluation, bar, every
         self._bar: Any = None
+        self._table: Optional[Table] = None
         self._last_report: Optional[Dict[str, Any]] = None
         self._lines = 0
 
     def _on_training_start(self) -> None:
         self._display: Display = unwrap(self.training_env).env.display
-        self._start, self._first = time.perf_counter(), self.model.num_timesteps
+        self._pace = Pace(self.total, self.model.num_timesteps)
         if self.use_bar:
             from tqdm import tqdm
 
-            self._bar = tqdm(total=self.total, initial=self._first, unit="step", unit_scale=True, dynamic_ncols=True)
+            self._bar = tqdm(total=self.total, initial=self.model.num_timesteps, unit="step", unit_scale=True,
+                             dynamic_ncols=True)
+        elif can_show_table():
+            self._table = Table()
 
     def _on_step(self) -> bool:
         if self._bar is not None:
@@ -60,26 +60,40 @@ class Progress(IterationCallback):
 
     def _on_iteration_end(self) -> None:
         self._lines += 1
-        values = self.log.values
+        self._pace.add(self.model.num_timesteps)
+        values, pace = self.log.values, self._pace
         shown = (*_EVERY_TASK, *self._display.progress)
-        parts = [f"{label} {form.format(values[key])}" for label, key, form in shown if key in values]
+        rows = [(label, form.format(values[key])) for label, key, form in shown if key in values]
         if self._bar is not None:
-            self._bar.set_postfix_str(", ".join(parts), refresh=False)
+            self._bar.set_postfix_str(", ".join(f"{label} {text}" for label, text in rows), refresh=False)
+            return
+        reached = f"{self.model.num_timesteps / 1e6:6.2f}M of {self.total / 1e6:g}M"
+        times = f"{clock(pace.passed_s)} gone, {clock(pace.left_s)} to go"
+        if self._table is not None:
+            self._table.show(f"{reached.strip()} steps  {times}", self.model.num_timesteps / self.total,
+                             [*rows, ("steps/s", f"{pace.per_s:,.0f}")])
         elif self._lines % self.every == 0:
-            elapsed, done = time.perf_counter() - self._start, self.model.num_timesteps - self._first
-            left = (self.total - self.model.num_timesteps) * elapsed / max(done, 1)
-            self._say(f"{self.model.num_timesteps / 1e6:6.2f}M of {self.total / 1e6:g}M  {'  '.join(parts)}  "
-                      f"{done / elapsed:,.0f} steps/s  {clock(elapsed)} gone, {clock(left)} to go")
+            parts = "  ".join(f"{label} {text}" for label, text in rows)
+            self._say(f"{reached}  {parts}  {pace.per_s:,.0f} steps/s  {times}")
 
     def _on_training_end(self) -> None:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
         self._on_iteration_start()
+        self.close()
+
+    def close(self) -> None:
+        """Give the terminal back; also where training has ended otherwise."""
+        if self._table is not None:
+            self._table.close()
+            self._table = None
 
     def _say(self, text: str) -> None:
         if self._bar is not None:
             self._bar.write(text)
+        elif self._table is not None:
+            self._table.say(text)
         else:
             say(text)
 

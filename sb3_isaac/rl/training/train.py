@@ -31,6 +31,7 @@ from sb3_isaac.rl.callbacks.evaluation import Evaluation
 from sb3_isaac.rl.callbacks.iteration import OffPolicyLog, iteration_of, transitions_of_iteration
 from sb3_isaac.rl.callbacks.learning_rate import AdaptiveLearningRate
 from sb3_isaac.rl.callbacks.progress import Progress
+from sb3_isaac.rl.callbacks.tensorboard import TensorBoardScreen
 from sb3_isaac.rl.callbacks.training_log import TrainingLog
 from sb3_isaac.rl.policy.evaluate import eval_options
 from sb3_isaac.rl.policy.finite import why_not_finite
@@ -196,13 +197,13 @@ def _learn(model: Any, config: TrainConfig, run: Path, settings: Settings, confi
     checkpoints = RunCheckpoints(run, config, settings.save_every, settings.latest_every, done=False, about=about)
     interrupts = Interrupts(_tell_of_signal)
     log = TrainingLog(timed_callbacks=(evaluation, checkpoints))
+    progress = Progress(_last_step(config), log, evaluation, every=settings.log_interval,
+                        bar=settings.progress_bar and distributed.rank() == 0)
     # The configured ones read the last update and may change the learning rate, which a checkpoint holds. Saving comes
     # before evaluating: what goes wrong in an evaluation costs no checkpoint.
     callbacks = [log, Doctor(), OffPolicyLog(), *configured, checkpoints, evaluation,
                  SaveOnStop(checkpoints, lambda: evaluation.stopped), SaveOnSignal(checkpoints, interrupts),
-                 *(watchers if distributed.rank() == 0 else ()),
-                 Progress(_last_step(config), log, evaluation, every=settings.log_interval,
-                          bar=settings.progress_bar and distributed.rank() == 0)]
+                 TensorBoardScreen(asdict(config)), *(watchers if distributed.rank() == 0 else ()), progress]
     off_policy = build.is_off_policy(config.algo)
     try:
         # On-policy algorithms complete their last iteration and log it by themselves.
@@ -216,6 +217,7 @@ def _learn(model: Any, config: TrainConfig, run: Path, settings: Settings, confi
             raise
         raise write_post_mortem(model, run, config, diverged) from error
     finally:
+        progress.close()
         if checkpoints.final_steps is not None and distributed.rank() == 0:
             # SB3 writes its log before an update: what the last update and evaluation recorded is written here.
             model.logger.dump(step=iteration_of(model) * transitions_of_iteration(model))

@@ -11,7 +11,7 @@ from stable_baselines3.common.logger import KVWriter
 from sb3_isaac.contract.tensor_env import Display
 from sb3_isaac.envs.vec_env import unwrap
 from sb3_isaac.rl.callbacks.iteration import IterationCallback
-from sb3_isaac.rl.callbacks.progress import clock
+from sb3_isaac.rl.callbacks.pace import Pace, clock
 from sb3_isaac.view.live.content import Curves, clip, number, scene
 from sb3_isaac.view.live.server import LiveServer
 
@@ -79,18 +79,17 @@ class _PageLog(KVWriter):
 
     def begin(self, steps: int) -> None:
         """Training begins with so many transitions behind it."""
-        self._start, self._first = time.perf_counter(), steps
+        self._pace = Pace(self._total, steps)
 
     def write(self, key_values: Dict[str, Any], key_excluded: Dict[str, Tuple[str, ...]], step: int = 0) -> None:
         """Take in a row, and show it."""
         values = {key: value for key, value in key_values.items() if isinstance(value, (int, float, np.number))}
         self._curves.add(step, values)
-        passed, done = time.perf_counter() - self._start, max(step - self._first, 1)
-        left_s = (self._total - step) * passed / done
+        self._pace.add(step)
         numbers = [[label, form.format(values[key])] for label, key, form in self._numbers if key in values]
         terms = [[key[len(TERM):], number(value)] for key, value in values.items() if key.startswith(TERM)]
-        text = (f"{step / 1e6:.2f}M of {self._total / 1e6:g}M steps, {done / max(passed, 1e-9):,.0f} a second, "
-                f"{clock(left_s)} to go")
+        text = (f"{step / 1e6:.2f}M of {self._total / 1e6:g}M steps, {self._pace.per_s:,.0f} a second, "
+                f"{clock(self._pace.left_s)} to go")
         status = {"progress": min(1.0, step / self._total), "text": text, "numbers": numbers, "terms": terms}
         self._page.keep("status", lambda: status)
         self._page.keep("curves", self._curves.content)

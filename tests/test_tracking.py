@@ -1,0 +1,82 @@
+"""What is seen of a training while it runs: pace, table, TensorBoard's first screen."""
+
+from __future__ import annotations
+
+import io
+import time
+
+import pytest
+
+from sb3_isaac import PPO, IsaacVecEnv
+from sb3_isaac.contract.tensor_env import Display, Panel, Shown
+from sb3_isaac.rl.callbacks import pace as pace_module
+from sb3_isaac.rl.callbacks.pace import Pace, clock
+from sb3_isaac.rl.callbacks.table import Table
+from sb3_isaac.rl.callbacks.tensorboard import TensorBoardScreen, flat, layout
+
+
+def test_the_time_to_go_recovers_after_a_pause(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    pace = Pace(total=100_000, done=0)
+    for i in range(1, 11):
+        now[0] += 2.0
+        pace.add(1000 * i)
+    assert pace.per_s == pytest.approx(500.0) and pace.left_s == pytest.approx(180.0)
+    now[0] += 3600.0  # the process stood still
+    pace.add(11_000)
+    assert pace.left_s == pytest.approx(178.0) and clock(pace.passed_s) == "1:00:20"
+
+
+def test_the_pace_is_that_of_the_last_iterations(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    pace = Pace(total=10**6, done=500)
+    for i in range(100):
+        now[0] += 1.0 if i < 50 else 4.0
+        pace.add(500 + 100 * (i + 1))
+    assert pace.per_s == pytest.approx(25.0) and pace_module.ITERATIONS <= 50
+
+
+@pytest.mark.parametrize("width", [60, 100])
+def test_the_table_fits_the_terminal(width):
+    console = pytest.importorskip("rich.console").Console(file=io.StringIO(), width=width, force_terminal=True)
+    table = Table(console)
+    rows = [("reward", "812.3"), ("a label that is much too long for it", "0.98 m/s"), ("falls", "3"),
+            ("steps/s", "51,234")]
+    table.say("  evaluation, 48 episodes: reward 1.0 [not markup]")
+    table.show("  1.20M of 98.3M steps  10:00:00 gone, 100:00:00 to go", 0.4, rows)
+    table.close()
+    text = console.file.getvalue()
+    assert "[not markup]" in text and "812.3" in text and "51,234" in text
+    from rich.text import Text
+
+    assert max(len(line) for line in Text.from_ansi(text).plain.splitlines()) <= width
+
+
+def test_the_layout_names_the_curves_exactly():
+    display = Display(progress=(Shown("speed", "rollout/speed"),), panels=(Panel("eval/falls", "falls\n(share)"),))
+    charts = layout(display)["at a glance"]
+    assert list(charts) == ["reward", "speed", "falls (share)"]
+    assert charts["reward"] == ["Multiline", ["^rollout/ep_rew_mean$", "^eval/reward_mean$"]]
+
+
+def test_settings_are_flat():
+    assert flat({"a": {"b": 1, "c": {"d": "x"}}, "e": None, "f": (1, 2), "g": True}) == {
+        "a.b": 1, "a.c.d": "x", "f": "(1, 2)", "g": True}
+
+
+def test_tensorboard_has_the_layout_and_the_settings(tmp_path):
+    from stable_baselines3.common.logger import configure
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    env = IsaacVecEnv("IsaacDoublePendulum-v0", num_envs=4, seed=0)
+    model = PPO("MlpPolicy", env, n_steps=8, batch_size=32, n_epochs=1, seed=0)
+    model.set_logger(configure(str(tmp_path), ["tensorboard"]))
+    model.learn(32, callback=TensorBoardScreen({"algo": "ppo", "env_kwargs": {"num_envs": 4}}))
+    model.logger.close()
+    found = EventAccumulator(str(tmp_path))
+    found.Reload()
+    assert "custom_scalars__config__" in found.Tags()["tensors"]
+    start = found.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
+    assert b"env_kwargs.num_envs" in start and b"ppo" in start
