@@ -95,7 +95,7 @@ class Durations(IterationCallback):
         self._last = now
 
 
-def iteration_s(server=None, iterations=14):
+def iteration_s(server=None, iterations=8):
     """The median iteration of 1024 robots, s, by the processor time of this thread's process and by the clock."""
     env = VecNormalize(IsaacVecEnv(FLAT, num_envs=1024, seed=0, threads=1))
     model = PPO("MlpPolicy", env, n_steps=24, batch_size=6144, n_epochs=2, seed=0)
@@ -121,7 +121,7 @@ def test_what_looking_costs(capsys):
 
     found = {"alone": [], "page, nobody looks": [], "somebody looks": []}
     iteration_s(iterations=3)
-    for _ in range(3):
+    for _ in range(2):
         found["alone"].append(iteration_s())
         found["page, nobody looks"].append(iteration_s(LiveServer(port=0)))
         server = LiveServer(port=0)

@@ -64,4 +64,4 @@ class Stage:
         """Tell all robots this from now on, also in episodes to come."""
 
     def push(self, velocity_m_s: Tuple[float, float]) -> None:
-        """Push all robots: add this velocity in the world's x and y to their trunks."""
+        """Push all robots: this velocity in the world's x and y is added to theirs."""
