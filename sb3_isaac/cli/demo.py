@@ -8,6 +8,8 @@ from sb3_isaac.cli import play
 from sb3_isaac.contract.errors import unknown
 from sb3_isaac.contract.output import say
 
+HOLD_S = 4.0
+"""Robots go on to the next of their task's commands after so many seconds."""
 DEFAULT = "IsaacQuadrupedVelocity-v0"
 
 
@@ -29,4 +31,4 @@ def run(args: argparse.Namespace) -> int:
     if not (args.video or args.picture or args.view or args.view_at or has_display()):
         say("there is no display to open a window on: robots are shown on a page in the browser.")
         args.view = True
-    return play.run(args)
+    return play.run(args, hold_s=HOLD_S)

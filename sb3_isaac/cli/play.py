@@ -8,7 +8,7 @@ import re
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, Mapping, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Tuple
 
 from sb3_isaac.cli.live import add_view, live_page
 from sb3_isaac.cli.main import (
@@ -52,8 +52,11 @@ def add_playing(parser: argparse.ArgumentParser) -> None:
     add_gym_packages(parser)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Play."""
+def run(args: argparse.Namespace, hold_s: Optional[float] = None) -> int:
+    """Play.
+
+    :param hold_s: seconds after which a robot goes on to the next of the task's own commands; None: it keeps its own.
+    """
     import_gym_packages(args)
     from sb3_isaac.clients import env_options
     from sb3_isaac.policy.formats import load_policy
@@ -74,7 +77,8 @@ def run(args: argparse.Namespace) -> int:
         options["sim"] = "mujoco"  # Isaac Gym draws no pictures here
     if offscreen and "render_mode" in env_options(env_id):
         options["render_mode"] = "rgb_array"
-    hold_s = args.seconds / len(args.command) if args.command and len(args.command) > 1 else None
+    if args.command:
+        hold_s = args.seconds / len(args.command) if len(args.command) > 1 else None
     env = make_eval_env(policy, args.robots, command=command_of(args), seed=args.seed, env=args.env,
                         hold_s=hold_s, **options)
     try:

@@ -26,7 +26,7 @@ export function drawCurve(canvas, points, x) {
   pen.font = "11px system-ui, sans-serif";
   pen.fillStyle = SOFT;
   pen.textAlign = "right";
-  const most = Math.max(Math.abs(low), Math.abs(high)), tidy = (value) => short(Math.abs(value) < 0.01 * most ? 0 : value);
+  const most = Math.max(Math.abs(low), Math.abs(high)), tidy = (value) => short(Math.abs(value) < 0.01 * most || Math.abs(value) < 1e-4 ? 0 : value);
   pen.fillText(tidy(high), left - 5, top + 9);
   pen.fillText(tidy(low), left - 5, bottom);
   pen.fillText(`${short(last)} ${x}`, right, height - 4);
@@ -40,5 +40,5 @@ export function drawCurve(canvas, points, x) {
   pen.arc(atX(xs[xs.length - 1]), atY(ys[ys.length - 1]), 2.5, 0, 7);
   pen.fill();
   pen.textAlign = "left";
-  pen.fillText(short(ys[ys.length - 1]), right + 6, Math.min(bottom, Math.max(top + 9, atY(ys[ys.length - 1]) + 4)));
+  pen.fillText(tidy(ys[ys.length - 1]), right + 6, Math.min(bottom, Math.max(top + 9, atY(ys[ys.length - 1]) + 4)));
 }
