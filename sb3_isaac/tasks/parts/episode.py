@@ -241,8 +241,9 @@ class EpisodicTask(TensorEnv):
 
     def reset(self, seed: Optional[int] = None) -> Obs:
         """See :meth:`TensorEnv.reset`."""
-        if seed is not None:
+        if seed is not None:  # what follows is the same each time: ranges of commands begin anew too
             self._generator.manual_seed(seed)
+            self.reach.copy_(self._commands.first_reach(self.device))
         self._started = False
         return self.restart(torch.ones(self.num_envs, dtype=torch.bool, device=self.device))
 
