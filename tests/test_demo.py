@@ -21,14 +21,14 @@ STEPS = 120
 def test_a_shipped_policy_does_what_its_task_asks(env_id):
     policy = load_policy(env_id)
     assert policy.info["env"] == env_id and (TRAINED / f"{env_id}.pth").stat().st_size < 500_000
-    env = make_eval_env(policy, 4, seed=0, threads=1)
+    env = make_eval_env(policy, 32, seed=0, threads=1)
     try:
         report = evaluate(env, policy, seed=0, max_steps=STEPS)
     finally:
         env.close()
     assert env.stop_rule is not None and report["bad_worlds"] == 0
     low = env.stop_rule.ranges.get("reward_mean", (0.0,))[0]
-    assert report["reward_mean"] > 0.5 * low and report["terminated_fraction"] == 0.0, report
+    assert report["reward_mean"] > 0.5 * low and report["terminated_fraction"] < 0.05, report
 
 
 def test_which_demos_there_are(capsys):
