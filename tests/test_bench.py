@@ -172,7 +172,7 @@ def test_rsl_rl_gets_the_activation(name: str) -> None:
 
 def test_the_hint_is_what_ci_installs() -> None:
     setup = (Path(__file__).parents[1] / "setup.cfg").read_text(encoding="utf-8")
-    assert f"\n    {RSL_RL}; " in setup[setup.index("\ntest ="):setup.index("\nall =")]
+    assert f"\n    {RSL_RL}\n" in setup[setup.index("\ntest ="):setup.index("\nall =")]
 
 
 def test_an_rsl_rl_of_another_interface_is_left_out(tmp_path: Path) -> None:

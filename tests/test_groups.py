@@ -14,10 +14,12 @@ from stable_baselines3.common.vec_env import VecCheckNan
 
 from sb3_isaac import PPO, Evaluation, IsaacVecEnv, RunCheckpoints, UserError, VecNormalize
 from sb3_isaac.contract.tensor_env import Obs, Step, TensorEnv
+from sb3_isaac.policy.module import ImagePolicy
 from sb3_isaac.rl.policy.asymmetric import AsymmetricPolicy
 from sb3_isaac.rl.policy.export import ModelPolicy, acts_on_groups, evaluation_policy, policy_content
 
 GROUPS = {"actor_groups": ["policy", "image"], "critic_groups": ["policy", "critic"]}
+ALL_SEEING = {"actor_groups": ["policy", "critic"], "critic_groups": ["policy", "critic"]}
 
 
 class Seeing(TensorEnv):
@@ -111,16 +113,21 @@ def test_saved_and_loaded_it_acts_the_same(tmp_path: Path) -> None:
     np.testing.assert_allclose(alone.predict(normalizer.normalize_obs(obs), deterministic=True)[0],  # type: ignore
                                expected, atol=1e-6)
     evaluated = evaluation_policy(model, normalizer, {}, "cpu")
-    assert isinstance(evaluated, ModelPolicy)
+    assert isinstance(evaluated, ImagePolicy)
     tensors = {group: torch.from_numpy(value) for group, value in obs.items()}
     np.testing.assert_allclose(acts_on_groups(evaluated)(tensors).numpy(), expected, atol=1e-6)
+
+
+def test_an_actor_that_sees_other_numbers_has_no_policy_file() -> None:
+    model = learned(policy_kwargs=ALL_SEEING)
     with pytest.raises(UserError, match="actors that see the group 'policy' alone"):
-        policy_content(model, normalizer, {})
+        policy_content(model, model.get_vec_normalize_env(), {})
+    assert isinstance(evaluation_policy(model, model.get_vec_normalize_env(), {}, "cpu"), ModelPolicy)
 
 
 def test_it_trains_is_evaluated_and_saved_without_a_policy_file(tmp_path: Path) -> None:
     env = VecNormalize(IsaacVecEnv(Seeing(), seed=0))
-    model = PPO("AsymmetricPolicy", env, n_steps=8, batch_size=32, seed=0, policy_kwargs=GROUPS)
+    model = PPO("AsymmetricPolicy", env, n_steps=8, batch_size=32, seed=0, policy_kwargs=ALL_SEEING)
     with pytest.warns(UserWarning, match=r"no policy\.pth"):
         evaluation = Evaluation(lambda: IsaacVecEnv(Seeing()), every=1)
         model.learn(64, callback=[evaluation, RunCheckpoints(tmp_path)])

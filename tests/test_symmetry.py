@@ -80,7 +80,7 @@ def test_a_task_says_how_it_looks_in_a_mirror() -> None:
     assert mirrors.observation["critic"] == Mirror((0, 1, 2, 4, 3, 6, 5, 7), (1, -1, 1, 1, 1, 1, 1, 1))
     check_tensor_env(task(episode_length_s=0.2))
     told = QuadrupedVelocity(2, threads=1, seed=0, clock=True, heading=True).mirror().observation["policy"].sign
-    assert told[42:] == (1, -1, -1, -1, -1), "forward, left, yaw rate; half a stride later"
+    assert told[42:] == (1, -1, -1, 1, -1, -1), "forward, left, yaw rate; to stand; half a stride later"
 
 
 def test_terms_of_ones_own_say_their_mirror_or_symmetry_is_refused() -> None:
