@@ -1,4 +1,5 @@
-"""Torch's number of threads is set before torch is imported, and stays what it is while tests run; signals arrive.
+"""Torch's number of threads is set before torch is imported, and stays what it is while tests run; signals arrive; slow
+files go first.
 
 ``train`` would choose another number on busy cores, and tests compare results bit for bit. Where tests run on each
 core at the same time (``pytest -n auto``) a process takes one thread.
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
+from typing import Any, List
 
 from sb3_isaac.contract.cores import available_cores
 
@@ -17,3 +19,16 @@ os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.envi
 for name, handler in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
     if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is signal.SIG_IGN:
         signal.signal(getattr(signal, name), handler)
+
+SLOWEST = ("test_tune_workers.py", "test_project.py", "test_tune.py", "test_tune_user_task.py", "test_train.py",
+           "test_rl_zoo.py", "test_asymmetric.py", "test_clients.py", "test_docs.py", "test_vision.py")
+
+
+def pytest_configure(config: Any) -> None:
+    """By itself ``--dist loadfile`` begins with the files that have most tests, and one process waits for a slow last."""
+    config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items: List[Any]) -> None:
+    """The slowest files go first, so that all processes end at about the same time."""
+    items.sort(key=lambda item: SLOWEST.index(item.path.name) if item.path.name in SLOWEST else len(SLOWEST))

@@ -24,7 +24,7 @@ SHIPPED_BATCH = {("ppo", QUADRUPED): 1536, ("sb3-ppo", QUADRUPED): 1536, ("ppo-c
                  ("trpo", QUADRUPED): 4096, ("ppo", PENDULUM): 1024,
                  ("sb3-ppo", PENDULUM): 1024, ("trpo", PENDULUM): 1024, ("ppo-client", QUADRUPED): 12288,
                  ("ppo-client", PENDULUM): 12288, ("ppo_lstm", QUADRUPED): 2048, ("ppo_lstm", PENDULUM): 512,
-                 ("robust", QUADRUPED): 3072}
+                 ("robust", QUADRUPED): 1536}
 NUM_ENVS = (1, 64, 256, 1000, 4096)
 WITHOUT_MINIBATCHES = ("a2c", "sac", "td3", "tqc", "crossq")
 
