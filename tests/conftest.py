@@ -25,7 +25,7 @@ SLOWEST = ("test_tune_workers.py", "test_project.py", "test_tune.py", "test_tune
 
 
 def pytest_configure(config: Any) -> None:
-    """By itself ``--dist loadfile`` begins with the files that have most tests, and one process waits for a slow last."""
+    """By itself ``--dist loadfile`` begins with the files of most tests, and one process waits for a slow last one."""
     config.option.loadscopereorder = False
 
 
