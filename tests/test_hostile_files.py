@@ -181,6 +181,14 @@ def test_a_pickle_that_runs_a_program_is_refused(name: str, form: str, run: Path
     refused(capsys, ["eval", "run"] if name == "policy.pth" else ["train", "-i", "run", "-n", "64"], name.split(".")[0])
 
 
+def test_a_normaliser_that_lacks_a_number_is_refused(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A damaged byte of a name: the pickle is whole, and an attribute has another name."""
+    for folder in everywhere(run):
+        path = folder / "vecnormalize.pkl"
+        path.write_bytes(path.read_bytes().replace(b"clip_obs", b"clip_obt"))
+    refused(capsys, ["train", "-i", "run", "-n", "64"], "clip_obs")
+
+
 def test_a_bomb_is_refused_by_the_size_that_it_declares(tmp_path: Path) -> None:
     """A hundred million zeros in a hundred kilobytes; the same as a view that repeats one number."""
     torch.save({"state_dict": torch.zeros(25_000_000)}, tmp_path / "plain.pth")

@@ -65,6 +65,7 @@ def test_what_is_not_configured_is_its_own_default(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("argv", "words"), [
     (["-params", "desired_kl:0.01"], ["desired_kl", "trpo", "target_kl"]),
     (["-params", "ent_coef:0.01"], ["'ent_coef'"]),
+    (["-params", "target_kl:None"], ["target_kl", "None", "number"]),
     (["-params", "target_klm:0.01"], ["'target_klm'", "did you mean 'target_kl'"]),
 ])
 def test_mistakes_are_one_sentence(argv: List[str], words: List[str], tmp_path: Path,

@@ -134,7 +134,7 @@ def check_algo(key: str, value: object, where: str, default: object = None) -> N
 
     Where the default says nothing (None), a value of any kind is the algorithm's to judge.
     """
-    if value is None and (key in _NULLABLE or default is None):
+    if value is None and default is None:
         return
     if key.endswith("_class"):
         raise UserError(f"{key} in {where} is {brief(value)}, and a configuration names no classes: give it in a "
@@ -240,7 +240,6 @@ def _check_keys(key: str, value: object, where: str) -> None:
         raise UserError(f"{key} in {where} is {brief(value)}; give a list of observation keys.")
 
 
-_NULLABLE = ("clip_range_vf", "target_kl", "policy_kwargs")
 _HIGHEST = {
     "gamma": 1.0,
     "gae_lambda": 1.0,

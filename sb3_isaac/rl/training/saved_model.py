@@ -56,7 +56,9 @@ def load_normalizer(config: TrainConfig, path: Path, env: VecEnv) -> VecEnv:
     :raises UserError: when the pickle names anything that a normaliser does not have.
     """
     with path.open("rb") as file:
-        _NormalizerUnpickler(file).load()
+        held = getattr(_NormalizerUnpickler(file).load(), "__dict__", {})
+    for name in ("clip_obs", "clip_reward", "epsilon", "gamma"):
+        number()(name, held.get(name))
     normalizer: VecEnv = build.normalizer(config.algo).load(str(path), env)
     return normalizer
 
