@@ -17,7 +17,7 @@ from sb3_isaac.gymcompat import install
 from sb3_isaac.gymcompat.install import MODULES, is_emulated, is_installed
 from sb3_isaac.gymcompat.numpy_names import restore_numpy_names
 from sb3_isaac.gymcompat.runtime.on_cpu import CudaToCpu
-from sb3_isaac.gymcompat.runtime.settings import current, use
+from sb3_isaac.gymcompat.runtime.settings import Settings, current, use
 
 PROGRAM = """
 import sys
@@ -127,7 +127,11 @@ def clean() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("clean")
-def test_installing_twice_keeps_what_was_settled(capsys: pytest.CaptureFixture[str]) -> None:
+def test_installing_twice_keeps_what_was_settled(capsys: pytest.CaptureFixture[str],
+                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == "isaacgym"]:  # another test's emulation
+        monkeypatch.delitem(sys.modules, name)
+    use(Settings())
     assert not is_installed() and not is_emulated()
     assert install("mujoco", cuda_to_cpu=True, threads=2) == "mujoco"
     assert install() == "mujoco" and current().cuda_to_cpu and current().threads == 2
