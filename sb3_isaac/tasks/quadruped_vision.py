@@ -193,6 +193,7 @@ class QuadrupedVision(OverWalker):
         self.camera = RayCamera(PIXELS, FOV_DEG, [scale * part for part in EYE_B], PITCH_DEG, self.device)
         self._colours = torch.tensor(list(COLOURS.values()), device=self.device)
         self._radius = torch.full((len(COLOURS),), BALL_M, device=self.device)
+        self._bearing_deg = torch.tensor(BEARING_DEG, device=self.device)  # once: a copy to a device waits for it
         self._asked = torch.tensor([asked in ("any", name) for name in COLOURS], device=self.device).float()
         self.balls_w, self.asked = self.zeros(len(COLOURS), 2), self.zeros(len(COLOURS))
         """Centres of the balls (N, 3, 2), m in the world; the colour that is asked for (N, 3), 1 or 0."""
@@ -221,7 +222,7 @@ class QuadrupedVision(OverWalker):
         super().place(mask)
         self._begun |= mask
         order, aside, away, asked = self.uniform(self._drawn).split(len(COLOURS), dim=1)
-        where = torch.tensor(BEARING_DEG, device=self.device)[order.argsort(dim=1)] + SPREAD_DEG * aside
+        where = self._bearing_deg[order.argsort(dim=1)] + SPREAD_DEG * aside
         bearing = where * (math.pi / 180.0)
         distance = DISTANCE_M[0] + 0.5 * (away + 1.0) * (DISTANCE_M[1] - DISTANCE_M[0])
         start = self.walking.features()
