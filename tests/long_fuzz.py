@@ -341,6 +341,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kinds", default=",".join(KINDS))
+    parser.add_argument("--only", type=int, nargs="*", help="the numbers of these inputs alone, to look into them")
     parser.add_argument("--limit", type=float, default=60.0, help="seconds of one input")
     args = parser.parse_args()
     resource.setrlimit(resource.RLIMIT_AS, (12 * 2**30, 12 * 2**30))
@@ -354,7 +355,7 @@ def main() -> int:
     kinds, start = args.kinds.split(","), time.time()
     counts: Dict[str, Dict[str, int]] = {kind: {} for kind in kinds}
     bad: Dict[str, List[str]] = {}
-    for i in range(args.count):
+    for i in args.only or range(args.count):
         rng = random.Random(f"{args.seed} {i}")
         kind = rng.choices(kinds, [SHARES[name] for name in kinds])[0]
         shutil.rmtree("run", ignore_errors=True)

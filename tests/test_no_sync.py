@@ -10,13 +10,14 @@ from host_sync import Guard, HostSyncError
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 
 from sb3_isaac import PPO, IsaacVecEnv, TrainingLog, VecNormalize
+from sb3_isaac.contract.device import known_empty
 from sb3_isaac.contract.episodes import Episodes
 from sb3_isaac.rl.algo.final_observations_cpu import FinalObservationsOnCpu
 from sb3_isaac.rl.algo.rollout_buffer import TensorRolloutBuffer
 from sb3_isaac.rl.policy.evaluate import eval_options
 from sb3_isaac.tasks import make_task
 
-EXEMPT = ("engine/cpu.py", "algo/final_observations_cpu.py")
+EXEMPT = ("engine/cpu.py", "algo/final_observations_cpu.py", "contract/device.py")
 
 
 class DeviceBuffer(TensorRolloutBuffer):
@@ -103,3 +104,9 @@ def test_a_hundred_steps_of_training_without_a_sync(env: IsaacVecEnv, normalized
     assert not isinstance(model.rollout_buffer._final_observations, FinalObservationsOnCpu)
     assert watched.steps == 101 and float(watched.ended) >= 16
     assert "rollout/ep_rew_mean" in model.get_env().unwrapped.statistics.read()  # type: ignore[union-attr]
+
+
+def test_an_empty_mask_is_known_where_reading_costs_nothing() -> None:
+    mask = torch.tensor([False, True, False])
+    assert not known_empty(mask) and known_empty(mask & ~mask)
+    assert not known_empty(mask.to("meta")), "which has no numbers to read"

@@ -205,7 +205,7 @@ def test_a_task_with_everything_keeps_the_contract(env: Any) -> None:
 def test_no_step_waits_for_the_device(env: Any) -> None:
     """Through restarts, pushes and draws at all moments."""
     env.reset(seed=1)
-    with Guard(["engine/cpu.py"]):
+    with Guard(["engine/cpu.py", "contract/device.py"]):
         for _ in range(8):
             env.step(torch.zeros(8, 12))
 

@@ -37,6 +37,9 @@ def test_vectors_turn_as_the_matrix_turns_them(by_component: bool) -> None:
         torch.testing.assert_close(r.rotate(quat[:, None], points),
                                    torch.einsum("nij,kj->nki", matrices(quat), vec[:7]))
     torch.testing.assert_close(r.down(quat), -matrices(quat)[:, 2])
+    torch.testing.assert_close(r.matrix_of(quat), matrices(quat))
+    torch.testing.assert_close(r.into_body(r.matrix_of(quat), expected), vec)
+    torch.testing.assert_close(r.heading_of(r.matrix_of(quat)), r.yaw_of(quat))
 
 
 def test_orders_and_headings() -> None:

@@ -7,6 +7,15 @@ import torch
 from sb3_isaac.contract.errors import UserError, brief
 
 
+def known_empty(mask: torch.Tensor) -> bool:
+    """Whether `mask` (N,) bool is known to be empty, so that work for it can be left out.
+
+    It is read where that costs nothing: on the CPU. On another device one would wait, and work of masks is done there
+    whether there is any or not.
+    """
+    return mask.device.type == "cpu" and not bool(mask.any())
+
+
 def usable_device(name: str) -> torch.device:
     """The device `name`, ``auto`` being the CPU; raises UserError where this torch has none of that name."""
     try:

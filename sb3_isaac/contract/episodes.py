@@ -84,7 +84,8 @@ class Episodes:
         self.running = live & ~(terminated | truncated)
 
     def _add_measures(self, log: Mapping[str, torch.Tensor], good: torch.Tensor) -> None:
-        values = torch.cat([value.reshape(len(good), -1).t().float() for value in log.values()])
+        rows = [value[None] if value.dim() == 1 else value.flatten(1).t() for value in log.values()]
+        values = torch.cat(rows).float()  # numbers and booleans together become numbers
         if not self._rows:
             self._lay_out(log, values)
         same_names(self._rows, log)

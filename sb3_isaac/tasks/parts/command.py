@@ -6,6 +6,7 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tup
 
 import torch
 
+from sb3_isaac.contract.device import known_empty
 from sb3_isaac.contract.errors import UserError, brief, is_number, mapping, number_above_zero, truth, unknown
 from sb3_isaac.contract.names import find_object
 
@@ -129,6 +130,8 @@ class Commands:
         """Tell the rows of `mask` (N,) bool of `command` (N, axes) anew. All draw, so that none depends on others."""
         rows, device, mixed = len(self.axes), command.device, self._mixed()
         drawn = torch.rand(rows + (rows + 1 if mixed else 0), len(mask), generator=generator, device=device)
+        if known_empty(mask):
+            return
         wide: Any = 1.0 if reach is None else reach
         stand = drawn[-1] < wide * self.settings["stand_share"] if mixed else None
         told = self._told(steps, control_dt, device) if len(self._sequence) else None

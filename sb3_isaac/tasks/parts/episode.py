@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 
+from sb3_isaac.contract.device import known_empty
 from sb3_isaac.contract.errors import UserError, mapping, number_above_zero, truth, unknown, whole_number
 from sb3_isaac.contract.mirror import Mirror, Mirrors
 from sb3_isaac.contract.stage import Stage
@@ -308,7 +309,8 @@ class EpisodicTask(TensorEnv):
         if not self._started and self.stagger:
             self.steps.random_(0, self.max_steps, generator=self._generator)
         self._started = True
-        self._forget(mask)
+        if not known_empty(mask):
+            self._forget(mask)
 
     def _remember(self, features: Any) -> None:
         """Keep of this step what the features of the next need."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Dict
 import torch
 
 from sb3_isaac.contract.errors import UserError
-from sb3_isaac.contract.rotations import down, rotate_inverse, yaw_of
+from sb3_isaac.contract.rotations import heading_of, into_body, matrix_of
 from sb3_isaac.tasks.parts import gait
 from sb3_isaac.tasks.parts.ground import LEAST_TOLD_M, Ground
 
@@ -33,15 +33,14 @@ TURN_PER_RAD, MOST_TURN_RAD_S = 1.0, 1.2
 """A robot that is told a heading is told to turn by so many rad/s for each rad that it is off, up to the second."""
 
 
-def rows_of(field_w: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
-    """The rows (N, len(ids), ...) of some bodies in a field (N, B, ...), stored component by component."""
-    return field_w.movedim(0, -1).index_select(0, ids).movedim(-1, 0)
+def touches(contact_force_w: torch.Tensor) -> torch.Tensor:
+    """Which bodies touch, (N, B) bool, by the net forces (N, B, 3) N."""
+    return (contact_force_w.movedim(0, -1).square().sum(dim=1) > CONTACT_N**2).t()
 
 
-def touches(contact_force_w: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
-    """Which of the bodies touch, (N, len(ids)) bool, by the net forces (N, B, 3) N."""
-    x, y, z = rows_of(contact_force_w, ids).unbind(dim=2)
-    return x * x + y * y + z * z > CONTACT_N**2
+def columns(of_bodies: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+    """What some bodies have of a field (N, B), (N, len(ids)), stored component by component."""
+    return of_bodies.t().index_select(0, ids).t()
 
 
 class LeggedFeatures:
@@ -50,6 +49,7 @@ class LeggedFeatures:
     ================ ========== ==================================================================
     feature          shape      unit, frame
     ================ ========== ==================================================================
+    body_to_world    (N, 3, 3)  rotation matrix of the body
     lin_vel_b        (N, 3)     m/s, body
     ang_vel_b        (N, 3)     rad/s, body
     gravity_b        (N, 3)     unit vector, body; (0, 0, −1) upright
@@ -72,6 +72,7 @@ class LeggedFeatures:
     settled          (N,)       bool: has been told to stand for 2 s
     standing_drift   (N,)       m from where it was after these 2 s; 0 before
     tracking         (N,)       in (0, 1]: how well velocity_command is held
+    contact          (N, B)     bool, of each body but the world
     foot_contact     (N, F)     bool
     foot_landed      (N, F)     bool: touched down in this step
     foot_air_time    (N, F)     s since the foot left the ground, its landing step included
@@ -112,7 +113,12 @@ class LeggedFeatures:
 
     def to_body(self, vector_w: torch.Tensor) -> torch.Tensor:
         """World vectors (N, 3) in the body's frame."""
-        return rotate_inverse(self._state.root_quat_w, vector_w)
+        return into_body(self.body_to_world, vector_w)
+
+    @cached_property
+    def body_to_world(self) -> torch.Tensor:
+        """(N, 3, 3) rotation matrices."""
+        return matrix_of(self._state.root_quat_w)
 
     @cached_property
     def lin_vel_b(self) -> torch.Tensor:
@@ -127,12 +133,12 @@ class LeggedFeatures:
     @cached_property
     def gravity_b(self) -> torch.Tensor:
         """(N, 3) unit vector, body."""
-        return down(self._state.root_quat_w)
+        return -self.body_to_world[:, 2]
 
     @cached_property
     def heading(self) -> torch.Tensor:
         """(N,) rad."""
-        return yaw_of(self._state.root_quat_w)
+        return heading_of(self.body_to_world)
 
     @cached_property
     def heading_rate(self) -> torch.Tensor:
@@ -226,9 +232,14 @@ class LeggedFeatures:
         return gait.track_velocity(self.lin_vel_b, self.ang_vel_b[:, 2], self.velocity_command)
 
     @cached_property
+    def contact(self) -> torch.Tensor:
+        """(N, B) bool."""
+        return touches(self._state.contact_force_w)
+
+    @cached_property
     def foot_contact(self) -> torch.Tensor:
         """(N, F) bool."""
-        return touches(self._state.contact_force_w, self._task.feet)
+        return columns(self.contact, self._task.feet)
 
     @cached_property
     def foot_landed(self) -> torch.Tensor:
@@ -270,12 +281,12 @@ class LeggedFeatures:
     @cached_property
     def knee_contact(self) -> torch.Tensor:
         """(N,) bool."""
-        return touches(self._state.contact_force_w, self._task.penalised).any(dim=1)
+        return columns(self.contact, self._task.penalised).any(dim=1)
 
     @cached_property
     def trunk_contact(self) -> torch.Tensor:
         """(N,) bool."""
-        return touches(self._state.contact_force_w, self._task.terminal).any(dim=1)
+        return columns(self.contact, self._task.terminal).any(dim=1)
 
     # ---- on terrain
 

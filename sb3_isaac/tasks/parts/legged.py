@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 
+from sb3_isaac.contract.device import known_empty
 from sb3_isaac.contract.episodes import Episodes
 from sb3_isaac.contract.errors import mapping, truth
 from sb3_isaac.contract.rotations import from_yaw
@@ -225,7 +226,8 @@ class LeggedTask(RobotTask):
         """See :meth:`EpisodicTask.place`. All robots draw, so that no two starts are the same."""
         self.randomization.start(mask, first_time=not self._started)
         self.uniform(self._noise)
-        self._put(mask, noise=1.0)
+        if not known_empty(mask):
+            self._put(mask, noise=1.0)
 
     def _put(self, mask: torch.Tensor, noise: float) -> None:
         joints, drawn = len(self.robot.joints), self._noise

@@ -16,11 +16,11 @@ from gymnasium import spaces
 
 from sb3_isaac.contract.episodes import Episodes
 from sb3_isaac.contract.mirror import Mirror
-from sb3_isaac.contract.rotations import down, from_yaw, rotate_inverse, yaw_of
+from sb3_isaac.contract.rotations import from_yaw, heading_of, into_body, matrix_of
 from sb3_isaac.contract.tensor_env import Display, Panel, Shown
 from sb3_isaac.sim import Simulator
 from sb3_isaac.tasks.parts.episode import Memory
-from sb3_isaac.tasks.parts.features import touches
+from sb3_isaac.tasks.parts.features import columns, touches
 from sb3_isaac.tasks.parts.gait import mechanical_power
 from sb3_isaac.tasks.parts.mirror import Kind
 from sb3_isaac.tasks.parts.robot_task import RobotTask
@@ -74,19 +74,24 @@ class RunFeatures:
         return (self.pos_w[:, 1] - self._task.last_pos_w[:, 1]) / self._task.control_dt
 
     @cached_property
+    def body_to_world(self) -> torch.Tensor:
+        """(N, 3, 3)."""
+        return matrix_of(self._state.root_quat_w)
+
+    @cached_property
     def lin_vel_b(self) -> torch.Tensor:
         """(N, 3) m/s."""
-        return rotate_inverse(self._state.root_quat_w, self._state.root_lin_vel_w)
+        return into_body(self.body_to_world, self._state.root_lin_vel_w)
 
     @cached_property
     def gravity_b(self) -> torch.Tensor:
         """(N, 3)."""
-        return down(self._state.root_quat_w)
+        return -self.body_to_world[:, 2]
 
     @cached_property
     def heading(self) -> torch.Tensor:
         """(N, 2)."""
-        yaw = yaw_of(self._state.root_quat_w)
+        yaw = heading_of(self.body_to_world)
         return torch.stack((yaw.cos(), yaw.sin())).t()
 
     @cached_property
@@ -97,8 +102,7 @@ class RunFeatures:
     @cached_property
     def facing(self) -> torch.Tensor:
         """(N,): the first element of the rotation matrix."""
-        _, _, y, z = self._state.root_quat_w.unbind(dim=1)
-        return 1.0 - 2.0 * (y * y + z * z)
+        return self.body_to_world[:, 0, 0]
 
     @cached_property
     def joint_pos(self) -> torch.Tensor:
@@ -114,7 +118,7 @@ class RunFeatures:
     @cached_property
     def foot_contact(self) -> torch.Tensor:
         """(N, F) bool."""
-        return touches(self._state.contact_force_w, self._task.feet)
+        return columns(touches(self._state.contact_force_w), self._task.feet)
 
 
 def faces_ahead(f: RunFeatures) -> torch.Tensor:

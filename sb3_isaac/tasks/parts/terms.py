@@ -100,5 +100,5 @@ def total_reward(features: Any, terms: Mapping[str, Term], diverged: torch.Tenso
     values = torch.stack([terms[name].weight * terms[name].value(features).float() for name in names])
     values.masked_fill_(diverged, 0.0)
     total = values.sum(dim=0)
-    return {f"reward/{name}": values[i] for i, name in enumerate(names)}, (
+    return dict(zip([f"reward/{name}" for name in names], values.unbind())), (
         total if least is None else total.clamp_(min=least))
