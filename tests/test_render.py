@@ -12,7 +12,7 @@ from sb3_isaac.contract.errors import UserError
 pytest.importorskip("mujoco", reason="needs MuJoCo")
 
 from sb3_isaac.cli import play
-from sb3_isaac.engine.renderer import lanes
+from sb3_isaac.engine.renderer import _averaged, lanes
 from sb3_isaac.tasks import make_task
 from sb3_isaac.view.playing import Playing
 from sb3_isaac.view.video import write_video
@@ -58,6 +58,28 @@ def test_frame(draw):
     assert sky[2] > floor[2] + 30, "rows go from the sky down to the floor"
 
 
+def test_the_ground_fades_into_the_sky(draw):
+    """No step of brightness from row to row at the horizon that an eye sees as a line."""
+    frame = draw().frame().astype(int)
+    column = frame[:HEIGHT // 2, :60].mean(axis=(1, 2))  # sky and far ground, no robot
+    assert np.abs(np.diff(column)).max() < 15
+    assert column.max() < 220, "no white band"
+
+
+def test_small_frames_are_averaged_of_large_ones():
+    large = np.arange(2 * 4 * 3, dtype=np.uint8).reshape(2, 4, 3)
+    # The first channel of the first square: (0 + 3 + 12 + 15) / 4 = 7.5, rounded down.
+    assert _averaged(large, 2).tolist() == [[[7, 8, 9], [13, 14, 15]]]
+    assert _averaged(large, 1).tolist() == large.tolist()
+
+
+def test_the_longest_line_fits_a_small_frame(draw):
+    renderer = draw()
+    plain, written = renderer.frame(), renderer.frame(["command  -0.00 m/s, -0.00 m/s left, -0.00 rad/s", "time  1 s"])
+    changed = np.argwhere((plain != written).any(axis=2))
+    assert changed[:, 1].max() < 0.85 * WIDTH and changed[:, 0].max() < HEIGHT // 4
+
+
 def test_robots_stand_side_by_side(draw):
     """The robots' white shells are the only near-white pixels below the horizon."""
     def robots(frame):
@@ -65,6 +87,15 @@ def test_robots_stand_side_by_side(draw):
         return int((np.diff(np.flatnonzero(shells)) > 40).sum()) + 1  # two robots are some 80 pixels apart
 
     assert [robots(draw(num_robots=n, spacing_m=1.5).frame()) for n in (1, 2, 3)] == [1, 2, 3]
+
+
+def test_a_number_on_a_picture_has_no_negative_zero(env):
+    playing = Playing(env, lambda obs: np.zeros(1))
+    key = env.display.overlay[0].key
+    playing.values[key] = np.full(8, -0.001)
+    assert "-0.00" not in playing.lines()[0] and "0.00" in playing.lines()[0]
+    playing.values[key] = np.full(8, -0.02)
+    assert "-0.02" in playing.lines()[0]
 
 
 def test_lanes_hold_one_robot_each():

@@ -25,6 +25,8 @@ FOLLOW_GAIN = 0.15
 """Share of its way to the robots that the camera goes with each frame."""
 JUMP_M = 1.5
 """The camera jumps where robots are this far off, as after a reset, and glides otherwise."""
+SMALL_PX = 480
+"""Frames up to this height are drawn twice as large and averaged: edges, shadows and letters would be jagged."""
 _NO_GL = ("no OpenGL library could draw offscreen{why}: install one (apt-get install libosmesa6, or libegl1 with a "
           "driver), and choose between them with the environment variable MUJOCO_GL=osmesa or MUJOCO_GL=egl.")
 
@@ -89,7 +91,8 @@ def _open_context(model: mujoco.MjModel, width: int, height: int) -> Tuple[Any, 
         classes = importlib.import_module(f"mujoco.{backend}") if backend in ("egl", "osmesa") else mujoco
         gl = classes.GLContext(width, height)
         gl.make_current()
-        font = mujoco.mjtFontScale.mjFONTSCALE_150 if height >= 720 else mujoco.mjtFontScale.mjFONTSCALE_100
+        scales = mujoco.mjtFontScale
+        font = scales.mjFONTSCALE_150 if height >= 480 else scales.mjFONTSCALE_100
         context = mujoco.MjrContext(model, font)
     except (ImportError, AttributeError, OSError, RuntimeError, mujoco.FatalError) as error:
         raise UserError(_NO_GL.format(why=f" with MUJOCO_GL={backend}" if backend else " on this display")) from error
@@ -133,9 +136,13 @@ class SceneRenderer:
         self._offsets_m = lanes(num_robots, 0.0 if look_height_m is None else spacing_m)
         distance_m = 2.2 * model.stat.extent + 0.55 * spacing_m * (num_robots - 1)
         # All the floor that is visible in front of the robots is nearer to them than the camera.
+        self._scale = 2 if height <= SMALL_PX else 1
+        width, height = self._scale * width, self._scale * height
         self._model = _framed(model, width, height, shadow_reach_m=1.2 * distance_m)
         self._robots = [mujoco.MjData(self._model) for _ in range(num_robots)]
         self._scene = mujoco.MjvScene(self._model, maxgeom=num_robots * self._model.ngeom + 100)
+        # A plane fades into the haze by itself; ground that ends somewhere does so in fog.
+        self._scene.flags[mujoco.mjtRndFlag.mjRND_FOG] = look_height_m is None
         self._option, self._no_push = mujoco.MjvOption(), mujoco.MjvPerturb()
         self._camera = mujoco.MjvCamera()
         self._camera.azimuth, self._camera.elevation = AZIMUTH_DEG, ELEVATION_DEG
@@ -161,7 +168,7 @@ class SceneRenderer:
             mujoco.mjr_overlay(mujoco.mjtFont.mjFONT_NORMAL, mujoco.mjtGridPos.mjGRID_TOPLEFT, rect,
                                "\n".join(lines), "", self._context)
         mujoco.mjr_readPixels(pixels, None, rect, self._context)
-        return np.ascontiguousarray(pixels[::-1])  # OpenGL's rows go up
+        return _averaged(pixels[::-1], self._scale)  # OpenGL's rows go up
 
     def _update_scene(self, follow: int, marks: Optional[Callable[[int], Sequence[Mark]]]) -> None:
         robots, count = self._robots, self._engine.num_worlds
@@ -214,6 +221,12 @@ class SceneRenderer:
     def close(self) -> None:
         """Free the OpenGL context; a second call does nothing."""
         self._free()
+
+
+def _averaged(pixels: np.ndarray, scale: int) -> np.ndarray:
+    """A picture (h, w, 3) uint8 of one that is `scale` times as large: the mean of each square of pixels."""
+    parts = [pixels[i::scale, j::scale] for i in range(scale) for j in range(scale)]
+    return np.stack(parts).mean(axis=0, dtype=np.float32).astype(np.uint8)
 
 
 def lanes(count: int, spacing_m: float) -> np.ndarray:

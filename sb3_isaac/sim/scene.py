@@ -72,7 +72,7 @@ def _add_surroundings(spec: mujoco.MjSpec, ground: Optional[Heightfield], visual
     """Floor, light and sky. The floor meets the robot's geoms, which do not meet each other."""
     kinds, patterns, own = mujoco.mjtTexture, mujoco.mjtBuiltin, plain()
     spec.add_texture(name="scene sky", type=kinds.mjTEXTURE_SKYBOX, builtin=patterns.mjBUILTIN_GRADIENT,
-                     rgb1=[0.36, 0.55, 0.78], rgb2=[0.90, 0.93, 0.96], width=256, height=1536)
+                     rgb1=[0.47, 0.62, 0.80], rgb2=[0.76, 0.82, 0.88], width=256, height=1536)
     spec.add_texture(name="scene floor", type=kinds.mjTEXTURE_2D, builtin=patterns.mjBUILTIN_CHECKER,
                      rgb1=[0.36, 0.40, 0.45], rgb2=[0.41, 0.45, 0.50], width=512, height=512,
                      mark=mujoco.mjtMark.mjMARK_EDGE, markrgb=[0.58, 0.62, 0.67])
@@ -91,7 +91,10 @@ def _add_surroundings(spec: mujoco.MjSpec, ground: Optional[Heightfield], visual
                              diffuse=[0.75, 0.73, 0.7], specular=[0.4, 0.4, 0.4])
     spec.visual.headlight.ambient[:] = [0.35, 0.36, 0.38]
     spec.visual.headlight.diffuse[:] = [0.3, 0.3, 0.3]
-    spec.visual.rgba.haze[:] = [0.86, 0.90, 0.94, 1]
+    spec.visual.rgba.haze[:] = [0.76, 0.82, 0.88, 1]
+    spec.visual.map.haze = 0.7
+    spec.visual.rgba.fog[:] = [0.62, 0.73, 0.84, 1]  # the sky at the horizon
+    spec.visual.map.fogstart, spec.visual.map.fogend = 5.0, 22.0
     spec.visual.map.shadowclip = 5.0
     # Fine enough to look round; MuJoCo's defaults take twice as long without a graphics card.
     spec.visual.quality.shadowsize, spec.visual.quality.numslices, spec.visual.quality.numstacks = 2048, 20, 10

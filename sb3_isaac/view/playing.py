@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import time
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence
 
@@ -68,7 +69,8 @@ class Playing:
         """The task's numbers, and the reward and time of the episode."""
         shown = [f"{label}  {form.format(*self.values[key])}" for label, key, form in self.env.display.overlay
                  if key in self.values]
-        return [*shown, f"reward  {self._reward:.1f}", f"time  {self._time_s:.1f} s"]
+        lines = [*shown, f"reward  {self._reward:.1f}", f"time  {self._time_s:.1f} s"]
+        return [re.sub(r"-(0(\.0*)?)(?![\d.])", r"\1", line) for line in lines]  # no -0.00
 
     def draw(self, width: int, height: int, robots: int) -> np.ndarray:
         """The scene (height, width, 3) uint8; curves of the first environment where the task draws nothing."""
