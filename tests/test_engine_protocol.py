@@ -99,6 +99,23 @@ def test_a_force_accelerates_and_addresses_stay(case: Case, engine: Engine) -> N
     assert {name: engine.field(name).data_ptr() for name in addresses} == addresses
 
 
+def test_each_physics_step_may_have_its_own_controls(case: Case, engine: Engine) -> None:
+    """8 N in the first of three physics steps, none in the second, −4 N in the last; then one call with 4 N for all."""
+    engine.step(torch.stack([ctrl(engine, force_n) for force_n in (8.0, 0.0, -4.0)]), 3)
+    close(case, engine.field("qvel")[:, 6], (8.0 - 4.0) / CART_KG * DT)
+    close(case, engine.field("qvel")[:, 2], -9.81 * 3 * DT)
+    close(case, engine.field("actuator_force"), -4.0)
+    engine.step(ctrl(engine, 4.0), 2)
+    close(case, engine.field("qvel")[:, 6], (4.0 + 2 * 4.0) / CART_KG * DT)
+
+
+def test_a_world_that_diverges_in_any_physics_step_is_marked(engine: Engine) -> None:
+    control = torch.zeros(2, 3, 1, device=engine.device)
+    control[0, 1] = float("nan")
+    engine.step(control, 2)
+    assert engine.diverged.tolist() == SECOND.tolist()
+
+
 def test_states_are_of_now_and_sensors_of_the_last_physics_steps_start(case: Case, engine: Engine) -> None:
     engine.step(ctrl(engine), 4)
     fallen = [9.81 * DT * DT * n * (n + 1) / 2 for n in (3, 4)]

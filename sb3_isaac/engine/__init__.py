@@ -44,7 +44,8 @@ class Engine(Protocol):
         Writing a state field (qpos, qvel, qfrc_applied, xfrc_applied, ...) changes the worlds' next step."""
 
     def step(self, ctrl: torch.Tensor, nstep: int) -> None:
-        """Apply controls (N, nu) and advance every world by `nstep` physics steps."""
+        """Apply controls (N, nu), or (nstep, N, nu) with those of each physics step, and advance every world by `nstep`
+        physics steps."""
 
     def update(self) -> None:
         """Bring position and velocity fields to the present state, where ``live`` shows them. Forces are lost: read

@@ -163,8 +163,9 @@ class WarpEngine:
 
     def step(self, ctrl: torch.Tensor, nstep: int) -> None:
         """See :meth:`Engine.step`."""
-        self._state["ctrl"].copy_(ctrl)
-        self._run("step", nstep)
+        for controls in (ctrl if ctrl.dim() == 3 else ctrl[None]):
+            self._state["ctrl"].copy_(controls)
+            self._run("step", nstep if ctrl.dim() == 2 else 1)
         total = sum(self._state[name].sum(dim=1) for name in ("qpos", "qvel", "ctrl"))
         torch.logical_not(total.abs() <= LARGEST, out=self.diverged)  # type: ignore[union-attr]
         self._clear(self.diverged)

@@ -109,14 +109,7 @@ class MujocoSimulator:
         if tuple(targets.shape) not in (shape, (self.substeps, *shape)):
             raise UserError(f"targets have shape {tuple(targets.shape)}: give {shape}, or {(self.substeps, *shape)} "
                             "with one for each physics step.")
-        if targets.dim() == 2:
-            self.engine.step(targets, self.substeps)
-        else:
-            diverged = torch.zeros_like(self.diverged)
-            for target in targets:
-                self.engine.step(target, 1)
-                diverged |= self.diverged
-            self.diverged.copy_(diverged)
+        self.engine.step(targets, self.substeps)
         self._refresh()
 
     def reset(self, mask: torch.Tensor, root_pos_w: torch.Tensor, root_quat_w: torch.Tensor,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Collection, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Collection, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import torch
 
@@ -17,46 +17,87 @@ class Noise(NamedTuple):
     bias: float = 0.0
 
 
-class LateTargets:
-    """Targets of N robots that reach the drives `latency_s` late, to the nearest physics step.
+class Past:
+    """What N robots were told, or sensed, at the last control steps: a ring (steps + 1, k, N) that is written in place.
 
-    A ring of the last control steps' targets (slots, J, N). Before an episode's first target there was the start's.
+    Before the start of an episode there was what there is at the start.
 
-    :param most_s: the longest latency.
+    :param steps: how many control steps back it reaches.
+    :param width: k.
+    :param like: a tensor of the N robots, (N,) or (N, ...).
     """
 
-    def __init__(self, most_s: float, physics_dt: float, substeps: int, like: torch.Tensor) -> None:
-        self._physics_dt, self._substeps, self._at = physics_dt, substeps, 0
-        self._ring = like.t().repeat(math.ceil(round(most_s / physics_dt) / substeps) + 1, 1, 1)
+    def __init__(self, steps: int, width: int, like: torch.Tensor) -> None:
+        self._ring, self._at = torch.zeros(steps + 1, width, len(like), device=like.device), 0
+        self.age = torch.zeros(len(like), dtype=torch.long, device=like.device)
+        """Control steps (N,) since the episode began."""
 
-    def step(self, targets: torch.Tensor, latency_s: torch.Tensor) -> torch.Tensor:
-        """What reaches the drives in each physics step of a control step with targets (N, J): (substeps, N, J)."""
-        slots = len(self._ring)
-        self._at = (self._at + 1) % slots
-        self._ring[self._at] = targets.t()
-        late = (latency_s / self._physics_dt).round()
-        # What acts at physics step s was told `late` physics steps before: that is so many control steps ago.
-        ago = [((late - s) / self._substeps).ceil().clamp(min=0.0).long() for s in range(self._substeps)]
-        slot = (self._at - torch.stack(ago)) % slots
-        return torch.stack([_of_slots(self._ring, of).t() for of in slot])
+    @property
+    def now(self) -> torch.Tensor:
+        """Of the present control step, (k, N), to be written."""
+        return self._ring[self._at]
 
-    def restart(self, mask: torch.Tensor, targets: torch.Tensor) -> None:
-        """Let the targets (N, J) of the robots of `mask` be all that they were told before."""
-        torch.where(mask, targets.t(), self._ring, out=self._ring)
+    def go_on(self) -> None:
+        """A control step begins."""
+        self._at = (self._at + 1) % len(self._ring)
+        self.age += 1
+
+    def restart(self, mask: torch.Tensor) -> None:
+        """An episode begins in the robots of `mask` (N,) bool."""
+        self.age.masked_fill_(mask, 0)
+
+    def ago(self, steps: torch.Tensor) -> torch.Tensor:
+        """What there was each of `steps` (m, N) control steps ago, (m, k, N)."""
+        slot = (self._at - torch.minimum(steps, self.age)) % len(self._ring)
+        return self._ring.gather(0, slot[:, None].expand(-1, self._ring.shape[1], -1))
 
     def state_dict(self) -> Dict[str, Any]:
-        """The ring and its place."""
-        return {"ring": self._ring.clone(), "at": self._at}
+        """The ring, its place and the ages."""
+        return {"ring": self._ring.clone(), "at": self._at, "age": self.age.clone()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from ``state_dict()``."""
         self._ring.copy_(state["ring"])
         self._at = int(state["at"])
+        self.age.copy_(state["age"])
 
 
-def _of_slots(ring: torch.Tensor, slot: torch.Tensor) -> torch.Tensor:
-    """Of ring (slots, k, N) the slot (N,) of each robot, (k, N)."""
-    return ring.gather(0, slot.expand(1, *ring.shape[1:]))[0]
+class LateTargets:
+    """Targets of N robots that reach the drives `latency_s` late, to the nearest physics step.
+
+    Before an episode's first target there was the start's.
+
+    :param most_s: the longest latency.
+    :param like: targets (N, J).
+    """
+
+    def __init__(self, most_s: float, physics_dt: float, substeps: int, like: torch.Tensor) -> None:
+        self._physics_dt, self._substeps = physics_dt, substeps
+        self._past = Past(math.ceil(round(most_s / physics_dt) / substeps), like.shape[1], like)
+        self._physics_step = torch.arange(substeps, device=like.device)[:, None]
+        self._past.now.copy_(like.t())
+
+    def step(self, targets: torch.Tensor, latency_s: torch.Tensor) -> torch.Tensor:
+        """What reaches the drives in each physics step of a control step with targets (N, J): (substeps, N, J)."""
+        self._past.go_on()
+        self._past.now.copy_(targets.t())
+        late = (latency_s / self._physics_dt).round()
+        # What acts at physics step s was told `late` physics steps before: that is so many control steps ago.
+        ago = ((late - self._physics_step) / self._substeps).ceil().clamp(min=0.0).long()
+        return self._past.ago(ago).transpose(1, 2)
+
+    def restart(self, mask: torch.Tensor, targets: torch.Tensor) -> None:
+        """Let the targets (N, J) of the robots of `mask` be all that they were told before."""
+        torch.where(mask, targets.t(), self._past.now, out=self._past.now)
+        self._past.restart(mask)
+
+    def state_dict(self) -> Dict[str, Any]:
+        """What was told."""
+        return self._past.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from ``state_dict()``."""
+        self._past.load_state_dict(state)
 
 
 class Sensors:
@@ -74,22 +115,19 @@ class Sensors:
 
     def __init__(self, task: Any, widths: Mapping[str, int], known: Sequence[str], noise: Mapping[str, Noise],
                  most_s: Optional[float]) -> None:
-        self._task, self._control_dt, self._at = task, task.control_dt, 0
-        ends = [sum(list(widths.values())[:i + 1]) for i in range(len(widths))]
-        self._rows = {name: slice(end - width, end) for (name, width), end in zip(widths.items(), ends)}
-        late = [name for name in widths if name not in known] if most_s is not None else []
-        self._late = [self._rows[name] for name in late]
-        self._noisy = [self._rows[name] for name in noise]
-        count = sum(widths[name] for name in noise)
-        size = [[scale for name, one in noise.items() for scale in [getattr(one, kind)] * widths[name]]
-                for kind in ("noise", "bias")]
-        self._noise_size, self._bias_size = (torch.tensor(one, device=task.device) for one in size)
-        self._biased = any(one.bias for one in noise.values())
-        self._noise, self._bias = task.zeros(count), task.zeros(count)
-        slots = 0 if most_s is None else math.ceil(most_s / self._control_dt) + 2
-        self._ring = torch.zeros(slots, sum(widths[name] for name in late), task.num_envs, device=task.device)
-        self._told = torch.zeros(self._ring.shape[1:], device=task.device)
-        self._fresh = torch.ones(task.num_envs, dtype=torch.bool, device=task.device)
+        self._task, self._control_dt = task, task.control_dt
+        self._joint_pos = joined(widths, ["joint_pos"])
+        self._late = joined(widths, [name for name in widths if name not in known] if most_s is not None else [])
+        self._noisy = joined(widths, noise)
+        noises = [(noise[name], width) for name, width in widths.items() if name in noise]
+        self._noise_size, self._bias_size = (
+            torch.tensor([getattr(one, kind) for one, width in noises for _ in range(width)], device=task.device)
+            for kind in ("noise", "bias"))
+        self._biased = any(one.bias for one, _ in noises)
+        self._noise, self._bias = task.zeros(len(self._noise_size)), task.zeros(len(self._noise_size))
+        steps = 0 if most_s is None else math.ceil(most_s / self._control_dt) + 1
+        self._past = Past(steps, sum(part.stop - part.start for part, _ in self._late), self._noise)
+        self._told = torch.zeros_like(self._past.now)
         self._is_new = False
         """Whether a control step has begun since it was last told."""
 
@@ -98,7 +136,7 @@ class Sensors:
         self._is_new = True
         self._draw_noise()
         if self._late:
-            self._at = (self._at + 1) % len(self._ring)
+            self._past.go_on()
 
     def _draw_noise(self) -> None:
         if self._noisy:
@@ -108,7 +146,8 @@ class Sensors:
         """An episode begins in the robots of `mask`: nothing was sensed before it."""
         if first_time:
             self._draw_noise()
-        self._fresh |= mask
+        if self._late:
+            self._past.restart(mask)
         if self._biased:
             drawn = self._task.uniform(self._task.zeros(self._bias.shape[1])).mul_(self._bias_size)
             torch.where(mask[:, None], drawn, self._bias, out=self._bias)
@@ -117,45 +156,63 @@ class Sensors:
         """Make of true observations (N, K), in place, what the sensors tell at this moment."""
         rows = obs.t()
         if self._late:
-            told = self._delayed(torch.cat([rows[part] for part in self._late]), draws["obs_latency_s"][:, 0])
-            for part, values in zip(self._late, told.split([part.stop - part.start for part in self._late])):
-                rows[part] = values
-        if "joint_offset" in draws and "joint_pos" in self._rows:
-            rows[self._rows["joint_pos"]] += draws["joint_offset"].t()
+            self._delay(rows, draws["obs_latency_s"][:, 0])
+        if "joint_offset" in draws:
+            for part, _ in self._joint_pos:
+                rows[part] += draws["joint_offset"].t()
         if self._noisy:
-            wrong = (self._noise + self._bias).t()
+            wrong = (self._noise + self._bias if self._biased else self._noise).t()
             if "noise_level" in draws:
                 wrong = wrong * draws["noise_level"].t()
-            for part, values in zip(self._noisy, wrong.split([part.stop - part.start for part in self._noisy])):
-                rows[part] += values
+            for part, of in self._noisy:
+                rows[part] += wrong[of]
 
-    def _delayed(self, true: torch.Tensor, latency_s: torch.Tensor) -> torch.Tensor:
-        """True observations (k, N) kept, and those of `latency_s` (N,) ago."""
+    def _delay(self, rows: torch.Tensor, latency_s: torch.Tensor) -> None:
+        """Keep the true observations in rows (K, N), and put those of `latency_s` (N,) ago in their place."""
         if self._is_new:
-            self._ring[self._at] = true
+            for part, of in self._late:
+                self._past.now[of] = rows[part]
             ago = latency_s / self._control_dt
             whole = ago.floor()
-            slot = (self._at - whole.long()) % len(self._ring)
-            newer, older = _of_slots(self._ring, slot), _of_slots(self._ring, (slot - 1) % len(self._ring))
+            newer, older = self._past.ago(torch.stack((whole, whole + 1.0)).long())
             torch.lerp(newer, older, ago - whole, out=self._told)
-        else:  # told again after restarts: where there was none, nothing has changed
-            torch.where(self._fresh, true, self._ring, out=self._ring)
-            torch.where(self._fresh, true, self._told, out=self._told)
+        else:  # told again after restarts: only there anything has changed
+            starts = self._past.age == 0
+            for part, of in self._late:
+                for kept in (self._past.now[of], self._told[of]):
+                    torch.where(starts, rows[part], kept, out=kept)
         self._is_new = False
-        self._fresh.zero_()
-        return self._told
+        for part, of in self._late:
+            rows[part] = self._told[of]
 
     def state_dict(self) -> Dict[str, Any]:
         """What was sensed, and what is wrong with it."""
-        return {"at": self._at, **{name: getattr(self, name).clone() for name in self._STATE}}
+        return {"past": self._past.state_dict(), **{name: getattr(self, name).clone() for name in self._STATE}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from ``state_dict()``."""
-        self._at = int(state["at"])
+        self._past.load_state_dict(state["past"])
         for name in self._STATE:
             getattr(self, name).copy_(state[name])
 
-    _STATE = ("_ring", "_told", "_noise", "_bias", "_fresh")
+    _STATE = ("_told", "_noise", "_bias")
+
+
+def joined(widths: Mapping[str, int], names: Collection[str]) -> List[Tuple[slice, slice]]:
+    """Where the observations `names` are among all with these widths, neighbours in one slice, each beside where they
+    are when these alone are joined."""
+    parts: List[Tuple[slice, slice]] = []
+    start = of = 0
+    for name, width in widths.items():
+        if name in names:
+            if parts and parts[-1][0].stop == start:
+                part, own = parts.pop()
+                parts.append((slice(part.start, start + width), slice(own.start, of + width)))
+            else:
+                parts.append((slice(start, start + width), slice(of, of + width)))
+            of += width
+        start += width
+    return parts
 
 
 def noise_table(given: Any, names: Sequence[str]) -> Dict[str, Noise]:
