@@ -36,15 +36,10 @@ def run(args: argparse.Namespace) -> int:
 def settings_of(config: Any) -> Settings:
     """Every setting of the configuration, the algorithm and the task, those that have their defaults included."""
     from sb3_isaac.clients import is_client
-    from sb3_isaac.rl.training.build import algorithm, algorithm_options, setting
+    from sb3_isaac.rl.training.build import algorithm, own_settings, settings_of_algorithm
 
-    own = {"n_timesteps": config.n_timesteps, "n_envs": config.n_envs, "policy": config.policy, "seed": config.seed,
-           "device": config.device, "normalize": False if config.normalize is None else config.normalize or True,
-           "desired_kl": config.desired_kl, "callback": [path for path, _ in config.callback] or None,
-           "n_minibatches": config.n_minibatches}
-    found = _with_origin(own, config.origin, "default")
-    keys = [key for key in algorithm_options(config.algo) if key not in own]
-    found.update(_with_origin({key: setting(config, key) for key in keys}, config.origin,
+    found = _with_origin(own_settings(config), config.origin, "default")
+    found.update(_with_origin(settings_of_algorithm(config), config.origin,
                               f"default of {algorithm(config.algo).__name__}"))
     found.update(_with_origin({"env_kwargs": config.env_kwargs}, config.origin, ""))
     if not is_client(config.env):

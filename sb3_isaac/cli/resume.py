@@ -136,7 +136,8 @@ def where_it_stands(signal: Interrupted, folder: Path, args: argparse.Namespace)
     if (folder / "DONE").exists():
         return f"ended by {signal} after the training: 'sb3-isaac eval {name}{trusted(args)}' evaluates it."
     longer = f" -n {args.n_timesteps}" if args.trained_agent and args.n_timesteps else ""
-    goes_on = f"'sb3-isaac train -i {name}{longer}{trusted(args)}'"
+    track = " --track" if args.track else ""
+    goes_on = f"'sb3-isaac train -i {name}{longer}{track}{trusted(args)}'"
     if has_no_checkpoint_yet(folder):
         return f"ended by {signal} before the first checkpoint in {folder}: {goes_on} begins it again."
     try:

@@ -22,6 +22,7 @@ from sb3_isaac.cli.main import (
     whole,
 )
 from sb3_isaac.cli.resume import LOGS, Begin, begin_of, goes_on_with, trusted, where_it_stands
+from sb3_isaac.cli.track import add_track, trackers
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.contract.output import drop_output, say
 from sb3_isaac.contract.signals import Interrupted, tell
@@ -53,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--log-interval", type=positive, help="iterations between progress lines (default: 1)")
     add("--no-early-stop", action="store_true", help="train to the end even when the task's stop rule is met")
     add_view(parser)
+    add_track(parser)
     add_gym_packages(parser)
 
 
@@ -116,8 +118,8 @@ def _train(args: argparse.Namespace) -> int:
     say(f"{what} {config.env}{tuned}, {config.n_envs} robots, {config.n_timesteps / 1e6:g}M steps -> {folder}")
     from sb3_isaac.rl.training.train import train
 
-    watchers = _watchers(args, config, folder) if rank() == 0 else []
     try:
+        watchers = _watchers(args, config, folder) if rank() == 0 else []
         train(config, folder, settings, begin.resume_from, begin.start_from, watchers)
     except Interrupted as signal:
         if rank() == 0:
@@ -134,12 +136,12 @@ def _train(args: argparse.Namespace) -> int:
 
 def _watchers(args: argparse.Namespace, config: TrainConfig, folder: Path) -> List[Any]:
     """The callbacks that show the training elsewhere."""
-    page = live_page(args)
-    if page is None:
-        return []
-    from sb3_isaac.view.live.training import TrainingPage
+    watchers, page = trackers(args, config, folder), live_page(args)
+    if page is not None:
+        from sb3_isaac.view.live.training import TrainingPage
 
-    return [TrainingPage(page, config.n_timesteps, title=config.env, what=str(folder))]
+        watchers.append(TrainingPage(page, config.n_timesteps, title=config.env, what=str(folder)))
+    return watchers
 
 
 def _client(args: argparse.Namespace) -> str:

@@ -83,6 +83,20 @@ def setting(config: TrainConfig, key: str) -> Any:
     return config.algo_kwargs.get(key, None if parameter is None else parameter.default)
 
 
+def own_settings(config: TrainConfig) -> Dict[str, Any]:
+    """The settings of a training that are not the algorithm's, those that have their defaults included."""
+    return {"n_timesteps": config.n_timesteps, "n_envs": config.n_envs, "policy": config.policy, "seed": config.seed,
+            "device": config.device, "normalize": False if config.normalize is None else config.normalize or True,
+            "desired_kl": config.desired_kl, "callback": [path for path, _ in config.callback] or None,
+            "n_minibatches": config.n_minibatches}
+
+
+def settings_of_algorithm(config: TrainConfig) -> Dict[str, Any]:
+    """What the algorithm will run with, its defaults included."""
+    own = own_settings(config)
+    return {key: setting(config, key) for key in algorithm_options(config.algo) if key not in own}
+
+
 def is_off_policy(name: str) -> bool:
     """Whether ``--algo NAME`` learns from a replay buffer."""
     return issubclass(algorithm(name), OffPolicyAlgorithm)
