@@ -25,13 +25,15 @@ if TYPE_CHECKING:
     from sb3_isaac.rl.callbacks.learning_rate import AdaptiveLearningRate
     from sb3_isaac.rl.callbacks.training_log import TrainingLog
     from sb3_isaac.rl.training.checkpoint import RunCheckpoints
+    from sb3_isaac.rl.training.hub import load_from_hub, push_to_hub
     from sb3_isaac.rl.training.load import load_run
     from sb3_isaac.robots import Robot
 
 __version__ = "0.1.0"
 __all__ = ["AdaptiveLearningRate", "Display", "Doctor", "Evaluation", "FadingExploration", "IsaacVecEnv", "PPO",
            "Robot", "RunCheckpoints", "Step", "StopRule", "TensorEnv",
-           "TrainingLog", "UserError", "VecNormalize", "load_policy", "load_run", "register_task"]
+           "TrainingLog", "UserError", "VecNormalize", "load_from_hub", "load_policy", "load_run", "push_to_hub",
+           "register_task"]
 
 _LAZY = {
     "AdaptiveLearningRate": "sb3_isaac.rl.callbacks.learning_rate",
@@ -48,8 +50,10 @@ _LAZY = {
     "TensorEnv": "sb3_isaac.contract.tensor_env",
     "TrainingLog": "sb3_isaac.rl.callbacks.training_log",
     "VecNormalize": "sb3_isaac.envs.vec_normalize",
+    "load_from_hub": "sb3_isaac.rl.training.hub",
     "load_policy": "sb3_isaac.policy.formats",
     "load_run": "sb3_isaac.rl.training.load",
+    "push_to_hub": "sb3_isaac.rl.training.hub",
 }
 
 

@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 
+from sb3_isaac.cli.hub import here
 from sb3_isaac.cli.main import (
     add_command,
     add_gym_packages,
@@ -21,7 +22,7 @@ from sb3_isaac.cli.main import (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """RUN and how to score it."""
     add = parser.add_argument
-    add("run", metavar="RUN", help="run folder, checkpoint folder or policy.pth")
+    add("run", metavar="RUN", help="run folder, checkpoint folder, policy.pth or hub:USER/NAME")
     add("--episodes", type=positive, default=256, help="one for each robot (default: %(default)s)")
     add_command(parser, "each robot keeps one of them")
     add("--env", help="another environment than the one it was trained on")
@@ -39,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     from sb3_isaac.policy.formats import load_policy
     from sb3_isaac.rl.policy.evaluate import env_of, evaluate, given_options, make_eval_env
 
-    policy = load_policy(args.run)
+    policy = load_policy(here(args.run))
     env_id = env_of(policy, args.env)
     check_env_id(env_id)
     options = given_options(env_id, args.env_kwargs)

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, Optional
 
+from sb3_isaac.cli.hub import here
 from sb3_isaac.cli.main import add_gym_packages, check_env_id, import_gym_packages, import_isaacgym_if_needed
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.contract.output import say
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """RUN and what to write."""
     add = parser.add_argument
-    add("run", metavar="RUN", help="run folder, checkpoint folder or policy.pth")
+    add("run", metavar="RUN", help="run folder, checkpoint folder, policy.pth or hub:USER/NAME")
     add("--onnx", metavar="FILE", help="write the policy for ONNX Runtime, normaliser, limits and metadata inside")
     add("--deploy", metavar="FILE", help="write what a control program has to know as YAML: joints, gains, rate, "
         "observations with units, limits")
@@ -36,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     from sb3_isaac.contract.files import write_text
     from sb3_isaac.rl.policy.deploy import deploy_facts
 
-    policy = _policy(args.run)
+    policy = _policy(here(args.run))
     facts: Dict[str, Any] = deploy_facts(policy, _metadata(policy, args.env))
     if args.onnx:
         from sb3_isaac.rl.policy.onnx_file import CHECKED, write_onnx

@@ -29,6 +29,7 @@ VERBS = {
     "robustness": "try a trained policy, or two, under conditions that it may meet",
     "sysid": "find what a robot's joints are like, from a log of how they moved",
     "export": "write a trained policy as ONNX, and what a robot's program has to know",
+    "push": "put a trained policy on the Hugging Face Hub, or what belongs there into a folder",
     "plot": "draw the curves of one or more runs",
     "compare": "compare two groups of runs, such as seeds of two settings",
     "tune": "search for better settings with Optuna, on one machine or many",

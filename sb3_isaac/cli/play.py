@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Tuple
 
+from sb3_isaac.cli.hub import here
 from sb3_isaac.cli.live import add_view, live_page
 from sb3_isaac.cli.main import (
     add_command,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """RUN and how to show it."""
-    parser.add_argument("run", metavar="RUN", help="run folder, checkpoint folder or policy.pth")
+    parser.add_argument("run", metavar="RUN", help="run folder, checkpoint folder, policy.pth or hub:USER/NAME")
     add_playing(parser)
 
 
@@ -69,7 +70,7 @@ def run(args: argparse.Namespace, hold_s: Optional[float] = None) -> int:
         raise UserError("--view shows robots in the browser, and --video and --picture write files: give one of them.")
     if args.picture and Path(args.picture).suffix.lower() != ".png":
         raise UserError(f"--picture is {args.picture!r}: give a name that ends in .png.")
-    policy = load_policy(args.run)
+    policy = load_policy(here(args.run))
     env_id = env_of(policy, args.env)
     check_env_id(env_id)
     options: Dict[str, Any] = given_options(env_id, args.env_kwargs)

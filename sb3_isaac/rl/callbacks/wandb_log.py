@@ -58,18 +58,19 @@ class WandbLog(BaseCallback):
                             "pip install 'sb3_isaac[track]'.")
         self._folder, self._settings, self._group, self._tags = folder, settings, group, tags
         saved = _read_identity(folder / "wandb.json")
-        self._identity = {"id": saved.get("id") or _new_id(), "project": project or saved.get("project") or PROJECT,
-                          "entity": entity or saved.get("entity")}
+        self._identity: Dict[str, Any] = {
+            "id": saved.get("id") or _new_id(), "project": project or saved.get("project") or PROJECT,
+            "entity": entity or saved.get("entity")}
         self._check()
-        self._mode = _log_in()
+        self._mode: Any = _log_in()
 
     def _check(self) -> None:
         """Names that wandb takes."""
         import wandb
 
         try:
-            wandb.Settings(**{"project": self._identity["project"], "entity": self._identity["entity"],
-                              "run_group": self._group, "run_tags": self._tags})
+            wandb.Settings(project=self._identity["project"], entity=self._identity["entity"],
+                           run_group=self._group, run_tags=self._tags)
         except (wandb.Error, ValueError) as error:
             raise UserError(f"wandb refuses a name of its run ({_why(error)}): give another one.") from error
 
@@ -90,7 +91,7 @@ class WandbLog(BaseCallback):
             try:
                 run = wandb.init(
                     **self._identity, name=f"{folder.parent.name}/{folder.name}", group=self._group,
-                    tags=list(self._tags), config=settings, dir=str(folder), mode=mode,  # type: ignore[arg-type]
+                    tags=list(self._tags), config=settings, dir=str(folder), mode=mode,
                     resume=None if mode == "offline" else "allow",
                     settings=wandb.Settings(silent=True, console="off", finish_timeout=FINISH_S,
                                             finish_timeout_raises=True))
@@ -140,12 +141,12 @@ class WandbOutput(KVWriter):
             say(f"wandb: not everything could be uploaded ({_why(error)}): {_upload(run)} does it later.")
 
 
-def _log_in() -> str:
+def _log_in() -> Any:
     """The mode that wandb is set to, "offline" where there is no key. On a terminal wandb asks for one, so this comes
     before the training."""
     import wandb
 
-    mode: str = wandb.setup().settings.mode
+    mode: Any = wandb.setup().settings.mode
     if mode != "online":
         return mode
     try:
