@@ -233,7 +233,7 @@ def test_what_has_no_effect_is_said_when_the_simulation_is_prepared(tmp_path: Pa
                                                                   capsys: pytest.CaptureFixture[str]) -> None:
     World(tmp_path, WALKER, linear_damping=0.1)
     said = capsys.readouterr().err
-    assert "velocity limits of joints" in said and "linear damping" in said
+    assert "linear damping of bodies with joints" in said and "velocity" not in said
     World(tmp_path, CRAWLER)
     assert "angular damping of bodies with joints (AssetOptions has 0.5" in capsys.readouterr().err
     World(tmp_path, CRAWLER, angular_damping=0.0)

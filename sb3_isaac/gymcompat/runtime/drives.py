@@ -32,6 +32,7 @@ from sb3_isaac.gymcompat.model.actors import Env
 from sb3_isaac.gymcompat.model.asset import UNLIMITED
 from sb3_isaac.gymcompat.model.scene import Scene
 from sb3_isaac.gymcompat.runtime.stacked import is_driven, stacked
+from sb3_isaac.gymcompat.runtime.velocity_limits import VelocityLimits
 
 _STIFF = 10.0
 """h (kd + kp h) over the joint's inertia from which a drive is stiff."""
@@ -88,7 +89,7 @@ class Drives:
     """Targets and efforts of a group of environments, N worlds with D joints each."""
 
     def __init__(self, engine: CpuEngine, scene: Scene, envs: Sequence[Env]) -> None:
-        self._engine, self._scene = engine, scene
+        self._engine, self._scene, self._limits = engine, scene, VelocityLimits(engine, scene, envs)
         shape = (len(envs), len(scene.joints))
         self.pos_target, self.vel_target = torch.zeros(shape), torch.zeros(shape)
         self._kp, self._kd, self._effort_mask = (torch.zeros(shape) for _ in range(3))
@@ -105,7 +106,8 @@ class Drives:
         self.read(envs, slice(None))
 
     def read(self, envs: Sequence[Env], rows: Union[slice, Sequence[int]]) -> None:
-        """Take over the gains of some environments."""
+        """Take over the gains and limits of some environments."""
+        self._limits.read(envs, rows)
         dof = stacked(envs, lambda a: a.dof)
         driven = torch.from_numpy(is_driven(dof["driveMode"])).float()
         self._kp[rows] = torch.from_numpy(dof["stiffness"].copy()) * driven
@@ -141,13 +143,12 @@ class Drives:
         pull = self._kp * self.pos_target + self._kd * self.vel_target
         if len(self._has):
             self._ctrl[:, self._ids] = pull[:, self._has]
-        if not len(self._stiff):
-            self._engine.step(self._ctrl, substeps)
-            return self._engine.diverged.clone()
         diverged = torch.zeros(self._engine.num_worlds, dtype=torch.bool)
         for _ in range(substeps):
-            self._aim(pull)
+            if len(self._stiff):
+                self._aim(pull)
             self._engine.step(self._ctrl, 1)
+            self._limits.apply()
             diverged |= self._engine.diverged
         return diverged
 

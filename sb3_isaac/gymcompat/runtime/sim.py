@@ -6,12 +6,11 @@ import sys
 import time
 from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Tuple
 
-import numpy as np
 import torch
 
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.gymcompat.model.actors import Actor, Env
-from sb3_isaac.gymcompat.model.asset import UNLIMITED, Asset
+from sb3_isaac.gymcompat.model.asset import Asset
 from sb3_isaac.gymcompat.model.ground import Ground
 from sb3_isaac.gymcompat.model.layout import Layout
 from sb3_isaac.gymcompat.runtime.cameras import Renderers
@@ -23,9 +22,6 @@ from sb3_isaac.gymcompat.types.structs import SimParams
 def without_effect(actors: Sequence[Actor]) -> List[str]:
     """What these actors ask for and do not get, in words."""
     asked = []
-    velocity = np.concatenate([a.dof["velocity"] for a in actors])
-    if ((velocity > 0) & (velocity < UNLIMITED)).any():
-        asked.append("velocity limits of joints")
     jointed = [a.asset.options for a in actors if a.asset.num_bodies > 1 and a.asset.root_is_free]
     if any(options.linear_damping > 0 for options in jointed):
         asked.append("linear damping of bodies with joints")
