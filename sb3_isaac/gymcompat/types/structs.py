@@ -83,6 +83,8 @@ class AssetOptions(Closed):
     armature: float
     angular_damping: float
     linear_damping: float
+    max_linear_velocity: float
+    max_angular_velocity: float
     vhacd_enabled: bool
     collapse_fixed_joints: bool
     default_dof_drive_mode: int
