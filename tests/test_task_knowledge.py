@@ -74,13 +74,10 @@ def test_the_pendulum_ends_shows_and_plots_by_its_own_measures(
     assert meta["panels"] == [list(panel) for panel in DoublePendulum.display.panels]
     assert meta["stop_rule"] == {"eval/reward_mean": [450.0, None], "eval/falls_fraction": [0.0, 0.02]}
 
-    import matplotlib.pyplot as plt
-
-    monkeypatch.setattr(plt, "close", lambda figure: None)
+    drawn = []
+    monkeypatch.setattr(plot, "save", lambda figure, out: drawn.append(figure))
     plot.draw([plot.read_run(run)], ["pendulum"], tmp_path / "curve.png")
-    titles = [axis.get_title() for axis in plt.gcf().axes]
-    monkeypatch.undo()
-    plt.close("all")
+    titles = [axis.get_title() for axis in drawn[0].axes]
     assert titles == [panel.title for panel in (*plot.COMMON, *DoublePendulum.display.panels)]
     assert not WALKING.search(said + " ".join(titles))
 

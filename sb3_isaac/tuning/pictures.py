@@ -2,46 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import math
 import warnings
-from typing import Any, Dict, Iterator, List, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from sb3_isaac.contract.figures import BLUE, GREY, PURPLE, VERMILLION, colour, drawing, png
 from sb3_isaac.tuning.final import Comparison
 
-WIDTH_IN, DPI = 9.0, 100
-COMPLETE, PRUNED, FAILED, SHIPPED = "#1971c2", "#adb5bd", "#e03131", "#e8590c"
+WIDTH_IN = 8.2
+COMPLETE, PRUNED, FAILED, SHIPPED = BLUE, GREY, PURPLE, VERMILLION
 COLOURS = {TrialState.COMPLETE: COMPLETE, TrialState.PRUNED: PRUNED, TrialState.FAIL: FAILED}
-STYLE: Any = {"font.size": 10, "axes.grid": True, "grid.alpha": 0.25, "axes.spines.top": False,
-              "axes.spines.right": False, "axes.titlesize": 10, "legend.frameon": False}
-
-
-@contextlib.contextmanager
-def drawing(height_in: float, rows: int = 1, columns: int = 1, **settings: Any) -> Iterator[Any]:
-    """A figure and its axes (rows, columns); closed afterwards."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(rows, columns, figsize=(WIDTH_IN, height_in), squeeze=False,
-                                    layout="constrained", **settings)
-        try:
-            yield figure, axes
-        finally:
-            plt.close(figure)
-
-
-def png(figure: Any) -> bytes:
-    """The figure as a PNG file."""
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=DPI)
-    return stream.getvalue()
 
 
 def is_shipped(trial: FrozenTrial) -> bool:
@@ -58,7 +31,7 @@ def history(study: optuna.Study, unit: str) -> Optional[bytes]:
     best: List[float] = []
     for trial in trials:
         best.append(better([*best[-1:], _value(trial)]))
-    with drawing(3.6) as (figure, axes):
+    with drawing(WIDTH_IN, 3.6) as (figure, axes):
         axis = axes[0, 0]
         axis.step([t.number for t in trials], best, where="post", color=COMPLETE, label="best so far")
         for shipped, colour, label in ((False, COMPLETE, "trial"), (True, SHIPPED, "the YAML as shipped")):
@@ -67,7 +40,7 @@ def history(study: optuna.Study, unit: str) -> Optional[bytes]:
                          label=label)
         axis.set(xlabel="trial", ylabel=unit)
         axis.xaxis.get_major_locator().set_params(integer=True)
-        axis.legend(fontsize=9)
+        axis.legend()
         return png(figure)
 
 
@@ -76,7 +49,7 @@ def learning(study: optuna.Study, unit: str) -> Optional[bytes]:
     trials = [t for t in _trials(study) if len(t.intermediate_values) > 1]
     if not trials:
         return None
-    with drawing(3.6) as (figure, axes):
+    with drawing(WIDTH_IN, 3.6) as (figure, axes):
         axis = axes[0, 0]
         for trial in sorted(trials, key=is_shipped):
             steps = sorted(trial.intermediate_values)
@@ -85,7 +58,7 @@ def learning(study: optuna.Study, unit: str) -> Optional[bytes]:
         for colour, label in ((COMPLETE, "complete"), (PRUNED, "pruned"), (SHIPPED, "the YAML as shipped")):
             axis.plot([], [], color=colour, label=label)
         axis.set(xlabel="transitions", ylabel=unit)
-        axis.legend(fontsize=9)
+        axis.legend()
         return png(figure)
 
 
@@ -100,7 +73,7 @@ def importance(study: optuna.Study, unit: str) -> Optional[bytes]:
         except (ValueError, RuntimeError):  # Optuna's word for too few trials
             return None
     names = sorted(shares, key=lambda name: shares[name])
-    with drawing(0.9 + 0.32 * len(names)) as (figure, axes):
+    with drawing(WIDTH_IN, 0.9 + 0.32 * len(names)) as (figure, axes):
         axes[0, 0].barh(names, [shares[name] for name in names], color=COMPLETE)
         axes[0, 0].set(xlabel=f"share of the spread of: {unit}", xlim=(0.0, 1.0))
         return png(figure)
@@ -114,7 +87,7 @@ def slices(study: optuna.Study, unit: str) -> Optional[bytes]:
         return None
     columns = min(3, len(names))
     rows = math.ceil(len(names) / columns)
-    with drawing(2.5 * rows, rows, columns, sharey=True) as (figure, axes):
+    with drawing(WIDTH_IN, 2.5 * rows, rows, columns, sharey=True) as (figure, axes):
         for k, axis in enumerate(axes.flat):
             axis.set_visible(k < len(names))
             if k < len(names):
@@ -143,7 +116,7 @@ def timeline(study: optuna.Study, unit: str) -> Optional[bytes]:
     if not trials:
         return None
     first = min(t.datetime_start for t in trials if t.datetime_start)
-    with drawing(min(8.0, 1.2 + 0.16 * len(trials))) as (figure, axes):
+    with drawing(WIDTH_IN, min(8.0, 1.2 + 0.16 * len(trials))) as (figure, axes):
         for trial in trials:
             assert trial.datetime_start and trial.datetime_complete
             axes[0, 0].barh(trial.number, (trial.datetime_complete - trial.datetime_start).total_seconds() / 60,
@@ -157,17 +130,18 @@ def timeline(study: optuna.Study, unit: str) -> Optional[bytes]:
 
 def paired(comparisons: Sequence[Comparison], unit: str, cap: Optional[int]) -> bytes:
     """A line for each seed, from the shipped YAML to the candidate; `cap` is where the stop rule was not met."""
-    with drawing(3.6, 1, len(comparisons), sharey=True) as (figure, axes):
+    with drawing(WIDTH_IN, 3.6, 1, len(comparisons), sharey=True) as (figure, axes):
         for axis, comparison in zip(axes[0], comparisons):
-            for seed, theirs, ours in zip(comparison.seeds, comparison.theirs, comparison.ours):
-                axis.plot(["shipped", comparison.candidate], [theirs, ours], marker="o", label=f"seed {seed}")
+            for k, (seed, theirs, ours) in enumerate(zip(comparison.seeds, comparison.theirs, comparison.ours)):
+                axis.plot(["shipped", comparison.candidate], [theirs, ours], marker="o", color=colour(k),
+                          label=f"seed {seed}")
             axis.set_title(f"{comparison.candidate}: p = {comparison.p:.3f}")
             axis.margins(x=0.25)
             if cap is not None:
-                axis.axhline(cap, color="0.4", linestyle="--", linewidth=1)
-                axis.text(0.5, cap, "above: not met, by how much", ha="center", va="bottom", fontsize=8, color="0.3")
+                axis.axhline(cap, color=GREY, linestyle="--", linewidth=1)
+                axis.text(0.5, cap, "above: not met, by how much", ha="center", va="bottom", fontsize=8)
         axes[0, 0].set_ylabel(unit)
-        axes[0, 0].legend(fontsize=8)
+        axes[0, 0].legend()
         return png(figure)
 
 

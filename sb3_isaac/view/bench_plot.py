@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
-from sb3_isaac.contract.files import atomic_file
+from sb3_isaac.contract.figures import BLUE, ORANGE, SKY, VERMILLION, drawing, save
 
-PARTS = (("physics", "#3b6ea5"), ("task", "#7fb2d9"), ("inference and glue", "#f2b25c"), ("update", "#c8553d"))
+PARTS = (("physics", BLUE), ("task", SKY), ("inference and glue", ORANGE), ("update", VERMILLION))
 FLOORS = "floors"
 ROOM = 1.45
 """Length of the axis over that of the longest bar: space for the text after the bars."""
@@ -15,26 +15,18 @@ ROOM = 1.45
 
 def draw(result: Dict[str, Any], out: Path) -> None:
     """Write a PNG of `result`, what ``bench.json`` holds."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
     panels = 2 if result["speed"] else 1
-    figure, axes = plt.subplots(1, panels, figsize=(9.0 + 4.6 * (panels - 1), 3.8), squeeze=False,
-                                gridspec_kw={"width_ratios": [1.7, 1.0][:panels]})
-    _draw_bars(axes[0][0], result)
-    if result["speed"]:
-        _draw_speed(axes[0][1], result["speed"])
     system = result["system"]
     versions = ", ".join(f"{name} {version}" for name, version in system["versions"].items()
                          if name != "numpy" and version != "absent")
-    figure.text(0.01, 0.01, f"{system['cpu']}, {system['cores']} cores"
-                f"{', ' + system['gpu'] if system['gpu'] else ''}; {versions}", fontsize=7, color="0.35")
-    figure.tight_layout(rect=(0, 0.03, 1, 1))
-    with atomic_file(out) as temporary:
-        figure.savefig(temporary, dpi=120, format="png")
-    plt.close(figure)
+    with drawing(9.0 + 4.6 * (panels - 1), 3.8, 1, panels, width_ratios=[1.7, 1.0][:panels]) as (figure, axes):
+        _draw_bars(axes[0][0], result)
+        if result["speed"]:
+            _draw_speed(axes[0][1], result["speed"])
+        figure.supxlabel(f"{system['cpu']}, {system['cores']} cores"
+                         f"{', ' + system['gpu'] if system['gpu'] else ''}; {versions}", fontsize=7, color="0.35",
+                         x=0.01, ha="left")
+        save(figure, out)
 
 
 def bars(result: Dict[str, Any]) -> List[Tuple[str, List[float]]]:
@@ -79,15 +71,15 @@ def _draw_bars(axis: Any, result: Dict[str, Any]) -> None:
     cone = f", {config['cone']} friction cone" if config["cone"] else ""
     axis.set_title(f"{config['env']}: {config['num_envs']} environments × {config['n_steps']} steps, "
                    f"{config['n_epochs']} epochs × {config['minibatches']} minibatches{cone}", fontsize=9)
-    axis.legend(fontsize=8, ncols=4, loc="upper center", bbox_to_anchor=(0.5, -0.16), frameon=False)
-    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(ncols=4, loc="upper center", bbox_to_anchor=(0.5, -0.16))
+    axis.grid(False, axis="y")
 
 
 def _draw_speed(axis: Any, speed: List[Dict[str, Any]]) -> None:
     """Transitions per second over the number of environments, both logarithmic; the speed-up stands at each point."""
     numbers = [row["num_envs"] for row in speed]
-    for key, colour, label, above in (("stepping", "#3b6ea5", "environment alone", True),
-                                      ("training", "#c8553d", "whole training", False)):
+    for key, colour, label, above in (("stepping", BLUE, "environment alone", True),
+                                      ("training", VERMILLION, "whole training", False)):
         rates = [row[f"{key}_per_s"] for row in speed]
         axis.loglog(numbers, rates, "o-", color=colour, label=label)
         for row, rate in zip(speed, rates):
@@ -98,5 +90,4 @@ def _draw_speed(axis: Any, speed: List[Dict[str, Any]]) -> None:
     axis.margins(x=0.12, y=0.15)
     axis.set_xlabel("environments")
     axis.set_title(f"transitions per second (× over {speed[0]['speedup_over']})", fontsize=9)
-    axis.grid(alpha=0.3)
-    axis.legend(fontsize=8)
+    axis.legend()

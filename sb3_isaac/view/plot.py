@@ -9,7 +9,8 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tup
 import numpy as np
 
 from sb3_isaac.contract.errors import LARGEST_FLOAT, UserError
-from sb3_isaac.contract.files import atomic_file, current_folder
+from sb3_isaac.contract.figures import GREY, colour, drawing, line_style, save
+from sb3_isaac.contract.files import current_folder
 from sb3_isaac.contract.tensor_env import Panel
 from sb3_isaac.rl.training.metrics import read_metrics
 from sb3_isaac.rl.training.run_folder import read_meta
@@ -57,30 +58,19 @@ def draw(runs: Sequence[Run], labels: Sequence[str], out: Path) -> None:
 
     :raises UserError: where no run has finished an episode.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
     panels = [panel for panel in panels_of(runs) if any(len(run.curve(panel.key)[0]) for run in runs)]
     if not panels:
         raise UserError(f"{runs[0].folder} has logged no finished episode yet: train longer.")
-    figure, axes = plt.subplots(1, len(panels), figsize=(4.2 * len(panels), 3.4), squeeze=False)
     goals = goals_of(runs)
-    for axis, panel in zip(axes[0], panels):
-        for number, (label, group) in enumerate(grouped(runs, labels).items()):
-            _draw_group(axis, [curve for curve in (run.curve(panel.key) for run in group) if len(curve[0])], label,
-                        f"C{number}")
-        axis.set_title(panel.title, fontsize=10, parse_math=False)  # a file's words are no formula
-        axis.set_xlabel("environment steps, millions")
-        axis.grid(alpha=0.3)
-        _goal(axis, goals.get(panel.key))
-    for label in axes[0][0].legend(fontsize=8).get_texts():
-        label.set_parse_math(False)
-    figure.tight_layout()
-    with atomic_file(out) as temporary:
-        figure.savefig(temporary, dpi=110, format="png")
-    plt.close(figure)
+    with drawing(4.0 * len(panels), 3.4, 1, len(panels)) as (figure, axes):
+        for axis, panel in zip(axes[0], panels):
+            for number, (label, group) in enumerate(grouped(runs, labels).items()):
+                _draw_group(axis, [curve for curve in (run.curve(panel.key) for run in group) if len(curve[0])], label,
+                            {"color": colour(number), "linestyle": line_style(number)})
+            axis.set(title=panel.title, xlabel="environment steps, millions")
+            _goal(axis, goals.get(panel.key))
+        axes[0][0].legend()
+        save(figure, out)
 
 
 def panels_of(runs: Sequence[Run]) -> List[Panel]:
@@ -109,16 +99,16 @@ def _natural(label: str) -> List[Tuple[bool, int, str]]:
             for part in re.split(r"(\d+)", label)]
 
 
-def _draw_group(axis: Any, curves: Sequence[Tuple[np.ndarray, np.ndarray]], label: str, color: str) -> None:
+def _draw_group(axis: Any, curves: Sequence[Tuple[np.ndarray, np.ndarray]], label: str, style: Dict[str, str]) -> None:
     if len(curves) == 1:
         steps, values = curves[0]
-        axis.plot(steps / 1e6, values, label=label, color=color, linewidth=1.6, marker="o" if len(steps) == 1 else None)
+        axis.plot(steps / 1e6, values, label=label, marker="o" if len(steps) == 1 else None, **style)
     elif curves:
         steps, table = on_common_steps(curves)
         low, mean, high = band(table)
-        axis.plot(steps / 1e6, mean, label=f"{label} ({len(curves)} runs)", color=color, linewidth=1.6,
-                  marker="o" if len(steps) == 1 else None)
-        axis.fill_between(steps / 1e6, low, high, color=color, alpha=0.2, linewidth=0)
+        axis.plot(steps / 1e6, mean, label=f"{label} ({len(curves)} runs)", marker="o" if len(steps) == 1 else None,
+                  **style)
+        axis.fill_between(steps / 1e6, low, high, color=style["color"], alpha=0.2, linewidth=0)
 
 
 def on_common_steps(curves: Sequence[Tuple[np.ndarray, np.ndarray]]) -> Tuple[np.ndarray, np.ndarray]:
@@ -133,6 +123,6 @@ def _goal(axis: Any, bounds: Optional[Sequence[Optional[float]]]) -> None:
         return
     low, high = bounds
     if low is not None and high is not None:
-        axis.axhspan(low, high, color="0.4", alpha=0.15)
+        axis.axhspan(low, high, color=GREY, alpha=0.2, linewidth=0)
     else:
-        axis.axhline(low if high is None else high, color="0.4", linestyle="--", linewidth=1)
+        axis.axhline(low if high is None else high, color=GREY, linestyle="--", linewidth=1)

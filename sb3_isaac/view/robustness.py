@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, List, Mapping, Optional, Sequence
 
-from sb3_isaac.contract.files import atomic_file
+from sb3_isaac.contract.figures import figure_of, save
 from sb3_isaac.rl.policy.robustness import mean_success
 
 
@@ -18,38 +18,33 @@ def success_map(report: Mapping[str, Any], x: str, y: str) -> List[List[Optional
 
 def draw(reports: Mapping[str, Mapping[str, Any]], out: Path) -> None:
     """Write a PNG of one or two reports, by the name of their run, of the same conditions."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
     names = [name for name, values in next(iter(reports.values()))["conditions"].items() if len(values) > 1]
     size = max(len(names) - 1, 1)
-    figure = plt.figure(figsize=(2.1 * size * len(reports) + 1.0, 1.8 * size + 1.0))
-    panels = figure.subfigures(1, len(reports), squeeze=False)[0]
-    for panel, (name, report) in zip(panels, reports.items()):
-        axes = panel.subplots(size, size, squeeze=False)
-        panel.suptitle(f"{name}: success {report['success']:.0%}", fontsize=10)
-        for row in range(size):
-            for column in range(size):
-                shown = column <= row and len(names) > 1
-                axes[row][column].axis("on" if shown else "off")
-                if shown:
-                    _draw_map(axes[row][column], report, names[column], names[row + 1], column == 0, row == size - 1)
-        panel.subplots_adjust(left=0.14, right=0.98, bottom=0.12, top=0.9, wspace=0.15, hspace=0.15)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_file(out) as temporary:
-        figure.savefig(temporary, dpi=120, format="png")
-    plt.close(figure)
+    with figure_of(2.1 * size * len(reports) + 1.0, 1.8 * size + 1.0) as figure:
+        panels = figure.subfigures(1, len(reports), squeeze=False)[0]
+        for panel, (name, report) in zip(panels, reports.items()):
+            axes = panel.subplots(size, size, squeeze=False)
+            panel.suptitle(f"{name}: success {report['success']:.0%}", fontsize=10)
+            for row in range(size):
+                for column in range(size):
+                    shown = column <= row and len(names) > 1
+                    axes[row][column].axis("on" if shown else "off")
+                    if shown:
+                        _draw_map(axes[row][column], report, names[column], names[row + 1], column == 0,
+                                  row == size - 1)
+        save(figure, out)
 
 
 def _draw_map(axis: Any, report: Mapping[str, Any], x: str, y: str, left: bool, bottom: bool) -> None:
     values = success_map(report, x, y)
     axis.imshow([[float("nan") if value is None else value for value in row] for row in values], vmin=0.0, vmax=1.0,
-                cmap="RdYlGn", aspect="auto", origin="lower")
+                cmap="cividis", aspect="auto", origin="lower")
+    axis.grid(False)
     for j, row in enumerate(values):
         for i, value in enumerate(row):
-            axis.text(i, j, "–" if value is None else f"{100 * value:.0f}", ha="center", va="center", fontsize=8)
+            axis.text(i, j, "–" if value is None else f"{100 * value:.0f}", ha="center", va="center", fontsize=8,
+                      color="black" if value is None or value > 0.5 else "white")
     _label(axis.set_xticks, axis.set_xlabel, report["conditions"][x], x if bottom else None)
     _label(axis.set_yticks, axis.set_ylabel, report["conditions"][y], y if left else None)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, Deque, Sequence, Tuple
+from typing import Deque, Sequence, Tuple
 
 import numpy as np
 import torch
 
+from sb3_isaac.contract.figures import COLOURS, DPI, drawing
 from sb3_isaac.contract.tensor_env import Obs
 
 STEPS = 250
@@ -28,17 +29,16 @@ class Traces:
     def draw(self, width: int, height: int, lines: Sequence[str] = ()) -> np.ndarray:
         """A picture (height, width, 3) uint8."""
         from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
 
-        figure = Figure(figsize=(width / 100, height / 100), dpi=100)
-        canvas = FigureCanvasAgg(figure)
-        axes: Any = figure.subplots(len(_NAMES), 1, sharex=True)
-        for axis, name, rows in zip(axes, _NAMES, self._rows):
-            if rows:
-                axis.plot(np.arange(len(rows)), np.stack(list(rows)), linewidth=1.0)
-            axis.set_ylabel(name, fontsize=9)
-            axis.grid(alpha=0.3)
-        axes[-1].set_xlabel("control steps", fontsize=9)
-        axes[0].set_title("   ".join(lines), fontsize=9, loc="left")
-        canvas.draw()
-        return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+        with drawing(width / DPI, height / DPI, len(_NAMES), 1, sharex=True) as (figure, axes):
+            figure.set_dpi(DPI)
+            for axis, name, rows in zip(axes[:, 0], _NAMES, self._rows):
+                axis.set_prop_cycle(color=COLOURS)
+                if rows:
+                    axis.plot(np.arange(len(rows)), np.stack(list(rows)), linewidth=1.0)
+                axis.set_ylabel(name)
+            axes[-1, 0].set_xlabel("control steps")
+            axes[0, 0].set_title("   ".join(lines), loc="left")
+            canvas = FigureCanvasAgg(figure)
+            canvas.draw()
+            return np.asarray(canvas.buffer_rgba())[..., :3].copy()
