@@ -37,7 +37,7 @@ KNOWN: Dict[str, str] = {
 }
 """Why a test of SB3 does not hold for our classes, by its id or by the function's name."""
 PACKAGES = ("stable-baselines3", "sb3-contrib")
-LIMIT_S = 600
+LIMIT_S = 3600
 OURS = r"\b(PPO|VecNormalize)\b"
 PLACES = [(stable_baselines3, "PPO", PPO), (vec_env, "VecNormalize", VecNormalize)]
 

@@ -132,7 +132,7 @@ def test_it_says_what_it_needs() -> None:
 
 
 def test_the_shipped_settings_train_and_resume(tmp_path: Path) -> None:
-    small = ["--num-envs", "8", "--eval-freq", "-1", "--eval-episodes", "2"]
+    small = ["--num-envs", "8", "--eval-freq", "-1", "--eval-episodes", "2", "--env-kwargs", "episode_length_s:1"]
     assert main(["train", *small, "-n", "384", "--seed", "0", "-f", str(tmp_path)]) == 0
     run = tmp_path / "ppo" / "IsaacQuadrupedFlat-v0_1"
     assert main(["train", "-i", str(run), "-n", "768"]) == 0
