@@ -55,13 +55,18 @@ class StopRule:
     :param goal: what is then said, such as "it walks".
     :param training: log key of a rollout -> (low, high): what the last rollout before the evaluation has to have
         shown besides, such as that the whole range of commands is trained.
+    :param evaluations: of so many evaluations, each from starts of its own, every one has to be in the ranges: where
+        what is rare counts, such as a fall, the first one that is may be so by luck.
     """
 
     ranges: Mapping[str, Tuple[float, float]]
     goal: str = "the goal is reached"
     training: Mapping[str, Tuple[float, float]] = field(default_factory=dict)
+    evaluations: int = 1
 
     def __post_init__(self) -> None:
+        if isinstance(self.evaluations, bool) or not isinstance(self.evaluations, int) or self.evaluations < 1:
+            raise UserError(f"the stop rule's number of evaluations is {self.evaluations!r}: give 1 or more.")
         for key, bounds in {**self.ranges, **self.training}.items():
             pair = isinstance(bounds, (tuple, list)) and len(bounds) == 2
             if not pair or not all(isinstance(bound, (int, float)) for bound in bounds) or not bounds[0] <= bounds[1]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any, Callable, Dict, Optional
 
+from sb3_isaac.contract.tensor_env import StopRule
 from sb3_isaac.envs.vec_env import IsaacVecEnv, unwrap
 from sb3_isaac.rl.callbacks.iteration import IterationCallback, iteration_of
 from sb3_isaac.rl.distributed import from_first
@@ -48,7 +49,8 @@ class Evaluation(IterationCallback):
             trained = from_first(lambda: rule is None or rule.trained(self._rollout))
             if iteration_of(self.model) % (self.every if trained else self.untrained_every) == 0:
                 report = self.evaluate()
-                self.stopped = from_first(lambda: self.stop and rule is not None and trained and rule.met(report))
+                self.stopped = from_first(lambda: self.stop and rule is not None and trained and rule.met(report)
+                                          and self._met_again(rule))
 
     def _on_iteration_end(self) -> None:
         if self._on_isaac_vec_env():
@@ -64,20 +66,35 @@ class Evaluation(IterationCallback):
         """Evaluate now; one report for one state of the policy."""
         steps = self.model.num_timesteps
         if self.report is None or self.report["steps"] != steps:
-            start = time.perf_counter()
-            self.report = {**from_first(self._evaluate), "steps": steps}
-            for key, value in self.report.items():
-                if isinstance(value, (int, float)) and key != "seed":
-                    self.logger.record(f"eval/{key}", value)
-            self.spent_s += time.perf_counter() - start
+            self._keep(from_first(self._evaluate))
+        assert self.report is not None
         return self.report
 
-    def _evaluate(self) -> Dict[str, Any]:
+    def _met_again(self, rule: StopRule) -> bool:
+        """Whether the rule's other evaluations meet it too; the first that does not is the one that is reported."""
+        for k in range(1, rule.evaluations):
+            report = self._evaluate(k)
+            if not rule.met(report):
+                self._keep(report)
+                return False
+        return True
+
+    def _keep(self, report: Dict[str, Any]) -> None:
+        self.report = report
+        for key, value in report.items():
+            if isinstance(value, (int, float)) and key != "seed":
+                self.logger.record(f"eval/{key}", value)
+
+    def _evaluate(self, k: int = 0) -> Dict[str, Any]:
+        """The report of evaluation k of this state of the policy."""
+        start = time.perf_counter()
         if self._env is None:
             self._env = self._make_env()
         policy = evaluation_policy(self.model, self.model.get_vec_normalize_env(), self._env.env.metadata(),
                                    self._env.device)
-        return evaluate(self._env.env, policy, seed=self.seed)
+        report = evaluate(self._env.env, policy, seed=None if self.seed is None else self.seed + k)
+        self.spent_s += time.perf_counter() - start
+        return {**report, "steps": self.model.num_timesteps}
 
     def _on_training_end(self) -> None:
         if self.every and not self.stopped:
