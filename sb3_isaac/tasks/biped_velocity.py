@@ -51,9 +51,9 @@ class BipedVelocity(QuadrupedVelocity):
         "walk": Term(0.2, lambda f: f.gait_share * on_one_foot(f)),
         "tilt": Term(-1.0, lambda f: gait.sum_square(f.gravity_b[:, :2])),
     }
-    stop_rule = StopRule({"tracking_error_forward_m_s": (0.0, 0.2), "tracking_error_left_m_s": (0.0, 0.2),
-                          "tracking_error_yaw_rad_s": (0.0, 0.3), "falls_fraction": (0.0, 0.05)},
-                         goal="it goes where it is told", training={"rollout/command_range": (1.0, 1.0)})
+    stop_rule = StopRule({"tracking_error_forward_m_s": (0.0, 0.16), "tracking_error_left_m_s": (0.0, 0.16),
+                          "tracking_error_yaw_rad_s": (0.0, 0.25), "falls_fraction": (0.0, 0.03)},
+                         goal="it goes where it is told", training={"rollout/command_range": (1.0, 1.0)}, evaluations=2)
 
     def __init__(self, num_envs: int = 1, *, clock: bool = True, **options: Any) -> None:
         super().__init__(num_envs, clock=clock, **options)
