@@ -15,6 +15,7 @@ from sb3_isaac.contract.errors import UserError
 from sb3_isaac.rl.policy.robustness import conditions_of, mean_success, try_under, verdict
 from sb3_isaac.tasks import task_class
 from sb3_isaac.tasks.parts.gait_report import walked
+from sb3_isaac.tasks.parts.ground import Ground
 from sb3_isaac.view.robustness import success_map
 
 pytest.importorskip("mujoco")
@@ -40,6 +41,20 @@ def test_nothing_of_the_training_is_drawn_besides() -> None:
     made = task_class(FLAT).condition_options(trained, {"friction": [0.4, 1.25], "noise_level": [1.0, 1.0]})
     assert made["randomize"] == {"mass": None, "friction": {"each": [0.4, 1.25]}, "obs_noise": {"joint_pos": 0.5},
                                  "noise_level": {"each": [1.0, 1.0]}}
+
+
+def test_terrain_is_a_level_for_each_cell_and_every_level_has_the_same_columns() -> None:
+    """Two cells with four robots each, on two columns; the rest of the terrain stays that of the training."""
+    trained = {"terrain": {"tiles": {"wave": 1, "rough": 1}, "levels": 6, "tile_m": 4.0}}
+    made = task_class(FLAT).condition_options(trained, {"terrain": [0.0, 5.0], "friction": [0.4, 0.4]})
+    assert made == {"randomize": {"friction": {"each": [0.4, 0.4]}},
+                    "terrain": {**trained["terrain"], "level": {"each": [0, 5]}}}
+    ground = Ground(made["terrain"])
+    ground.settle(8, torch.device("cpu"))
+    assert ground.first_level().tolist() == [0, 5] * 4 and not ground.curriculum
+    assert ground.column.tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
+    assert "terrain" not in conditions_of(FLAT, {}) and conditions_of(FLAT, {"terrain": [0, 5]})["terrain"] == [0, 5]
+    assert conditions_of("IsaacQuadrupedRough-v0", {})["terrain"] == [0, 3, 6]
 
 
 def report(**success: float) -> Dict[str, Any]:
@@ -104,6 +119,8 @@ def test_robots_are_under_the_conditions_of_their_cell(run: Path, monkeypatch: p
     (["--vary", "friction:slippery"], r"--vary friction is 'slippery': give a number"),
     (["--episodes", "5000"], r"108 combinations of conditions with 5000 episodes each are more than 100,000"),
     (["--vary", "payload_kg:-9"], r"randomize payload_kg goes down to -9 kg, which leaves nothing of a trunk"),
+    (["--vary", "terrain:1.5"], r"terrain level is 1.5: give a whole number of at least 0 and at most 9"),
+    (["--vary", "terrain:[0,12]"], r"terrain level is 12: give a whole number of at least 0 and at most 9"),
     (["--env-kwargs", "randomize:None"], r"unknown key 'randomize' in --env-kwargs"),
 ])
 def test_what_cannot_be_tried_is_one_sentence(run: Path, args: List[str], said: str,

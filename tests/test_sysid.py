@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable, List
 
@@ -14,6 +15,7 @@ from sb3_isaac.robots import get_robot
 from sb3_isaac.sim.motion_log import MotionLog, read_log, write_log
 
 pytest.importorskip("mujoco")
+from sb3_isaac.sim.payload import Stance, find_payload, record_standing
 from sb3_isaac.sim.sysid import Found, HungRobot, identified_robot, record
 
 ROBOT = get_robot("quadruped")
@@ -54,6 +56,54 @@ def test_the_robot_that_was_found_has_these_drives() -> None:
     assert robot.armature_kgm2 is not None and min(robot.armature_kgm2) == pytest.approx(1.5 * 0.0045)
 
 
+TRUE = {"armature": 1.4, "damping": 0.25, "friction": 0.12, "motor_strength": 0.85, "latency_s": 0.01}
+
+
+def test_lifting_the_trunk_leaves_the_feet_where_they_are() -> None:
+    """Turned by a millimetre's worth, all joints bring the trunk that much higher above every foot, whose round end
+    rolls a little; of the weight, the trunk's part is lifted wholly and that of the legs in part."""
+    stance, pose = Stance(ROBOT), np.asarray(ROBOT.default_joint_pos)
+    turn, weight_n = stance.lift(pose)
+    before = np.stack([stance._lowest(geoms)[0] for geoms in stance._feet])
+    stance.lift(pose + 0.001 * turn)
+    after = np.stack([stance._lowest(geoms)[0] for geoms in stance._feet])
+    np.testing.assert_allclose(after - before, np.tile([0.0, 0.0, -0.001], (4, 1)), atol=1e-4)
+    assert 6.9 * 9.81 < weight_n < stance.mass_kg * 9.81
+
+
+def test_a_payload_is_found_from_the_torques_of_a_robot_that_stands() -> None:
+    found = {name: Found(value, 0.0) for name, value in TRUE.items()}
+    payload = find_payload(ROBOT, record_standing(ROBOT, TRUE, 3.0, seconds=4.0), found)
+    assert payload.value == pytest.approx(3.0, rel=0.05) and 0.0 < payload.error < 0.3
+
+
+def test_a_robot_that_does_not_stand_or_has_other_legs_is_one_sentence(log: MotionLog) -> None:
+    found = {name: Found(value, 0.0) for name, value in TRUE.items()}
+    with pytest.raises(UserError, match=r"the drives carry -?\d.* kg of a robot of 15.0 kg in the log of --standing"):
+        find_payload(ROBOT, log, found)
+    with pytest.raises(UserError, match=r"payload_kg is -9, which leaves nothing of a trunk of 6.92 kg"):
+        record_standing(ROBOT, TRUE, -9.0)
+    with pytest.raises(UserError, match=r"has 12 joints, 3 feet and position drives, and a payload is found of"):
+        Stance(replace(ROBOT, feet=ROBOT.feet[:3]))
+
+
+def test_the_verb_finds_writes_and_prints_what_was_recorded(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Of a log of two seconds a tenth is near enough; the file is a robot that training takes."""
+    logs = [str(tmp_path / "log.csv"), "--standing", str(tmp_path / "stand.csv")]
+    true = [f"{name}:{value}" for name, value in {**TRUE, "payload_kg": 2.0}.items()]
+    assert main(["sysid", *logs, "--record", "--seconds", "2", "--with", *true]) == 0
+    assert capsys.readouterr().out.split() == [logs[0], logs[2]]
+    out = tmp_path / "robots" / "found.yml"
+    assert main(["sysid", *logs, "--yaml", str(out)]) == 0
+    *lines, last = capsys.readouterr().out.splitlines()
+    found = {line.split()[0]: float(line.split()[1]) for line in lines}
+    assert found == {name: pytest.approx(value, rel=0.1) for name, value in {**TRUE, "payload_kg": 2.0}.items()}
+    assert last.startswith(f'{out}: --env-kwargs robot:{out} "randomize.latency_s:0.0')
+    assert f'"randomize.payload_kg:{found["payload_kg"]:.4f}"' in last
+    robot = get_robot(str(out))
+    assert robot.kp == pytest.approx([0.85 * kp for kp in ROBOT.kp], rel=0.1) and robot.joints == ROBOT.joints
+
+
 Change = Callable[[List[List[str]]], Any]
 
 
@@ -80,6 +130,8 @@ def test_a_bad_log_is_one_sentence(change: Change, said: str, log: MotionLog, tm
     (["none.csv"], "none.csv cannot be read as CSV"),
     (["x.csv", "--record", "--with", "armatuer:1"], "unknown parameter 'armatuer' in the recorder: did you mean"),
     (["x.csv", "--record", "--with", "latency_s:2"], "latency_s is 2: give a value from 0 to 0.1"),
+    (["x.csv", "--record", "--with", "payload_kg:2"], "--with payload_kg is not seen while the trunk is fixed: give"),
+    (["x.csv", "--record", "--seconds", "nan"], "--seconds is nan: give from 2 to 600"),
     (["x.csv", "--with", "armature:1"], "--with is of the robot that is recorded: give --record too"),
     (["x.csv", "--yaml", "robot.txt"], "--yaml was given 'robot.txt': give a file that ends in .yml"),
 ])

@@ -15,8 +15,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("log", metavar="LOG.csv", help="time_s, and target_, pos_, vel_ of each joint (rad, rad/s)")
     add("--robot", default="quadruped", metavar="R", help="as for --env-kwargs robot:R (default: %(default)s)")
+    add("--standing", metavar="STAND.csv", help="another log, of the robot on its feet, rising and sinking slowly: "
+        "finds payload_kg besides")
     add("--yaml", metavar="OUT.yml", help="write the robot as it was found, to train with: --env-kwargs robot:OUT.yml")
-    add("--record", action="store_true", help="write such a log from simulation first")
+    add("--record", action="store_true", help="write such logs from simulation instead")
     add("--with", nargs="+", default=[], metavar="NAME:VALUE", dest="true", help="with --record: the simulated robot's "
         "parameters, such as armature:1.4 latency_s:0.0125")
     add("--seconds", type=float, default=20.0, help="with --record (default: %(default)s)")
@@ -26,31 +28,55 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Record or read, identify, print and write."""
     from sb3_isaac.robots import get_robot
-    from sb3_isaac.sim.motion_log import read_log, write_log
-    from sb3_isaac.sim.sysid import PARAMETERS, identified_robot, identify, record
+    from sb3_isaac.sim.motion_log import read_log
+    from sb3_isaac.sim.payload import find_payload
+    from sb3_isaac.sim.sysid import PARAMETERS, identified_robot, identify
 
     robot, path = get_robot(args.robot), Path(args.log)
     if args.yaml and not args.yaml.endswith((".yml", ".yaml")):
         raise UserError(f"--yaml was given {args.yaml!r}: give a file that ends in .yml, to train with it.")
     if args.record:
-        if not 2.0 <= args.seconds <= 600.0:
-            raise UserError(f"--seconds is {args.seconds:g}: give from 2 to 600.")
-        write_log(record(robot, _true(args.true), args.seconds), robot.joints, path)
-        print(path)
-        return 0
+        return _record(args, robot, path)
     if args.true:
         raise UserError("--with is of the robot that is recorded: give --record too.")
-    found = identify(robot, read_log(path, robot.joints))
+    log = read_log(path, robot.joints)
+    standing = read_log(Path(args.standing), robot.joints) if args.standing else None
+    found = identify(robot, log)
+    units = {name: unknown_.unit for name, unknown_ in PARAMETERS.items()}
+    if standing is not None:
+        found["payload_kg"], units["payload_kg"] = find_payload(robot, standing, found), "kg"
     if args.json:
         print(json.dumps({name: {"value": one.value, "error": one.error} for name, one in found.items()}))
     else:
         for name, one in found.items():
-            print(f"{name:<16} {one.value:9.5f} ± {one.error:.5f} {PARAMETERS[name].unit}")
+            print(f"{name:<16} {one.value:9.5f} ± {one.error:.5f} {units[name]}")
     if args.yaml:
         _write_yaml(identified_robot(robot, found), Path(args.yaml))
         if not args.json:
-            print(f"{args.yaml}: --env-kwargs robot:{args.yaml} "
-                  f"\"randomize.latency_s:{found['latency_s'].value:.4f}\"")
+            drawn = " ".join(f'"randomize.{name}:{found[name].value:.4f}"' for name in ("latency_s", "payload_kg")
+                             if name in found)
+            print(f"{args.yaml}: --env-kwargs robot:{args.yaml} {drawn}")
+    return 0
+
+
+def _record(args: argparse.Namespace, robot: Any, path: Path) -> int:
+    """Write the logs of a simulated robot."""
+    from sb3_isaac.sim.motion_log import write_log
+    from sb3_isaac.sim.payload import record_standing
+    from sb3_isaac.sim.sysid import record
+
+    if not 2.0 <= args.seconds <= 600.0:
+        raise UserError(f"--seconds is {args.seconds:g}: give from 2 to 600.")
+    true = _true(args.true)
+    payload_kg = true.pop("payload_kg", None)
+    if payload_kg is not None and not args.standing:
+        raise UserError("--with payload_kg is not seen while the trunk is fixed: give --standing STAND.csv too.")
+    logs = {path: record(robot, true, args.seconds)}
+    if args.standing:
+        logs[Path(args.standing)] = record_standing(robot, true, payload_kg or 0.0, args.seconds)
+    for file, log in logs.items():
+        write_log(log, robot.joints, file)
+        print(file)
     return 0
 
 

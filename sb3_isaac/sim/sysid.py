@@ -18,6 +18,7 @@ import torch
 from mujoco import minimize
 
 from sb3_isaac.contract.errors import UserError, unknown
+from sb3_isaac.engine import Engine
 from sb3_isaac.engine.cpu import CpuEngine
 from sb3_isaac.engine.scene import limit_targets, set_options
 from sb3_isaac.robots import Robot
@@ -76,26 +77,13 @@ class HungRobot:
         self._dofs = [int(joint.dofadr[0]) for joint in joints]
         self._qpos = [int(joint.qposadr[0]) for joint in joints]
         self.engine, self.robot, self.dt = CpuEngine(model, num_worlds, threads=1), robot, physics_dt
-        self._armature = torch.tensor(model.dof_armature[self._dofs], dtype=torch.float32)
-        if not bool((self._armature > 0).any()):
+        if not (model.dof_armature[self._dofs] > 0).any():
             raise UserError(f"robot {robot.name!r} has armature 0 in all joints, of which no factor can be found: give "
                             "it an armature_kgm2 first.")
 
     def set(self, params: Mapping[str, np.ndarray]) -> None:
         """Give each world its armature, damping, friction and motor_strength, (num_worlds,) each."""
-        of = {name: torch.as_tensor(values, dtype=torch.float32)[:, None] for name, values in params.items()}
-        for field, values in (("dof_armature", self._armature * of["armature"]), ("dof_damping", of["damping"]),
-                              ("dof_frictionloss", of["friction"])):
-            now = self.engine.model_field(field)
-            now[:, self._dofs] = values.expand(-1, len(self._dofs))
-            self.engine.set_model_field(field, now)
-        kp, kd, limit = (of["motor_strength"] * torch.tensor(v)
-                         for v in (self.robot.kp, self.robot.kd, self.robot.torque_limit_nm))
-        gain, bias = self.engine.model_field("actuator_gainprm"), self.engine.model_field("actuator_biasprm")
-        gain[..., 0], bias[..., 1], bias[..., 2] = kp, -kp, -kd
-        self.engine.set_model_field("actuator_gainprm", gain)
-        self.engine.set_model_field("actuator_biasprm", bias)
-        self.engine.set_model_field("actuator_forcerange", torch.stack((-limit, limit), dim=2))
+        set_joints(self.engine, self.robot, params)
 
     def follow(self, target: np.ndarray, latency_s: np.ndarray, period_s: float, pos: np.ndarray,
                vel: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
@@ -121,6 +109,25 @@ class HungRobot:
         return out_pos, out_vel
 
 
+def set_joints(engine: Engine, robot: Robot, params: Mapping[str, np.ndarray]) -> None:
+    """Give the robot of each world its armature, damping, friction and motor_strength, (num_worlds,) each."""
+    model = engine.model
+    dofs = [int(model.joint(name).dofadr[0]) for name in robot.joints]
+    of = {name: torch.as_tensor(values, dtype=torch.float32)[:, None] for name, values in params.items()}
+    armature = torch.tensor(model.dof_armature[dofs], dtype=torch.float32)
+    for field, values in (("dof_armature", armature * of["armature"]), ("dof_damping", of["damping"]),
+                          ("dof_frictionloss", of["friction"])):
+        now = engine.model_field(field)
+        now[:, dofs] = values.expand(-1, len(dofs))
+        engine.set_model_field(field, now)
+    kp, kd, limit = (of["motor_strength"] * torch.tensor(v) for v in (robot.kp, robot.kd, robot.torque_limit_nm))
+    gain, bias = engine.model_field("actuator_gainprm"), engine.model_field("actuator_biasprm")
+    gain[..., 0], bias[..., 1], bias[..., 2] = kp, -kp, -kd
+    engine.set_model_field("actuator_gainprm", gain)
+    engine.set_model_field("actuator_biasprm", bias)
+    engine.set_model_field("actuator_forcerange", torch.stack((-limit, limit), dim=2))
+
+
 def excitation(robot: Robot, seconds: float, period_s: float, seed: int = 0) -> np.ndarray:
     """Targets (T, J) rad about the default pose: for each joint a sum of sines from 0.3 to 6 Hz of its own."""
     rng, times = np.random.default_rng(seed), np.arange(round(seconds / period_s)) * period_s
@@ -134,6 +141,20 @@ def record(robot: Robot, params: Mapping[str, float], seconds: float = 20.0, rat
            noise: Tuple[float, float] = (0.001, 0.02), seed: int = 0) -> MotionLog:
     """A log of a simulated robot with these parameters, with noise of positions and velocities (standard deviations,
     rad and rad/s)."""
+    given = checked_params(params)
+    hung, period = HungRobot(robot, 1, _physics_dt(1.0 / rate_hz)), 1.0 / rate_hz
+    hung.set({name: np.array([value]) for name, value in given.items()})
+    target = excitation(robot, seconds, period, seed)
+    pose = np.asarray(robot.default_joint_pos)[None]
+    pos, vel = hung.follow(target[:, None], np.array([given["latency_s"]]), period, pose, np.zeros_like(pose))
+    return with_noise(MotionLog(np.arange(len(target)) * period, target, pos[:, 0], vel[:, 0]), noise, seed + 1)
+
+
+def checked_params(params: Mapping[str, float]) -> Dict[str, float]:
+    """All parameters of a robot that is recorded: the first guesses where none are given.
+
+    :raises UserError: for unknown ones, and values beyond their bounds.
+    """
     given = {name: unknown_.guess for name, unknown_ in PARAMETERS.items()}
     for name, value in params.items():
         if name not in given:
@@ -142,14 +163,14 @@ def record(robot: Robot, params: Mapping[str, float], seconds: float = 20.0, rat
             raise UserError(f"{name} is {value:g}: give a value from {PARAMETERS[name].low:g} to "
                             f"{PARAMETERS[name].high:g}.")
         given[name] = float(value)
-    hung, period = HungRobot(robot, 1, _physics_dt(1.0 / rate_hz)), 1.0 / rate_hz
-    hung.set({name: np.array([value]) for name, value in given.items()})
-    target = excitation(robot, seconds, period, seed)
-    pose = np.asarray(robot.default_joint_pos)[None]
-    pos, vel = hung.follow(target[:, None], np.array([given["latency_s"]]), period, pose, np.zeros_like(pose))
-    rng = np.random.default_rng(seed + 1)
-    return MotionLog(np.arange(len(target)) * period, target, pos[:, 0] + noise[0] * rng.standard_normal(target.shape),
-                     vel[:, 0] + noise[1] * rng.standard_normal(target.shape))
+    return given
+
+
+def with_noise(log: MotionLog, noise: Tuple[float, float], seed: int) -> MotionLog:
+    """The log with white noise of positions and velocities, standard deviations in rad and rad/s."""
+    rng = np.random.default_rng(seed)
+    return replace(log, pos=log.pos + noise[0] * rng.standard_normal(log.pos.shape),
+                   vel=log.vel + noise[1] * rng.standard_normal(log.vel.shape))
 
 
 def _physics_dt(period_s: float) -> float:

@@ -54,6 +54,7 @@ class QuadrupedRough(QuadrupedVelocity):
     COMMAND_SETTINGS = {**QuadrupedVelocity.COMMAND_SETTINGS, "stand_share": 0.05, "widen_at": 0.45, "resample_s": 10.0,
                         "first": {"forward_m_s": [0.4, 1.0], "left_m_s": [-0.1, 0.1], "yaw_rad_s": [-0.3, 0.3]}}
     EVALUATION = COMMANDS
+    CONDITIONS = {**QuadrupedVelocity.CONDITIONS, "terrain": (0.0, 3.0, 6.0)}
     OBSERVATION: Mapping[str, Mapping[str, Function]] = {
         "policy": QuadrupedVelocity.OBSERVATION["policy"],
         "critic": {**QuadrupedVelocity.OBSERVATION["critic"], "height_scan": lambda f: f.height_scan},

@@ -17,7 +17,7 @@ MOST_CELLS = 100_000
 
 
 def conditions_of(env_id: str, given: Mapping[str, Sequence[float]]) -> Dict[str, List[float]]:
-    """The conditions of a task with the values that are `given` for some of them.
+    """The conditions of a task with the values that are `given` for some of them; those without values are left out.
 
     :raises UserError: for a task without any, and for unknown ones.
     """
@@ -29,7 +29,8 @@ def conditions_of(env_id: str, given: Mapping[str, Sequence[float]]) -> Dict[str
     for name in given:
         if name not in own:
             raise unknown("condition", name, own, where=env_id)
-    return {name: [float(value) for value in given.get(name, values)] for name, values in own.items()}
+    tried = {name: given.get(name, values) for name, values in own.items()}
+    return {name: [float(value) for value in values] for name, values in tried.items() if values}
 
 
 def try_under(policy: PolicyModule, conditions: Mapping[str, Sequence[float]], episodes: int, *,

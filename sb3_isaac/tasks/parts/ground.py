@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Tuple
 import torch
 
 from sb3_isaac.contract.episodes import Episodes
-from sb3_isaac.contract.errors import UserError, mapping, truth, unknown, whole_number
+from sb3_isaac.contract.errors import UserError, brief, mapping, truth, unknown, whole_number
 from sb3_isaac.terrain.grid import TerrainGrid, terrain_grid
 from sb3_isaac.terrain.height_map import HeightMap, scan_points
 
@@ -30,7 +30,8 @@ class Ground:
     curriculum   robots go up a level when they leave their tile on foot, and down when they do not get on; without
                  it they are spread evenly over all levels, and stay there
     start_level  with the curriculum: robots begin spread evenly over the levels from 0 to this one
-    level        all robots are on this level, and stay there
+    level        all robots are on this level, and stay there; ``{each: [0, 5]}``: on these levels by turns, and on all
+                 columns alike on each of them
     ============ ================================================================================================
 
     :param given: settings and fields in place of their defaults.
@@ -47,8 +48,8 @@ class Ground:
         self.kinds = tuple(dict.fromkeys(self.grid.columns))
         """Of terrain, in the order of their columns."""
         top = self.grid.levels - 1
-        self._level = None if settings["level"] is None else whole_number("terrain level", settings["level"], 0, top)
-        self.curriculum = truth("terrain curriculum", settings["curriculum"]) and self._level is None
+        self._each, self._level = _levels(settings["level"], top)
+        self.curriculum = truth("terrain curriculum", settings["curriculum"]) and not self._level
         start = whole_number("terrain start_level", settings["start_level"], 0)
         self._spread = min(start, top) + 1 if self.curriculum else self.grid.levels
 
@@ -57,6 +58,9 @@ class Ground:
         grid = self.grid
         self._robot = torch.arange(num_envs, device=device)
         self.column = self._robot % len(grid.columns)
+        if self._each:  # robots of one level are beside each other in all columns, as far as there are enough of them
+            turns = max(num_envs // len(self._level), 1)
+            self.column = self._robot // len(self._level) * len(grid.columns) // turns % len(grid.columns)
         self.heights = HeightMap(grid.ground, device)
         self.scan_points = scan_points(SCAN_AHEAD_M, SCAN_LEFT_M, device)
         self.half_tile_m = 0.5 * grid.tile_m
@@ -75,8 +79,8 @@ class Ground:
 
     def first_level(self) -> torch.Tensor:
         """The levels (N,) that training, or an evaluation, begins with."""
-        if self._level is not None:
-            return torch.full_like(self._robot, self._level)
+        if self._level:
+            return torch.tensor(self._level, device=self._robot.device)[self._robot % len(self._level)]
         return (self._robot // len(self.grid.columns)) % self._spread
 
     def origin(self, level: torch.Tensor) -> torch.Tensor:
@@ -132,3 +136,14 @@ class Ground:
         rows = [[round(value, 4) for value in (i, self.grid.difficulties[i], *shares[i].tolist())]
                 for i in range(levels) if count[i].all()]
         return {**report, "success_by_level": rows} if rows else report
+
+
+def _levels(given: Any, top: int) -> Tuple[bool, Tuple[int, ...]]:
+    """Whether a ``level`` is one for each robot by turns, and its levels; none for None."""
+    if given is None:
+        return False, ()
+    each = isinstance(given, Mapping)
+    levels = given.get("each") if isinstance(given, Mapping) else [given]
+    if each and (len(given) != 1 or not isinstance(levels, (list, tuple)) or not levels):
+        raise UserError(f"terrain level is {brief(dict(given))}: give a whole number, or with each a list of them.")
+    return each, tuple(whole_number("terrain level", level, 0, top) for level in levels)

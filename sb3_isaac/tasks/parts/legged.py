@@ -95,7 +95,8 @@ class LeggedTask(RobotTask):
     KNOWN: Tuple[str, ...] = ("last_action", "command", "clock")
     """Observations that no sensor tells: never late or noisy."""
     CONDITIONS = {"friction": (0.4, 0.8, 1.25), "payload_kg": (-3.0, 0.0, 3.0), "latency_s": (0.0, 0.025, 0.05),
-                  "noise_level": (0.0, 1.0), "push": (0.0, 0.5)}
+                  "noise_level": (0.0, 1.0), "push": (0.0, 0.5), "terrain": ()}
+    """``terrain`` is a level of the ground; without values it is the task's own ground."""
     SENSOR_NOISE: Mapping[str, Any] = {"joint_pos": 0.01, "joint_vel": 1.5, "imu_ang_vel_b": 0.2, "imu_gravity_b": 0.05}
     """What a ``noise_level`` is a factor of, where the policy was trained without noise."""
     UNITS: Mapping[str, str] = UNITS
@@ -269,12 +270,16 @@ class LeggedTask(RobotTask):
     @classmethod
     def condition_options(cls, options: Mapping[str, Any], each: Mapping[str, Sequence[float]]) -> Dict[str, Any]:
         """See :meth:`TensorEnv.condition_options`: nothing else is randomised."""
+        each, changed = dict(each), {}
+        if "terrain" in each:
+            levels = [int(level) if float(level).is_integer() else level for level in each.pop("terrain")]
+            changed["terrain"] = {**(options.get("terrain") or {}), "level": {"each": levels}}
         trained = options.get("randomize") or {}
         randomize: Dict[str, Any] = dict.fromkeys((*cls.RANDOMIZE, *trained))
         randomize.update({name: {"each": list(values)} for name, values in each.items()})
         if "noise_level" in each:
             randomize["obs_noise"] = trained.get("obs_noise") or cls.SENSOR_NOISE
-        return {"randomize": randomize}
+        return {"randomize": randomize, **changed}
 
     def outcomes(self, episodes: Episodes) -> Dict[str, torch.Tensor]:
         """See :meth:`TensorEnv.outcomes`."""
