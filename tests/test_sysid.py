@@ -16,7 +16,7 @@ from sb3_isaac.sim.motion_log import MotionLog, read_log, write_log
 
 pytest.importorskip("mujoco")
 from sb3_isaac.sim.payload import Stance, find_payload, record_standing
-from sb3_isaac.sim.sysid import Found, HungRobot, identified_robot, record
+from sb3_isaac.sim.sysid import Found, HungRobot, identified_robot, identify, record
 
 ROBOT = get_robot("quadruped")
 
@@ -102,6 +102,15 @@ def test_the_verb_finds_writes_and_prints_what_was_recorded(tmp_path: Path, caps
     assert f'"randomize.payload_kg:{found["payload_kg"]:.4f}"' in last
     robot = get_robot(str(out))
     assert robot.kp == pytest.approx([0.85 * kp for kp in ROBOT.kp], rel=0.1) and robot.joints == ROBOT.joints
+
+
+def test_a_log_of_which_nothing_can_be_found_is_one_sentence(log: MotionLog) -> None:
+    still = replace(log, pos=np.repeat(log.pos[:1], len(log.pos), axis=0))
+    with pytest.raises(UserError, match=r"joint FL_hip_joint moves by 0.000 rad in the log, of which nothing"):
+        identify(ROBOT, still)
+    degrees = replace(log, pos=np.degrees(log.pos))
+    with pytest.raises(UserError, match=r"pos_\w+ is from .* and the joint turns from .* rad: correct its unit, sign"):
+        identify(ROBOT, degrees)
 
 
 Change = Callable[[List[List[str]]], Any]

@@ -29,6 +29,8 @@ from sb3_isaac.sim.scene import add_drives
 PHYSICS_DT = 0.0025
 SEGMENT_S, SETTLE_S = 2.0, 0.4
 """A log is simulated in pieces, each from the measured state, whose noise is forgotten after a while."""
+LEAST_MOTION_RAD, BEYOND_RAD = 0.02, 0.2
+"""What each joint has to move in a log, and how far beyond its range it may be seen."""
 
 
 class Unknown(NamedTuple):
@@ -186,6 +188,7 @@ def identify(robot: Robot, log: MotionLog, max_iterations: int = 25) -> Dict[str
     starts = list(range(0, len(log.times) - length + 1, length))
     if not starts:
         raise UserError(f"the log is {log.times[-1] - log.times[0]:.2f} s long: give at least {SEGMENT_S:g} s.")
+    _check_motion(robot, log)
     pieces = [np.stack([values[s:s + length] for s in starts], axis=1) for values in (log.target, log.pos, log.vel)]
     target, pos, vel = pieces
     sizes = [_noise(values) for values in (log.pos, log.vel)]
@@ -216,6 +219,21 @@ def identify(robot: Robot, log: MotionLog, max_iterations: int = 25) -> Dict[str
         for robots in hung.values():
             robots.engine.close()
     return {name: Found(float(value), float(error)) for name, value, error in zip(names, x.flatten(), errors)}
+
+
+def _check_motion(robot: Robot, log: MotionLog) -> None:
+    """Raise a UserError where nothing can be found of a log: joints that rest, or angles in another unit."""
+    hung = HungRobot(robot, 1, PHYSICS_DT)
+    hung.engine.close()
+    for i, name in enumerate(robot.joints):
+        low, high = float(log.pos[:, i].min()), float(log.pos[:, i].max())
+        if high - low < LEAST_MOTION_RAD:
+            raise UserError(f"joint {name} moves by {high - low:.3f} rad in the log, of which nothing can be found: "
+                            f"let all joints move at once, by {LEAST_MOTION_RAD:g} rad at least.")
+        ends = hung.engine.model.joint(name).range
+        if hung.engine.model.joint(name).limited[0] and (low < ends[0] - BEYOND_RAD or high > ends[1] + BEYOND_RAD):
+            raise UserError(f"pos_{name} is from {low:.3g} to {high:.3g} in the log and the joint turns from "
+                            f"{ends[0]:.3g} to {ends[1]:.3g} rad: correct its unit, sign or zero, or the robot's file.")
 
 
 def _noise(values: np.ndarray) -> float:

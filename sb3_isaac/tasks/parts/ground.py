@@ -143,7 +143,7 @@ def _levels(given: Any, top: int) -> Tuple[bool, Tuple[int, ...]]:
     if given is None:
         return False, ()
     each = isinstance(given, Mapping)
-    levels = given.get("each") if isinstance(given, Mapping) else [given]
+    levels: Any = given.get("each") if isinstance(given, Mapping) else [given]
     if each and (len(given) != 1 or not isinstance(levels, (list, tuple)) or not levels):
         raise UserError(f"terrain level is {brief(dict(given))}: give a whole number, or with each a list of them.")
     return each, tuple(whole_number("terrain level", level, 0, top) for level in levels)
