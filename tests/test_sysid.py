@@ -139,7 +139,7 @@ def test_a_bad_log_is_one_sentence(change: Change, said: str, log: MotionLog, tm
     (["none.csv"], "none.csv cannot be read as CSV"),
     (["x.csv", "--record", "--with", "armatuer:1"], "unknown parameter 'armatuer' in the recorder: did you mean"),
     (["x.csv", "--record", "--with", "latency_s:2"], "latency_s is 2: give a value from 0 to 0.1"),
-    (["x.csv", "--record", "--with", "payload_kg:2"], "--with payload_kg is not seen while the trunk is fixed: give"),
+    (["x.csv", "--record", "--with", "payload_kg:2"], "--with payload_kg is not seen of a robot that hangs: give"),
     (["x.csv", "--record", "--seconds", "nan"], "--seconds is nan: give from 2 to 600"),
     (["x.csv", "--with", "armature:1"], "--with is of the robot that is recorded: give --record too"),
     (["x.csv", "--yaml", "robot.txt"], "--yaml was given 'robot.txt': give a file that ends in .yml"),

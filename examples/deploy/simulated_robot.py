@@ -90,10 +90,11 @@ class SimulatedRobot:
             if not fast:
                 time.sleep(max(0.0, began + (number + 1) * CONTROL_S - time.monotonic()))
         self.link.sendto(b'{"over": true}', self.partner)
+        real_s = time.monotonic() - began
         walked, took = float(self.sim.state.root_pos_w[0, :2].norm()), (number + 1) * CONTROL_S
         return {"seconds": round(took, 2), "fell": number + 1 < steps, "distance_m": round(walked, 2),
                 "speed_m_s": round(walked / took, 3), "packets_lost": self.dropped,
-                "packets": 2 * (number + 1)}
+                "packets": 2 * (number + 1), "real_s": round(real_s, 2)}
 
 
 def main():

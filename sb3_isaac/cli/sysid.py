@@ -70,7 +70,7 @@ def _record(args: argparse.Namespace, robot: Any, path: Path) -> int:
     true = _true(args.true)
     payload_kg = true.pop("payload_kg", None)
     if payload_kg is not None and not args.standing:
-        raise UserError("--with payload_kg is not seen while the trunk is fixed: give --standing STAND.csv too.")
+        raise UserError("--with payload_kg is not seen of a robot that hangs: give --standing STAND.csv too.")
     logs = {path: record(robot, true, args.seconds)}
     if args.standing:
         logs[Path(args.standing)] = record_standing(robot, true, payload_kg or 0.0, args.seconds)
