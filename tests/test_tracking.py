@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import io
+import signal
+import subprocess
+import sys
+import textwrap
 import time
 
 import pytest
 
 from sb3_isaac import PPO, IsaacVecEnv
+from sb3_isaac.cli.main import main
 from sb3_isaac.contract.tensor_env import Display, Panel, Shown
 from sb3_isaac.rl.callbacks import pace as pace_module
 from sb3_isaac.rl.callbacks.pace import Pace, clock
+from sb3_isaac.rl.callbacks.progress import progress_line
 from sb3_isaac.rl.callbacks.table import Table
 from sb3_isaac.rl.callbacks.tensorboard import TensorBoardScreen, flat, layout
 
@@ -80,3 +86,73 @@ def test_tensorboard_has_the_layout_and_the_settings(tmp_path):
     assert "custom_scalars__config__" in found.Tags()["tensors"]
     start = found.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
     assert b"env_kwargs.num_envs" in start and b"ppo" in start
+
+
+# ---- lines on a narrow terminal, and in a pipe
+
+class Terminal(io.StringIO):
+    """An output that is a terminal, of COLUMNS columns."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+TRAIN = ["train", "--env", "IsaacDoublePendulum-v0", "--num-envs", "8", "-n", "128", "--eval-episodes", "2", "--seed",
+         "0", "-params", "n_steps:8", "n_epochs:1", "--env-kwargs", "episode_length_s:0.4"]
+
+
+def test_without_rich_lines_fit_a_terminal_of_60_columns(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "rich", None)  # not installed
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    assert main([*TRAIN, "-f", str(tmp_path)]) == 0
+    text, commands = sys.stdout.getvalue().split("done:\n")
+    lines = [line for line in text.splitlines() if str(tmp_path) not in line]  # a name has no place to break it at
+    assert max(map(len, lines)) <= 60 and "\x1b" not in text
+    iterations = [line for line in lines if line.endswith(" to go")]
+    assert len(iterations) == 2 and all(" of 0.000128M  reward " in line for line in iterations)
+    assert all(line.startswith("  sb3-isaac ") for line in commands.splitlines())  # to be copied: one line each
+
+
+def test_lines_in_a_pipe_are_whole(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "60")
+    assert main([*TRAIN, "-f", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert len([line for line in out.splitlines() if line.endswith(" to go") and "steps/s" in line]) == 2
+    assert f"{tmp_path}" in out.splitlines()[0] and "\x1b" not in out
+
+
+@pytest.mark.parametrize(("width", "line"), [
+    (None, "  1.20M of 98.3M  reward 812.3  length 1000  51,234 steps/s  0:10:00 gone, 1:40:00 to go"),
+    (87, "  1.20M of 98.3M  reward 812.3  length 1000  51,234 steps/s  1:40:00 to go"),
+    (60, "  1.20M of 98.3M  reward 812.3  length 1000  1:40:00 to go"),
+    (40, "  1.20M of 98.3M  1:40:00 to go"), (20, "1.20M of 98.3M")])
+def test_a_line_leaves_out_what_does_not_fit(width, line):
+    numbers = ["reward 812.3", "length 1000", "51,234 steps/s"]
+    assert progress_line("  1.20M of 98.3M", numbers, "0:10:00", "1:40:00", width) == line
+
+
+# ---- a pause, by the signal itself
+
+def test_the_time_to_go_recovers_after_a_signal_has_stopped_the_process():
+    """40 of 100 iterations, and the process stands still for a second within one of them: that one does not count."""
+    program = textwrap.dedent("""
+        import time
+        from sb3_isaac.rl.callbacks.pace import Pace
+        pace, now = Pace(100, 0), time.perf_counter()
+        for i in range(1, 41):
+            time.sleep(0.01)
+            pace.add(i)
+            last, now = now, time.perf_counter()
+            print(now - last, pace.left_s, flush=True)
+        """)
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        rows = [process.stdout.readline() for _ in range(10)]
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(1.0)
+        process.send_signal(signal.SIGCONT)
+        rows += process.stdout.readlines()
+    lasted = sorted(float(row.split()[0]) for row in rows)
+    assert len(lasted) == 40 and process.returncode == 0 and lasted[-1] > 0.9
+    assert float(rows[-1].split()[1]) == pytest.approx(60 * sum(lasted[:-1]) / 39, rel=0.1)

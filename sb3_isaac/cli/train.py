@@ -54,6 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--log-interval", type=positive, help="iterations between progress lines (default: 1)")
     add("--no-early-stop", action="store_true", help="train to the end even when the task's stop rule is met")
     add_view(parser)
+    add("--log-video", action="store_true", help="at each evaluation, seconds of the policy as a moving picture in "
+        "TensorBoard, and in wandb with --track (default: none)")
     add_track(parser)
     add_gym_packages(parser)
 
@@ -130,7 +132,7 @@ def _train(args: argparse.Namespace) -> int:
             folder.rmdir()  # succeeds on an empty folder alone: a mistake found before anything was saved
     name, more = shlex.quote(str(folder)), trusted(args)
     say("\n  ".join(("done:", f"sb3-isaac eval {name}{more}", f"sb3-isaac play {name} --video play.mp4{more}",
-                     f"sb3-isaac plot {name}")))
+                     f"sb3-isaac plot {name}")), copied=True)
     return 0
 
 
@@ -141,6 +143,15 @@ def _watchers(args: argparse.Namespace, config: TrainConfig, folder: Path) -> Li
         from sb3_isaac.view.live.training import TrainingPage
 
         watchers.append(TrainingPage(page, config.n_timesteps, title=config.env, what=str(folder)))
+    if args.log_video:
+        from sb3_isaac.clients import is_client
+        from sb3_isaac.rl.training.train import uses_nvidias_isaacgym
+        from sb3_isaac.view.training_video import TrainingVideo
+
+        if is_client(config.env) or uses_nvidias_isaacgym(config):
+            raise UserError(f"--log-video shows evaluations, and a training of {config.env} on this simulator has "
+                            "none: leave it out.")
+        watchers.append(TrainingVideo(config.env, config.env_kwargs))
     return watchers
 
 

@@ -3,16 +3,40 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import textwrap
+from typing import Optional
 
 
-def say(text: str) -> None:
-    """Print a line at once; where that fails (a closed pipe or terminal, a full disk), lines are dropped from then on.
+def say(text: str, copied: bool = False) -> None:
+    """Print a line at once, see :func:`fitted`; where that fails (a closed pipe or terminal, a full disk), lines are
+    dropped from then on.
+
+    :param copied: whether a command in it is to be copied, which is one line then, however long.
     """
     try:
-        print(text, flush=True)
+        print(text if copied else fitted(text), flush=True)
     except OSError:
         drop_output()
+
+
+def fitted(text: str) -> str:
+    """`text` with lines broken at spaces where the output is a terminal that is too narrow for them."""
+    width = terminal_width()
+    if width is None:
+        return text
+    lines = []
+    for line in text.splitlines():
+        indent = line[:len(line) - len(line.lstrip())]
+        lines += [line] if len(line) <= width else textwrap.wrap(
+            line, width, subsequent_indent=f"{indent}  ", break_long_words=False, break_on_hyphens=False)
+    return "\n".join(lines)
+
+
+def terminal_width() -> Optional[int]:
+    """Columns of the terminal that the output is; None for a file or a pipe."""
+    return max(20, shutil.get_terminal_size().columns) if sys.stdout.isatty() else None
 
 
 def drop_output() -> None:

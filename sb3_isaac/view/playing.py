@@ -79,9 +79,9 @@ class Playing:
         image = self.env.render(**{name: value for name, value in wanted.items() if name in taken})
         return self._traces.draw(width, height, self.lines()) if image is None else np.asarray(image)
 
-    def frames(self, seconds: float, width: int, height: int, robots: int) -> "Frames":
-        """Frames at about ``FPS`` of so many seconds."""
-        return Frames(self, seconds, width, height, robots)
+    def frames(self, seconds: float, width: int, height: int, robots: int, fps: int = FPS) -> "Frames":
+        """Frames of so many seconds, at about `fps` frames a second."""
+        return Frames(self, seconds, width, height, robots, fps)
 
     def watch(self, wait_until: Callable[[float], None],
               ranges: Optional[Mapping[str, Sequence[float]]] = None) -> None:
@@ -115,9 +115,9 @@ class Playing:
 class Frames:
     """An iterable of frames (height, width, 3) uint8; ``last_only`` steps through all and draws the last one."""
 
-    def __init__(self, playing: Playing, seconds: float, width: int, height: int, robots: int) -> None:
+    def __init__(self, playing: Playing, seconds: float, width: int, height: int, robots: int, fps: int) -> None:
         dt = playing.env.control_dt
-        self.every = max(1, round(1.0 / (FPS * dt)))
+        self.every = max(1, round(1.0 / (fps * dt)))
         self.count = max(1, round(seconds / (self.every * dt)))
         self.fps = max(1, round(1.0 / (self.every * dt)))
         self.last_only, self.last = False, np.zeros((height, width, 3), np.uint8)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Optional, Sequence
 
-from sb3_isaac.contract.output import say
+from sb3_isaac.contract.output import fitted, say, terminal_width
 from sb3_isaac.contract.tensor_env import Display, Shown
 from sb3_isaac.envs.vec_env import unwrap
 from sb3_isaac.rl.callbacks.evaluation import Evaluation
@@ -73,8 +73,8 @@ class Progress(IterationCallback):
             self._table.show(f"{reached.strip()} steps  {times}", self.model.num_timesteps / self.total,
                              [*rows, ("steps/s", f"{pace.per_s:,.0f}")])
         elif self._lines % self.every == 0:
-            parts = "  ".join(f"{label} {text}" for label, text in rows)
-            self._say(f"{reached}  {parts}  {pace.per_s:,.0f} steps/s  {times}")
+            numbers = [*(f"{label} {text}" for label, text in rows), f"{pace.per_s:,.0f} steps/s"]
+            self._say(progress_line(reached, numbers, clock(pace.passed_s), clock(pace.left_s), terminal_width()))
 
     def _on_training_end(self) -> None:
         if self._bar is not None:
@@ -93,9 +93,19 @@ class Progress(IterationCallback):
         if self._bar is not None:
             self._bar.write(text)
         elif self._table is not None:
-            self._table.say(text)
+            self._table.say(fitted(text))
         else:
             say(text)
+
+
+def progress_line(reached: str, numbers: Sequence[str], gone: str, to_go: str, width: Optional[int] = None) -> str:
+    """An iteration in one line of at most `width` columns: without as many of the last `numbers` as do not fit."""
+    line = "  ".join((reached, *numbers, f"{gone} gone, {to_go} to go"))
+    if width is None or len(line) <= width:
+        return line
+    fits = [line for line in ("  ".join((reached, *numbers[:count], f"{to_go} to go"))
+                              for count in range(len(numbers) + 1)) if len(line) <= width]
+    return fits[-1] if fits else reached.strip()
 
 
 def evaluation_line(report: Dict[str, Any], display: Display) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import json
 import shlex
 import sys
@@ -99,7 +100,8 @@ class WandbLog(BaseCallback):
                 say(f"wandb: no run can be begun there ({_why(error)}); training goes on.")
                 wandb.teardown()  # its service still holds what was begun
                 continue
-            say(f"wandb: the run is kept here, {_upload(run)} uploads it." if run.offline else f"wandb: {run.url}")
+            say(f"wandb: the run is kept here, {_upload(run)} uploads it." if run.offline else f"wandb: {run.url}",
+                copied=True)
             return run
         return None
 
@@ -129,6 +131,12 @@ class WandbOutput(KVWriter):
             say(f"wandb: nothing more is tracked ({_why(error)}); training goes on.")
             self._run = None
 
+    def log_gif(self, key: str, picture: bytes, step: int) -> None:
+        """A moving picture, in the row of `step`."""
+        import wandb
+
+        self.log({key: wandb.Video(io.BytesIO(picture), format="gif")}, step)
+
     def close(self) -> None:
         """End the run, once all is uploaded."""
         run, self._run = self._run, None
@@ -138,7 +146,8 @@ class WandbOutput(KVWriter):
         try:
             run.finish(exit_code=1 if failed else 0)
         except Exception as error:  # as above
-            say(f"wandb: not everything could be uploaded ({_why(error)}): {_upload(run)} does it later.")
+            say(f"wandb: not everything could be uploaded ({_why(error)}): {_upload(run)} does it later.",
+                copied=True)
 
 
 def _log_in() -> Any:

@@ -84,7 +84,8 @@ def train(config: TrainConfig, run: Path, settings: Settings, resume_from: Optio
     `resume_from` goes on where that checkpoint stood. `start_from` begins a run of its own with the networks, optimizer
     and normaliser of that checkpoint, in the environment and with the settings of `config`.
 
-    `watchers` are callbacks that only look; they come after those that log and evaluate.
+    `watchers` are callbacks that only look; they come after those that log and evaluate. The time of one with a
+    ``spent_s`` counts as that of evaluations.
 
     At the end the last state is saved, then evaluated, then ``metrics.csv`` is completed and ``DONE`` written.
 
@@ -196,7 +197,7 @@ def _learn(model: Any, config: TrainConfig, run: Path, settings: Settings, confi
         write_start(run, config, about)  # with what only the environment knows
     checkpoints = RunCheckpoints(run, config, settings.save_every, settings.latest_every, done=False, about=about)
     interrupts = Interrupts(_tell_of_signal)
-    log = TrainingLog(timed_callbacks=(evaluation, checkpoints))
+    log = TrainingLog(timed_callbacks=(evaluation, checkpoints, *(w for w in watchers if hasattr(w, "spent_s"))))
     progress = Progress(_last_step(config), log, evaluation, every=settings.log_interval,
                         bar=settings.progress_bar and distributed.rank() == 0)
     # The configured ones read the last update and may change the learning rate, which a checkpoint holds. Saving comes
