@@ -44,3 +44,15 @@ def test_no_two_groups_look_the_same_and_all_are_seen_on_white() -> None:
     assert len(looks) == 28
     # On white, (1 + 0.05) / (L + 0.05); the palest of them, orange and sky, are still twice as dark.
     assert all(1.05 / (luminance(colour) + 0.05) > 2.0 for colour in figures.COLOURS)
+
+
+def test_labels_of_a_logarithmic_axis_are_plain_numbers() -> None:
+    with figures.drawing(2.0, 2.0) as (figure, axes):
+        axis = axes[0, 0]
+        axis.semilogx([3e-4, 4e-3], [0, 1])
+        figures.plain_log(axis.xaxis)
+        figure.draw_without_rendering()
+        low, high = axis.get_xlim()
+        shown = [text.get_text() for text in axis.get_xticklabels(which="both")
+                 if low <= text.get_position()[0] <= high and text.get_text()]
+    assert shown == ["0.0005", "0.001", "0.002"], "5 labels at most on each of three decades"

@@ -241,6 +241,7 @@ def test_keys():
         controls.press(key)
     assert [round(v, 3) for v in stage.commands[1]] == [1.2, 0.0], "not beyond what it was trained for"
     assert [round(v, 3) for v in stage.commands[-1]] == [1.08, -0.1]
+    assert controls.help()[:2] == ["Up / Down  forward 1.08 m/s", "Left / Right  yaw -0.10 rad/s"]
     controls.press("End")
     assert stage.commands[-1] == [0.0, 0.0]
     controls.press("Enter")

@@ -35,6 +35,18 @@ def line_style(number: int) -> str:
     return ("-", "--", ":", "-.")[number // len(COLOURS) % 4]
 
 
+def plain_log(axis: Any) -> None:
+    """Numbers at 1, 2 and 5 of each power of ten of a logarithmic axis, such as ``figure.axes[0].xaxis``.
+
+    matplotlib's own labels are formulas, which the style does not read, and run into each other on a short axis.
+    """
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=5))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
+
+
 @contextlib.contextmanager
 def figure_of(width_in: float, height_in: float) -> Iterator[Any]:
     """An empty figure in the common style. No window and no backend of the caller's is touched."""

@@ -7,8 +7,9 @@ from typing import Any, Sequence
 
 STYLE = ("body{font:15px/1.5 sans-serif;max-width:1100px;margin:2em auto;padding:0 1em;color:#222}"
          "table{border-collapse:collapse}td,th{padding:.2em .8em;border-bottom:1px solid #ddd;text-align:left}"
-         "h2{margin-top:2em}.none{color:#777}img{max-width:100%}"
-         "pre{white-space:pre-wrap;overflow-wrap:anywhere;background:#eef;padding:.6em}td{overflow-wrap:anywhere}")
+         "h2{margin-top:2em}.none{color:#777}img{display:block;max-width:100%;margin:1em 0}"
+         "pre{white-space:pre-wrap;overflow-wrap:anywhere;background:#eef;padding:.6em}"
+         "h1,h2,p,td{overflow-wrap:anywhere}")
 
 
 def page(title: str, parts: Sequence[str], head: str = "") -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
-from sb3_isaac.contract.figures import BLUE, ORANGE, SKY, VERMILLION, drawing, save
+from sb3_isaac.contract.figures import BLUE, ORANGE, SKY, VERMILLION, drawing, plain_log, save
 
 PARTS = (("physics", BLUE), ("task", SKY), ("inference and glue", ORANGE), ("update", VERMILLION))
 FLOORS = "floors"
@@ -86,6 +86,7 @@ def _draw_speed(axis: Any, speed: List[Dict[str, Any]]) -> None:
             axis.annotate(f"×{row[f'{key}_speedup']:.3g}", (row["num_envs"], rate), fontsize=7, color=colour,
                           textcoords="offset points", xytext=(0, 6 if above else -12), ha="center")
     axis.set_xticks(numbers, [str(n) for n in numbers])
+    plain_log(axis.yaxis)
     axis.minorticks_off()
     axis.margins(x=0.12, y=0.15)
     axis.set_xlabel("environments")

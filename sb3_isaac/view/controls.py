@@ -12,6 +12,8 @@ PUSH_M_S = 1.0
 """Speed that a push gives, sideways in the world."""
 STEPS = 10
 """Presses of a key from one end of a command's range to the other."""
+UNITS = {"_m_s": "m/s", "_rad_s": "rad/s", "_rad": "rad", "_m": "m"}
+"""By the end of a command's name."""
 PUSH, PAUSE, NEXT, PREVIOUS, STOP = "Enter", "Space", "PageDown", "PageUp", "End"
 AXIS_KEYS = (("Up", "Down"), ("Left", "Right"), (",", "."))
 """What raises and what lowers the first, the second and the third number of a command."""
@@ -76,11 +78,16 @@ class Controls:
 
     def help(self) -> List[str]:
         """Which keys there are, in lines."""
-        lines = [f"{up} / {down}  {axis.name.replace('_', ' ')} {axis.value:.2f}"
-                 for axis, (up, down) in zip(self.axes, AXIS_KEYS)]
+        lines = [f"{up} / {down}  {_told(axis)}" for axis, (up, down) in zip(self.axes, AXIS_KEYS)]
         other = [f"{PREVIOUS} / {NEXT}  robot {self.robot + 1} of {self._robots}"] if self._robots > 1 else []
         stop = [f"{STOP}  command 0"] if self.axes else []
         return [*lines, *stop, f"{PUSH}  push", f"{PAUSE}  {'go on' if self.paused else 'pause'}", *other]
+
+
+def _told(axis: Steering) -> str:
+    """Such as ``forward 0.60 m/s`` of ``forward_m_s``."""
+    end = next((end for end in UNITS if axis.name.endswith(end)), "")
+    return f"{axis.name[:len(axis.name) - len(end)].replace('_', ' ')} {axis.value:.2f} {UNITS.get(end, '')}".rstrip()
 
 
 def _ranged(axis: Steering, ends: Optional[Sequence[float]]) -> Steering:
