@@ -18,12 +18,11 @@ import time
 from pathlib import Path
 from typing import List
 
-TASKS = ("AllegroHand", "AllegroHandDextremeManualDR", "AllegroHandDextremeADR", "AllegroKuka", "AllegroKukaTwoArms",
-         "Ant", "Anymal",
-         "AnymalTerrain", "BallBalance", "Cartpole", "FactoryTaskGears", "FactoryTaskInsertion",
-         "FactoryTaskNutBoltPick", "FactoryTaskNutBoltPlace", "FactoryTaskNutBoltScrew", "FrankaCabinet",
-         "FrankaCubeStack", "Humanoid", "HumanoidAMP", "IndustRealTaskGearsInsert", "IndustRealTaskPegsInsert",
-         "Ingenuity", "Quadcopter", "ShadowHand", "Trifinger")
+TASKS = ("AllegroHand", "AllegroHandDextremeManualDR", "AllegroHandDextremeADR", "AllegroKuka",
+         "AllegroKukaTwoArmsLSTM", "Ant", "Anymal", "AnymalTerrain", "BallBalance", "Cartpole", "FactoryTaskGears",
+         "FactoryTaskInsertion", "FactoryTaskNutBoltPick", "FactoryTaskNutBoltPlace", "FactoryTaskNutBoltScrew",
+         "FrankaCabinet", "FrankaCubeStack", "Humanoid", "HumanoidAMP", "IndustRealTaskGearsInsert",
+         "IndustRealTaskPegsInsert", "Ingenuity", "Quadcopter", "ShadowHand", "Trifinger")
 PROGRAM = '''
 import os
 import sys
