@@ -35,8 +35,9 @@ def fitted(text: str) -> str:
 
 
 def terminal_width() -> Optional[int]:
-    """Columns of the terminal that the output is; None for a file or a pipe."""
-    return max(20, shutil.get_terminal_size().columns) if sys.stdout.isatty() else None
+    """Columns of the terminal that the output is; None for a file, a pipe, or what a program has put in its place."""
+    isatty = getattr(sys.stdout, "isatty", None)
+    return max(20, shutil.get_terminal_size().columns) if isatty is not None and isatty() else None
 
 
 def drop_output() -> None:
