@@ -139,6 +139,8 @@ class SceneRenderer:
         self._scale = 2 if height <= SMALL_PX else 1
         width, height = self._scale * width, self._scale * height
         self._model = _framed(model, width, height, shadow_reach_m=1.2 * distance_m)
+        if self._scale > 1:  # averaging smooths edges already, in half the time
+            self._model.vis.quality.offsamples = 0
         self._robots = [mujoco.MjData(self._model) for _ in range(num_robots)]
         self._scene = mujoco.MjvScene(self._model, maxgeom=num_robots * self._model.ngeom + 100)
         # A plane fades into the haze by itself; ground that ends somewhere does so in fog.

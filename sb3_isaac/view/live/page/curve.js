@@ -1,11 +1,13 @@
 // A curve on a canvas: its line, the ends of both axes, and its last value.
 const INK = "#2d6cdf", SOFT = "#5d6878", LINE = "#dde3ea";
 
+// Seven characters at most, which is the room beside a curve.
 export function short(value) {
   const size = Math.abs(value);
   if (size >= 1e6) return `${+(value / 1e6).toFixed(1)}M`;
   if (size >= 1e4) return `${+(value / 1e3).toFixed(0)}k`;
-  return `${+value.toPrecision(3)}`;
+  if (size >= 0.1 || size === 0) return `${+value.toPrecision(3)}`;
+  return size < 1e-3 ? value.toExponential(0) : `${+value.toFixed(3)}`;
 }
 
 export function drawCurve(canvas, points, x) {

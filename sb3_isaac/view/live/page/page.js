@@ -1,6 +1,6 @@
 // The page: events of the program become numbers, curves, bars and robots; what is pressed goes back to it.
 import { Scene } from "./scene.js";
-import { drawCurve } from "./curve.js";
+import { drawCurve, short } from "./curve.js";
 
 const element = (id) => document.getElementById(id);
 const token = new URLSearchParams(location.search).get("token");
@@ -95,7 +95,7 @@ function showTerms(terms) {
     bar.style.width = `${share}%`;
     bar.style.left = value < 0 ? `${50 - share}%` : "50%";
     bar.className = value < 0 ? "cost" : "";
-    make("em", row, value === null ? "NaN" : value.toPrecision(3));
+    make("em", row, value === null ? "NaN" : short(value));
   }
 }
 
