@@ -121,6 +121,8 @@ Change = Callable[[List[List[str]]], Any]
     (lambda rows: rows[9].__setitem__(3, "nan"), r"line 10: target_\w+ is 'nan', which is no finite number"),
     (lambda rows: rows[9].__delitem__(slice(5, None)), r"line 10: \w+ is '', which is no finite number"),
     (lambda rows: rows.__delitem__(slice(50, 60)), r"line 51: 0.055 s after the line before, where others are 0.005 s"),
+    (lambda rows: [row.__setitem__(0, str(0.5 * i)) for i, row in enumerate(rows) if i],
+     r"has a row every 0.5 s: give at least 50 rows a second, better 200"),
     (lambda rows: rows.__delitem__(slice(90, None)), r"has 89 rows: give at least 200"),
     (lambda rows: [row.append("pos_tail" if i == 0 else "0") for i, row in enumerate(rows)],
      r"unknown joint 'tail' in .*log.csv"),

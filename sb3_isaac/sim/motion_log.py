@@ -25,7 +25,7 @@ from sb3_isaac.contract.errors import UserError, unknown
 from sb3_isaac.contract.files import write_text
 
 KINDS = ("target", "pos", "vel")
-LEAST_ROWS = 200
+LEAST_ROWS, LONGEST_PERIOD_S = 200, 0.02
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,9 @@ def read_log(path: Path, joints: Sequence[str]) -> MotionLog:
     if period <= 0 or abs(steps[gap] - period) > 0.5 * period:
         raise UserError(f"{path} line {gap + 3}: {steps[gap]:g} s after the line before, where others are {period:g} s "
                         "apart: give a log at even steps without gaps.")
+    if period > LONGEST_PERIOD_S:
+        raise UserError(f"{path} has a row every {period:g} s: give at least {1.0 / LONGEST_PERIOD_S:g} rows a second, "
+                        "better 200.")
     count = len(joints)
     target, pos, vel = (values[:, 1 + i * count:1 + (i + 1) * count] for i in range(3))
     return MotionLog(values[:, 0], target, pos, vel)
