@@ -14,21 +14,23 @@ from sb3_isaac.policy.formats import TRAINED
 from sb3_isaac.rl.policy.evaluate import evaluate, make_eval_env
 
 POLICIES = sorted(path.stem for path in TRAINED.glob("*.pth"))
-STEPS = 120
+SECONDS = 2.4
 
 
 @pytest.mark.parametrize("env_id", POLICIES)
 def test_a_shipped_policy_does_what_its_task_asks(env_id):
     policy = load_policy(env_id)
-    assert policy.info["env"] == env_id and (TRAINED / f"{env_id}.pth").stat().st_size < 500_000
+    most = 4_000_000 if env_id == "IsaacQuadrupedVision-v0" else 500_000  # what sees has a network for pictures
+    assert policy.info["env"] == env_id and (TRAINED / f"{env_id}.pth").stat().st_size < most
+    assert "threads" not in policy.info["env_kwargs"]
     env = make_eval_env(policy, 32, seed=0, threads=1)
     try:
-        report = evaluate(env, policy, seed=0, max_steps=STEPS)
+        report = evaluate(env, policy, seed=0, max_steps=round(SECONDS / env.control_dt))
     finally:
         env.close()
     assert env.stop_rule is not None and report["bad_worlds"] == 0
     low = env.stop_rule.ranges.get("reward_mean", (0.0,))[0]
-    assert report["reward_mean"] > 0.5 * low and report["terminated_fraction"] < 0.05, report
+    assert report["reward_mean"] > 0.5 * low and report["falls_fraction"] < 0.1, report
 
 
 def test_which_demos_there_are(capsys):

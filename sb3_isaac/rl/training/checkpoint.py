@@ -51,7 +51,9 @@ def write_checkpoint(model: Any, folder: Path, config: Optional[TrainConfig] = N
     facts = {**unwrap(model.get_env()).env.metadata(), "steps": model.num_timesteps}
     meta = {**(about or {}), **_meta(model.seed, model.num_timesteps, iteration_of(model))}
     if config is not None:
-        facts.update(env=config.env, env_kwargs=dict(config.env_kwargs))
+        # How many threads there were is the machine's business, and no part of a policy.
+        facts.update(env=config.env, env_kwargs={key: value for key, value in config.env_kwargs.items()
+                                                 if key != "threads"})
         meta.update(env=config.env, algo=config.algo)
         write_text(folder / "config.yml", dump_config(config))
     with contextlib.suppress(UserError):  # a policy that policy.pth cannot hold: the training began with a warning
