@@ -8,6 +8,7 @@ pytest.importorskip("mujoco", reason="needs MuJoCo")
 
 from sb3_isaac import load_policy
 from sb3_isaac.cli.demo import DEFAULT
+from sb3_isaac.clients import env_options
 from sb3_isaac.cli.main import main
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.policy.formats import TRAINED
@@ -23,7 +24,7 @@ def test_a_shipped_policy_does_what_its_task_asks(env_id):
     most = 4_000_000 if env_id == "IsaacQuadrupedVision-v0" else 500_000  # what sees has a network for pictures
     assert policy.info["env"] == env_id and (TRAINED / f"{env_id}.pth").stat().st_size < most
     assert "threads" not in policy.info["env_kwargs"]
-    env = make_eval_env(policy, 32, seed=0, threads=1)
+    env = make_eval_env(policy, 32, seed=0, **({"threads": 1} if "threads" in env_options(env_id) else {}))
     try:
         report = evaluate(env, policy, seed=0, max_steps=round(SECONDS / env.control_dt))
     finally:
