@@ -8,8 +8,8 @@ pytest.importorskip("mujoco", reason="needs MuJoCo")
 
 from sb3_isaac import load_policy
 from sb3_isaac.cli.demo import DEFAULT
-from sb3_isaac.clients import env_options
 from sb3_isaac.cli.main import main
+from sb3_isaac.clients import env_options
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.policy.formats import TRAINED
 from sb3_isaac.rl.policy.evaluate import evaluate, make_eval_env

@@ -115,6 +115,17 @@ def test_the_verb_prints_origins_checks_and_writes_what_was_derived(
     assert png.read_bytes()[:4] == b"\x89PNG"
 
 
+def test_the_verb_takes_what_the_file_does_not_tell(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    silent, yml = write(tmp_path, dog(extra=keyframe()), "silent.xml"), tmp_path / "dog.yml"
+    assert main(["robot", silent, "--yaml", str(yml)]) == 2
+    assert "torque_limit_nm:20 --yaml robot.yml" in capsys.readouterr().err
+    assert main(["robot", silent, "torque_limit_nm:40", "kp:60", "--yaml", str(yml)]) == 0
+    assert set(get_robot(str(yml)).torque_limit_nm) == {40.0} and set(get_robot(str(yml)).kp) == {60.0}
+    assert main(["robot", silent, "torque_limits:40"]) == 2 and main(["robot", silent, "kp"]) == 2
+    assert main(["robot", "anymal", "kp:60"]) == 2
+    assert "registered robot" in capsys.readouterr().err
+
+
 def test_the_verb_says_what_a_robot_does_not_stand_for(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     weak = write(tmp_path, dog(extra=motors('motor ctrlrange="-1 1"') + keyframe()), "weak.xml")
     assert main(["robot", weak]) == 1

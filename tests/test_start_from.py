@@ -166,5 +166,5 @@ def test_the_list_has_every_name(capsys: pytest.CaptureFixture[str]) -> None:
     from sb3_isaac.tasks.quadruped_flat import QuadrupedFlat
 
     for name in (*TASKS, *ROBOTS, *build.ALGORITHMS, *QuadrupedFlat.REWARD, *QuadrupedFlat.COMMAND, "ppo-course",
-                 "episode_length_s"):
+                 "episode_length_s", f"energy {QuadrupedFlat.REWARD['energy'].weight:g}"):
         assert name in said, name

@@ -203,7 +203,8 @@ def test_feet_slip_on_the_ground_alone() -> None:
 def report_of(steps: List[Dict[str, torch.Tensor]]) -> Dict[str, Any]:
     episodes = Episodes(2, torch.device("cpu"), control_dt=1.0)
     over = torch.zeros(2, dtype=torch.bool)
-    usual = {"forward_speed": torch.ones(2), "left_speed": torch.zeros(2), "heading_rate": torch.zeros(2),
+    usual = {"forward_speed": torch.ones(2), "left_speed": torch.tensor([0.0, 0.5]),
+             "heading_rate": torch.tensor([0.2, 0.0]),
              "power_w": torch.ones(2), "trunk_height_m": torch.ones(2), "knee_contact": over, "foot_contact": over,
              "swing_peak_m": torch.zeros(2), "swing_ended": over, "command": torch.zeros(2, 3),
              **{f"{kind}_violations": torch.zeros(2) for kind in ("range", "speed", "torque")}}
@@ -224,6 +225,7 @@ def test_the_report_worked_by_hand() -> None:
     assert report["tracking_error_left_m_s"] == pytest.approx(0.1)
     assert report["tracking_error_yaw_rad_s"] == pytest.approx(0.1)
     assert report["foot_slip_m_s"] == pytest.approx(0.2)
+    assert report["left_speed_mean"] == pytest.approx(0.25) and report["yaw_rate_mean"] == pytest.approx(0.1)
     assert "by_command" not in report, "both were told the same"
     assert report["standing_drift_m"] == pytest.approx(0.03) and report["standing_steps_s"] == pytest.approx(1.5)
 

@@ -47,7 +47,8 @@ def _task(env_id: str, cls: Any) -> List[str]:
     about = (inspect.getdoc(cls) or "").split("\n")[0] if env_id not in (inspect.getdoc(cls) or "") else module
     found = [f"  {env_id}: {about.splitlines()[0] if about else cls.__name__}"]
     options = [name for name in constructor_parameters(cls) if name not in ("num_envs", "seed", "render_mode")]
-    for label, names in (("commands", getattr(cls, "COMMAND", ())), ("reward terms", getattr(cls, "REWARD", ())),
+    rewards = [f"{name} {term.weight:g}" for name, term in getattr(cls, "REWARD", {}).items()]
+    for label, names in (("commands", getattr(cls, "COMMAND", ())), ("reward terms and weights", rewards),
                          ("terminations", getattr(cls, "TERMINATION", ())), ("options", options)):
         if isinstance(names, (Mapping, list)) and names:
             found.append(f"    {_row(label, names)}")

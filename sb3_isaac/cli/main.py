@@ -73,7 +73,7 @@ def main(argv: Optional[List[str]] = None) -> int:
         return 2
     except KeyboardInterrupt as error:
         signal = error if isinstance(error, Interrupted) else Interrupted(SIGINT)
-        what = "" if foreign else ", and nothing was written: give the same command again"
+        what = "" if foreign else ", and nothing was written"
         tell(f"sb3-isaac: ended by {signal}{what}.")
         return signal.exit_code
     except OSError as error:

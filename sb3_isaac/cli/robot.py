@@ -14,6 +14,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The robot, and what is written of it."""
     add = parser.add_argument
     add("robot", metavar="FILE", help="MJCF, URDF or YAML file, menagerie/NAME, robot_descriptions/NAME, or a name")
+    add("fields", metavar="FIELD:VALUE", nargs="*",
+        help="what the file does not tell, or what you know better, such as torque_limit_nm:23.7")
     add("--picture", metavar="OUT.png", help="draw it standing under its drives")
     add("--yaml", metavar="OUT.yml", help="write all that was derived, to edit and to train with: "
                                           "--env-kwargs robot:OUT.yml")
@@ -21,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the robot and its checks; 1 where it does not stand."""
+    from sb3_isaac.config.grammar import parse_key_values
     from sb3_isaac.robots import ROBOTS, Robot, get_robot
     from sb3_isaac.robots.derive import derive
     from sb3_isaac.robots.registry import robot_source
@@ -28,10 +31,14 @@ def run(args: argparse.Namespace) -> int:
     from sb3_isaac.sim.robot_check import check_robot
 
     path, overrides = robot_source(args.robot)
+    given = parse_key_values(args.fields, "FIELD:VALUE")
     if path in ROBOTS:
+        if given:
+            raise UserError(f"{path!r} is a registered robot, whose fields are known: leave out {', '.join(given)}, or "
+                            "give a file.")
         robot, origin = get_robot(args.robot), {}
     else:
-        found = derive(path, check_fields(overrides))
+        found = derive(path, check_fields({**overrides, **given}))
         robot, origin = Robot(**found.fields), dict(found.origin)
     checks = check_robot(robot)
     print("\n".join([*_table(robot, origin), "", *_joint_table(robot), ""]))
@@ -59,6 +66,11 @@ def _short(value: object) -> str:
     return ", ".join(map(str, value)) or "none"
 
 
+def _plain(value: float) -> str:
+    """A number without the sign of a zero."""
+    return f"{value + 0.0:g}"
+
+
 def _joint_table(robot: Any) -> List[str]:
     """A line for each joint: what drives it, and what its file says of it."""
     from sb3_isaac.sim.scene import compose_scene
@@ -69,7 +81,7 @@ def _joint_table(robot: Any) -> List[str]:
     for i, name in enumerate(robot.joints):
         joint = model.joint(name)
         low, high = joint.range
-        rows.append((name, f"{robot.default_joint_pos[i]:g}", f"{low:.2f} to {high:.2f}" if joint.limited[0] else "-",
+        rows.append((name, _plain(robot.default_joint_pos[i]), f"{low:.2f} to {high:.2f}" if joint.limited[0] else "-",
                      f"{robot.kp[i]:g}", f"{robot.kd[i]:g}", f"{robot.torque_limit_nm[i]:g}",
                      f"{float(joint.damping[0]):g}", f"{float(joint.frictionloss[0]):g}",
                      f"{float(joint.armature[0]):g}"))

@@ -287,8 +287,9 @@ class _Derivation:
     def _check_limits(self, drives: Drives) -> None:
         missing = [name for name, limit in zip(self.values["joints"], drives.limit) if not math.isfinite(limit)]
         if missing and "torque_limit_nm" not in self.given:
-            raise UserError(f"robot file {self.path!r} says no torque limit for {_some(missing)}: give "
-                            "torque_limit_nm in N·m, one number or one for each joint.")
+            raise UserError(f"robot file {self.path!r} says no torque limit for {_some(missing)}: give torque_limit_nm "
+                            "in N·m, one number or one for each joint, such as 'sb3-isaac robot FILE "
+                            "torque_limit_nm:20 --yaml robot.yml'.")
 
     def _kp(self) -> List[float]:
         """The torque of standing by SAG_RAD, at least what keeps the weight over straight legs from tipping."""

@@ -16,8 +16,9 @@ SPEED_WITHIN, LEAST_M_S = 0.2, 0.1
 def gait_report(episodes: Episodes, weight_n: float, axes: Sequence[str]) -> Dict[str, Any]:
     """Means over the episodes that did not diverge.
 
-    ``falls_fraction``; ``forward_speed_mean/std`` m/s; ``yaw_drift_rad`` (mean |turned − told to turn|, from the
-    heading, which counts whole turns); ``cost_of_transport`` (Σ|τ q̇|Δt over weight × distance, median);
+    ``falls_fraction``; ``forward_speed_mean/std``, ``left_speed_mean`` m/s; ``yaw_rate_mean`` rad/s;
+    ``yaw_drift_rad`` (mean |turned − told to turn|, from the heading, which counts whole turns);
+    ``cost_of_transport`` (Σ|τ q̇|Δt over weight × distance, median);
     ``min_trunk_height_m`` (of all robots and steps); ``knee_contact_fraction`` (of steps); ``foot_clearance_m`` (mean
     of each swing's highest point above stance); ``foot_slip_m_s`` (mean horizontal speed of feet on the ground);
     ``range_violations``, ``speed_violations``, ``torque_violations`` (joints beyond a soft limit, counted over the
@@ -39,6 +40,8 @@ def gait_report(episodes: Episodes, weight_n: float, axes: Sequence[str]) -> Dic
         "falls_fraction": float(episodes.terminated[good].float().mean()),
         "forward_speed_mean": float(speed.mean()),
         "forward_speed_std": float(speed.std(correction=0)),
+        "left_speed_mean": float(episodes.mean("left_speed").mean()),
+        "yaw_rate_mean": float(episodes.mean("heading_rate").mean()),
         "yaw_drift_rad": float(drift.abs().mean()),
         "cost_of_transport": float((episodes.sum("power_w") * dt / (weight_n * distance)).median()),
         "min_trunk_height_m": float(episodes.least("trunk_height_m").min()),

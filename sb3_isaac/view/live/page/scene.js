@@ -37,7 +37,10 @@ void main() {
   gl_FragColor = vec4(colour, 1.0 - far);
 }`;
 const SKY = [0.93, 0.95, 0.975];
-const JUMP_M = 0.5, APART_M = 3;
+const JUMP_M = 0.5, JUMP_COS = 0.9, APART_M = 3;  // half the angle of a turn: a robot turns by 52 degrees in no frame
+
+// The scalar product of the quaternions of body k / 7 in two frames.
+const dot = (one, other, k) => [3, 4, 5, 6].reduce((sum, j) => sum + one[k + j] * other[k + j], 0);
 
 function bytes(text) { return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)); }
 
@@ -174,7 +177,8 @@ export class Scene {
     for (let robot = 0; robot < this.robots; robot++) {
       const first = robot * one, k = first + 7 * this.root;
       const known = before && before.length === width;
-      if (known && Math.hypot(after[k] - before[k], after[k + 1] - before[k + 1]) < JUMP_M) {
+      const moved = known && Math.hypot(after[k] - before[k], after[k + 1] - before[k + 1]);
+      if (known && moved < JUMP_M && Math.abs(dot(before, after, k)) > JUMP_COS) {
         for (let body = first; body < first + one; body += 7) this.between(before, after, share, body);
       }
     }
@@ -187,12 +191,13 @@ export class Scene {
   }
 
   between(before, after, share, k) {
-    let sign = 0;
-    for (let j = 3; j < 7; j++) sign += before[k + j] * after[k + j];
+    const sign = dot(before, after, k) < 0 ? -1 : 1, frames = this.frames;
     for (let j = 0; j < 7; j++) {
-      const from = before[k + j] * (j > 2 && sign < 0 ? -1 : 1);
-      this.frames[k + j] = from + share * (after[k + j] - from);
+      const from = before[k + j] * (j > 2 ? sign : 1);
+      frames[k + j] = from + share * (after[k + j] - from);
     }
+    const size = Math.hypot(...frames.subarray(k + 3, k + 7)) || 1;  // a quaternion that is not 1 long squashes a body
+    for (let j = 3; j < 7; j++) frames[k + j] /= size;
   }
 
   // What the camera looks at: the middle of the robots, of which one that is too far off is shown nearer.
