@@ -7,10 +7,12 @@ import importlib
 import inspect
 import os
 import re
+import runpy
 import shlex
 import subprocess
 import sys
 import tarfile
+import types
 from pathlib import Path, PurePosixPath
 from typing import List, get_args
 
@@ -43,6 +45,17 @@ def test_requirements_with_a_condition_stand_on_lines_of_their_own() -> None:
     assert "warp" in wanted
     for name, value in wanted.items():
         assert value.startswith("\n") or ";" not in value, name
+
+
+def test_an_older_python_is_told_before_anything_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``setup.py`` runs before pip looks at requirements; the line for Isaac Gym's Python 3.8 passes it."""
+    monkeypatch.setitem(sys.modules, "setuptools", types.SimpleNamespace(setup=lambda: None))
+    monkeypatch.setattr(sys, "version_info", (3, 10))
+    monkeypatch.delenv("PIP_IGNORE_REQUIRES_PYTHON", raising=False)
+    with pytest.raises(SystemExit, match=r"needs Python 3\.11 or newer.*this is Python 3\.10"):
+        runpy.run_path(str(ROOT / "setup.py"))
+    monkeypatch.setenv("PIP_IGNORE_REQUIRES_PYTHON", "1")
+    runpy.run_path(str(ROOT / "setup.py"))
 
 
 def test_the_readme_is_short() -> None:
