@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import runpy
 import socket
 import sys
 import threading
@@ -99,6 +101,20 @@ def test_metadata_and_deploy_yml_tell_the_same(exported: Path, capsys: pytest.Ca
     assert told["observations"][1] == {"name": "joint_vel", "width": 12, "unit": "rad/s"}
     assert told["command"] == {"forward_m_s": [0.0, 1.2], "yaw_rad_s": [-0.5, 0.5]}
     assert told["joint_range"][2] == pytest.approx([-2.7227, -0.83776]) and told["latency_s"] == [0.0, 0.0]
+
+
+def test_its_page_runs_and_explains_every_key(exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This policy holds the default pose, whatever it sees."""
+    page = (DEPLOY.parents[1] / "docs" / "deploy.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "policy.onnx").write_bytes((exported / "p.onnx").read_bytes())
+    (tmp_path / "page.py").write_text(block)
+    monkeypatch.chdir(tmp_path)
+    found = runpy.run_path("page.py")
+    told = yaml.safe_load((exported / "deploy.yml").read_text())
+    assert found["obs"].shape == (1, 44) and found["action"].tolist() == [[0.0] * 12]
+    assert found["joint_target"][0].tolist() == pytest.approx(told["default_joint_pos"])
+    assert [key for key in told if f"`{key}`" not in page] == []
 
 
 def test_targets_are_scaled_actions_within_the_joints_ranges(tmp_path: Path) -> None:

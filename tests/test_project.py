@@ -62,6 +62,13 @@ def test_the_readme_is_short() -> None:
     assert (ROOT / "README.md").read_text(encoding="utf-8").count("\n") <= 200
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/index.md", "docs/troubleshooting.md"])
+def test_the_cpu_build_of_torch_is_that_of_the_constraints(page: str) -> None:
+    (version,) = re.findall(r"^torch==(\S+)$", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.MULTILINE)
+    line = f"pip install torch=={version} --index-url https://download.pytorch.org/whl/cpu"
+    assert line in (ROOT / page).read_text(encoding="utf-8")
+
+
 PAGES = ["README.md", "CONTRIBUTING.md", "tuning/README.md",
          *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md"))]
 
@@ -101,6 +108,27 @@ def test_python_of_the_docs_runs_as_it_stands(page: str, tmp_path: Path) -> None
     assert out.returncode == 0 and "[16, 49]" in out.stdout, out.stdout + out.stderr
 
 
+def test_commands_in_the_help_are_commands(monkeypatch: pytest.MonkeyPatch,
+                                           capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("COLUMNS", "300")  # no command is broken
+    assert main(["--help"]) == 0
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    example = said.rpartition("For example: ")[2]
+    commands = [shlex.split(text)[1:] for text in (*re.findall(r"'(sb3-isaac [a-z][^']*)'", said), example)]
+    assert [words[0] for words in commands] == ["demo", "train", "play", "list", "train"]
+    for verb, *rest in commands:
+        parser_of(verb).parse_args(rest)
+
+
+def parser_of(verb: str) -> ArgumentParser:
+    """What reads the arguments of one verb."""
+    parser = ArgumentParser(prog=verb, allow_abbrev=False)
+    importlib.import_module(f"sb3_isaac.cli.{verb}").add_arguments(parser)
+    return parser
+
+
 def commands_of(text: str) -> List[List[str]]:
     """Words of each ``sb3-isaac`` command in the shell blocks of a page, without comments, variables and pipes."""
     lines = [line for block in re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
@@ -116,9 +144,7 @@ def test_commands_on_a_page_are_commands(page: str) -> None:
     for command in commands:
         verb, *rest = [word for word in command if word not in ("[RUN", "...]")]
         assert verb in VERBS, command
-        parser = ArgumentParser(prog=verb, allow_abbrev=False)
-        importlib.import_module(f"sb3_isaac.cli.{verb}").add_arguments(parser)
-        parser.parse_args(rest)
+        parser_of(verb).parse_args(rest)
 
 
 def test_package_data_names_every_file_that_is_no_source() -> None:

@@ -24,10 +24,12 @@ def observation(policy, state, action, command):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("onnx")
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0],
+                                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("onnx", help="the policy, as 'sb3-isaac export RUN --onnx' writes it")
     parser.add_argument("robot", help="host:port")
-    parser.add_argument("--command", default="1.0,0.0", help="the policy's command, numbers with commas")
+    parser.add_argument("--command", default="1.0,0.0", help="one number for each axis of the policy's command: "
+                        "forward m/s and yaw rad/s of the flat task; forward, left and yaw of the velocity task")
     args = parser.parse_args()
     session = onnxruntime.InferenceSession(args.onnx)
     policy = {name: json.loads(text) for name, text in session.get_modelmeta().custom_metadata_map.items()}

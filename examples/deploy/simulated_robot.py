@@ -98,9 +98,10 @@ class SimulatedRobot:
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--port", type=int, default=9870)
-    parser.add_argument("--seconds", type=float, default=60.0)
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0],
+                                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--port", type=int, default=9870, help="of this machine, where it waits for a control loop")
+    parser.add_argument("--seconds", type=float, default=60.0, help="s of simulated time; a fall ends it before")
     parser.add_argument("--lost", type=float, default=0.05, help="share of packets that never arrive, each way")
     parser.add_argument("--late", type=float, default=0.01, help="s that a target comes late by at most")
     parser.add_argument("--fast", action="store_true", help="as fast as it can, not in real time")

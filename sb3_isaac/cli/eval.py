@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 
-from sb3_isaac.cli.hub import here
+from sb3_isaac.cli.hub import RUN, here
 from sb3_isaac.cli.main import (
     add_command,
     add_gym_packages,
@@ -22,7 +22,7 @@ from sb3_isaac.cli.main import (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """RUN and how to score it."""
     add = parser.add_argument
-    add("run", metavar="RUN", help="run folder, checkpoint folder, policy.pth or hub:USER/NAME")
+    add("run", metavar="RUN", help=RUN)
     add("--episodes", type=positive, default=256, help="one for each robot (default: %(default)s)")
     add_command(parser, "each robot keeps one of them")
     add("--env", help="another environment than the one it was trained on")

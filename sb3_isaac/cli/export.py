@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, Optional
 
-from sb3_isaac.cli.hub import here
+from sb3_isaac.cli.hub import RUN, here
 from sb3_isaac.cli.main import add_gym_packages, check_env_id, import_gym_packages, import_isaacgym_if_needed
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.contract.output import say
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """RUN and what to write."""
     add = parser.add_argument
-    add("run", metavar="RUN", help="run folder, checkpoint folder, policy.pth or hub:USER/NAME")
+    add("run", metavar="RUN", help=RUN)
     add("--onnx", metavar="FILE", help="write the policy for ONNX Runtime, normaliser, limits and metadata inside")
     add("--deploy", metavar="FILE", help="write what a control program has to know as YAML: joints, gains, rate, "
         "observations with units, limits")

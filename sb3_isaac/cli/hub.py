@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 PREFIX = "hub:"
+RUN = "run folder, checkpoint folder, policy.pth, hub:USER/NAME, or the id of a task whose policy ships"
+"""What a verb that runs a trained policy takes, for its help."""
 
 
 def here(run: str) -> str:

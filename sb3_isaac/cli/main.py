@@ -110,7 +110,9 @@ def _run(argv: List[str]) -> int:
         width = max(map(len, VERBS))
         print("usage: sb3-isaac <verb> [options]\n")
         print("\n".join(f"  {verb:<{width}}  {text}" for verb, text in VERBS.items()))
-        print("\n'sb3-isaac <verb> --help' lists a verb's options.")
+        print("\n'sb3-isaac <verb> --help' lists a verb's options. Begin with 'sb3-isaac demo', then\n"
+              "'sb3-isaac train', then 'sb3-isaac play RUN --view', RUN being the folder that training names.\n"
+              "Documentation: docs/index.md")
         return 0
     if argv[0] in ("-V", "--version"):
         from sb3_isaac import __version__
@@ -227,8 +229,9 @@ def add_command(parser: argparse.ArgumentParser, several: str) -> None:
 
     :param several: what becomes of several.
     """
-    parser.add_argument("--command", type=numbers, action="append", metavar="V,W", help="what the robots are told, "
-                        f"such as 1.0,0.0 m/s and rad/s; given several times, {several} (default: the task's)")
+    parser.add_argument("--command", type=numbers, action="append", metavar="V,W", help="what the robots are told: "
+                        "one number for each axis of the task, which 'sb3-isaac list' names, such as 0,0.5,0; given "
+                        f"several times, {several} (default: the task's)")
 
 
 def command_of(args: argparse.Namespace) -> Any:

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Tuple
 
-from sb3_isaac.cli.hub import here
+from sb3_isaac.cli.hub import RUN, here
 from sb3_isaac.cli.live import add_view, live_page
 from sb3_isaac.cli.main import (
     add_command,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """RUN and how to show it."""
-    parser.add_argument("run", metavar="RUN", help="run folder, checkpoint folder, policy.pth or hub:USER/NAME")
+    parser.add_argument("run", metavar="RUN", help=RUN)
     add_playing(parser)
 
 

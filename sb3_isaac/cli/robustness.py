@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any, Dict, List
 
-from sb3_isaac.cli.hub import here
+from sb3_isaac.cli.hub import RUN, here
 from sb3_isaac.cli.main import (
     add_command,
     add_gym_packages,
@@ -24,7 +24,7 @@ from sb3_isaac.contract.errors import UserError, is_number
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """One or two runs, the conditions, and where the picture goes."""
     add = parser.add_argument
-    add("run", metavar="RUN", help="run folder, checkpoint folder, policy.pth or hub:USER/NAME")
+    add("run", metavar="RUN", help=RUN)
     add("--with", metavar="RUN", dest="other", help="another, to be seen beside it")
     add("--vary", nargs="+", default=[], metavar="NAME:VALUES",
         help="other values of a condition, such as friction:[0.3,0.6] or push:0 (default: the task's)")

@@ -32,12 +32,14 @@ if TYPE_CHECKING:
     from sb3_isaac.rl.training.train import Settings
 
 DEFAULT_ENV, DEFAULT_ALGO, CLIENT_CONF = "IsaacQuadrupedFlat-v0", "ppo", "ppo-client"
+EXAMPLE_ENV = "IsaacQuadrupedVelocity-v0"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """rl-zoo's names and meanings; frequencies are in timesteps, as there."""
+    parser.epilog = f"For example: sb3-isaac train --env {EXAMPLE_ENV} --seed 0 --view"
     add = parser.add_argument
-    add("--env", help=f"environment id (default: {DEFAULT_ENV})")
+    add("--env", help=f"environment id; 'sb3-isaac list' shows them (default: {DEFAULT_ENV})")
     add_settings(parser)
     add("--client", metavar="PACKAGE:TASK", help="a task of another package, such as legged_gym:go2, instead of --env")
     add("-f", "--log-folder", help=f"where run folders are made (default: {LOGS})")
@@ -131,8 +133,8 @@ def _train(args: argparse.Namespace) -> int:
         with contextlib.suppress(OSError):
             folder.rmdir()  # succeeds on an empty folder alone: a mistake found before anything was saved
     name, more = shlex.quote(str(folder)), trusted(args)
-    say("\n  ".join(("done:", f"sb3-isaac eval {name}{more}", f"sb3-isaac play {name} --video play.mp4{more}",
-                     f"sb3-isaac plot {name}")), copied=True)
+    say("\n  ".join(("done:", f"sb3-isaac eval {name}{more}", f"sb3-isaac play {name} --view{more}",
+                     f"sb3-isaac play {name} --video play.mp4{more}", f"sb3-isaac plot {name}")), copied=True)
     return 0
 
 
