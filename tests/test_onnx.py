@@ -130,6 +130,17 @@ def test_targets_are_scaled_actions_within_the_joints_ranges(tmp_path: Path) -> 
     assert action.tolist() == [[-1.0, 0.5]] and target.tolist() == [[-2.0, 1.5]]
 
 
+@pytest.mark.parametrize("missing", ["default_joint_pos", "action_scale", "joint_range"])
+def test_actions_that_are_no_joint_targets_are_the_only_output(missing: str, tmp_path: Path) -> None:
+    """Such as torques: ant and humanoid have ranges of joints and no default pose."""
+    told = {"obs_table": {"all": 6}, "control_dt": 0.02, "default_joint_pos": [0.0, 1.0], "action_scale": 2.0,
+            "joint_range": [[-1.0, 3.0], [-1.5, 1.5]]}
+    policy = PolicyModule(content_of([nn.Linear(6, 2)]))
+    write_onnx(policy, deploy_facts(policy, {key: told[key] for key in told if key != missing}), tmp_path / "p.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "p.onnx")
+    assert [output.name for output in session.get_outputs()] == ["action"]
+
+
 @pytest.mark.parametrize("case, words", [
     ("nothing", "give --onnx FILE, --deploy FILE or both."),
     ("package", "onnx is not installed: pip install 'sb3_isaac[onnx]'"),

@@ -25,6 +25,8 @@ OPSET, IR_VERSION = 17, 8
 CHECKED, TOLERANCE = 10_000, 1e-5
 """Observations that a file is compared with its policy on, and the largest difference of an action: of an action above
 1, its share."""
+_OF_TARGETS = {"default_joint_pos", "action_scale", "joint_range"}
+"""What joint targets are made of; actions of a task that does not tell all of it, such as torques, are none."""
 
 
 class _Graph:
@@ -99,7 +101,7 @@ def write_onnx(policy: PolicyModule, facts: Mapping[str, Any], path: Path) -> fl
     ================ ======== =================================================================
     ``obs``          (N, k)   in: the observation as the task gives it, not normalised
     ``action``       (N, J)   out: within the bounds; the next observation may hold it
-    ``joint_target`` (N, J)   out: rad, within the joints' ranges, where `facts` has these
+    ``joint_target`` (N, J)   out: rad, within the joints' ranges, if known
     ================ ======== =================================================================
 
     :param facts: what the file's metadata say, see :func:`~sb3_isaac.rl.policy.deploy.deploy_facts`: each value as
@@ -131,7 +133,7 @@ def _model(policy: PolicyModule, facts: Mapping[str, Any]) -> Any:
     else:
         action = g.limited(x, policy.low, policy.high, output="action")
     outputs = [action]
-    if "joint_range" in facts:
+    if facts.keys() >= _OF_TARGETS:
         turned = g.add("Mul", action, g.constant(facts["action_scale"]))
         target = g.add("Add", turned, g.constant(facts["default_joint_pos"], "default_joint_pos"))
         low, high = ([sign * math.inf if end is None else end for end in ends]
