@@ -242,7 +242,7 @@ def test_a_diverged_trial_is_failed_with_its_reason(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_study_goes_on_with_the_same_line(tmp_path: Path) -> None:
-    this = plan(tmp_path, max_total_trials=1, n_timesteps=128 * 80, n_evaluations=20)
+    this = plan(tmp_path, max_total_trials=1, n_timesteps=128 * 30, n_evaluations=10)
 
     def interrupt_after_a_report() -> None:
         journal = this.folder / "study.log"
@@ -262,7 +262,7 @@ def test_an_interrupted_study_goes_on_with_the_same_line(tmp_path: Path) -> None
     tune(this)
     trials = open_study(this).trials
     assert [t.state for t in trials] == [TrialState.FAIL, TrialState.COMPLETE], "it counted for nothing"
-    assert trials[1].params == trials[0].params and trials[1].user_attrs["steps"] == 128 * 80
+    assert trials[1].params == trials[0].params and trials[1].user_attrs["steps"] == 128 * 30
 
 
 def test_a_study_is_made_once_and_counted_exactly() -> None:

@@ -1,4 +1,4 @@
-"""More than one worker: shares of the machine, workers that are killed, a database that is lost and comes back."""
+"""More than one worker: shares of the machine, and workers that are killed."""
 
 from __future__ import annotations
 
@@ -168,34 +168,3 @@ def test_two_workers_on_postgresql_and_one_is_killed(server: Server, tmp_path: P
     assert codes.pop(killed) == -signal.SIGKILL and list(codes.values()) == [0]
     check(study, 5)
     assert sum(t.state == TrialState.FAIL for t in study.trials) == 1
-
-
-LOST = """
-import sys
-from sb3_isaac.tuning import tune
-from test_tune_workers import Path, plan
-from sb3_isaac.contract.errors import UserError
-try:
-    tune(plan(Path(sys.argv[1]), storage=sys.argv[2], study_name="lost", max_total_trials=3, patience_s=1.0))
-except UserError as error:
-    print(error)
-"""
-
-
-def test_a_database_that_is_lost_and_comes_back(server: Server, tmp_path: Path) -> None:
-    """The worker says so and ends; nothing that was finished is lost; the same line goes on."""
-    command = [sys.executable, "-c", LOST, str(tmp_path), server.url]
-    worker = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent)
-    this = plan(tmp_path, storage=server.url, study_name="lost", max_total_trials=3, patience_s=20.0)
-    study = until(lambda: there(this))
-    until(lambda: any(t.state == TrialState.COMPLETE for t in study.get_trials(deepcopy=False)))
-    server.stop()
-    said, _ = worker.communicate(timeout=120)
-    server.start()
-    assert "does not answer" in said and "same line again" in said
-    study = open_study(this)
-    finished = [t for t in study.trials if t.state == TrialState.COMPLETE]
-    assert finished
-    tune(this)
-    check(study, 3)
-    assert study.trials[finished[0].number].value == finished[0].value
