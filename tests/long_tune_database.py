@@ -1,22 +1,81 @@
-"""A long check, run by hand: a study whose database is lost in the middle of a trial and comes back.
+"""A long check, run by hand: studies on PostgreSQL, whose workers are killed and whose server goes away.
 
     python -m pytest tests/long_tune_database.py
 
-It needs a PostgreSQL server (``apt-get install postgresql``) and takes about half a minute.
+It needs a PostgreSQL server (``apt-get install postgresql``) and takes about a minute.
 """
 
 from __future__ import annotations
 
+import os
+import shutil
+import signal
+import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+from typing import Any, Iterator
 
+import pytest
 from optuna.trial import TrialState
-from test_tune_workers import Server, check, plan, server, there, until
+from test_tune_workers import check, kill_in_mid_trial, line, plan, there, until
 
 from sb3_isaac.tuning import open_study, tune
 
-__all__ = ["server"]
+BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+
+
+class Server:
+    """A PostgreSQL server in a folder of its own, run as an ordinary user."""
+
+    def __init__(self) -> None:
+        self.folder, self.bin = Path(tempfile.mkdtemp(prefix="pg")), BINARIES[-1].parent
+        # The server refuses to be run by root.
+        self._as: Any = {"user": "nobody"} if os.geteuid() == 0 else {}
+        if self._as:
+            shutil.chown(self.folder, "nobody")
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.run("initdb", "-D", f"{self.folder}/data", "-A", "trust", "-U", "tuner", "-N", "--no-locale", "-E", "UTF8")
+        self.start()
+        self.run("createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", "tuner", "study")
+        self.url = f"postgresql+psycopg://tuner@127.0.0.1:{self.port}/study"
+
+    def run(self, program: str, *args: str) -> None:
+        subprocess.run([str(self.bin / program), *args], check=True, cwd=self.folder, stdout=subprocess.DEVNULL,
+                       stderr=subprocess.DEVNULL, **self._as)
+
+    def start(self) -> None:
+        self.run("pg_ctl", "-D", f"{self.folder}/data", "-l", f"{self.folder}/log", "-w", "start", "-o",
+                 f"-k {self.folder} -p {self.port} -c listen_addresses=127.0.0.1 -c fsync=off")
+
+    def stop(self) -> None:
+        self.run("pg_ctl", "-D", f"{self.folder}/data", "-m", "immediate", "-w", "stop")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    if not BINARIES:
+        pytest.skip("there is no PostgreSQL server here (apt-get install postgresql)")
+    pytest.importorskip("psycopg")
+    made = Server()
+    yield made
+    made.stop()
+    shutil.rmtree(made.folder, ignore_errors=True)
+
+
+def test_two_workers_on_postgresql_and_one_is_killed(server: Server, tmp_path: Path) -> None:
+    """The same line given twice, as on two machines; whoever is in the middle of a trial is killed."""
+    this = plan(tmp_path, storage=server.url)
+    begun = [subprocess.Popen(line(this, "--max-total-trials", "5"), stdout=subprocess.DEVNULL) for _ in range(2)]
+    study = until(lambda: there(this))
+    killed = kill_in_mid_trial(study)
+    codes = {worker.pid: worker.wait(timeout=240) for worker in begun}
+    assert codes.pop(killed) == -signal.SIGKILL and list(codes.values()) == [0]
+    check(study, 5)
+    assert sum(t.state == TrialState.FAIL for t in study.trials) == 1
 
 
 LOST = """

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
-from typing import Any, Iterator, List
+from typing import Any, List
 
-import pytest
 from optuna.trial import TrialState
 
 from sb3_isaac.contract.errors import UserError
@@ -22,7 +18,6 @@ from sb3_isaac.tuning.launch import shares, variables
 from sb3_isaac.tuning.study import Quota
 
 SPACE = "IsaacDoublePendulum-v0:\n  gamma: {kind: float, low: 0.9, high: 0.99}\n"
-BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
 
 
 def plan(folder: Path, **changes: Any) -> Plan:
@@ -90,6 +85,15 @@ def kill_in_mid_trial(study: Any) -> int:
     return process
 
 
+def line(this: Plan, *more: str) -> List[str]:
+    """The command line of `this`."""
+    return [sys.executable, "-m", "sb3_isaac", "tune", "--env", this.env, "--num-envs", "8", "-n",
+            str(this.n_timesteps), "--n-evaluations", "6", "-params", "n_minibatches:2", "n_epochs:1",
+            "--eval-episodes", "2", "--final-top", "0", "--env-kwargs", "episode_length_s:0.4", "--space",
+            str(this.space), "-f", this.log_folder, "--pruner", "none", "--sampler", "random", "--heartbeat", "1",
+            "--max-falls", "1.0", "--storage", str(this.storage), *more]
+
+
 def test_killed_and_ended_workers_leave_a_study_that_goes_on(tmp_path: Path) -> None:
     """Two processes on a journal file: one is killed in mid-trial; then a cluster ends the job; then the same line."""
     this = plan(tmp_path, max_total_trials=4, storage=str(tmp_path / "study.log"))
@@ -107,64 +111,3 @@ def test_killed_and_ended_workers_leave_a_study_that_goes_on(tmp_path: Path) -> 
     tune(this)
     check(study, 4)
     assert (this.folder / "best.yml").exists() and (this.folder / "report.html").exists()
-
-
-class Server:
-    """A PostgreSQL server in a folder of its own, run as an ordinary user."""
-
-    def __init__(self) -> None:
-        self.folder, self.bin = Path(tempfile.mkdtemp(prefix="pg")), BINARIES[-1].parent
-        # The server refuses to be run by root.
-        self._as: Any = {"user": "nobody"} if os.geteuid() == 0 else {}
-        if self._as:
-            shutil.chown(self.folder, "nobody")
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.run("initdb", "-D", f"{self.folder}/data", "-A", "trust", "-U", "tuner", "-N", "--no-locale", "-E", "UTF8")
-        self.start()
-        self.run("createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", "tuner", "study")
-        self.url = f"postgresql+psycopg://tuner@127.0.0.1:{self.port}/study"
-
-    def run(self, program: str, *args: str) -> None:
-        subprocess.run([str(self.bin / program), *args], check=True, cwd=self.folder, stdout=subprocess.DEVNULL,
-                       stderr=subprocess.DEVNULL, **self._as)
-
-    def start(self) -> None:
-        self.run("pg_ctl", "-D", f"{self.folder}/data", "-l", f"{self.folder}/log", "-w", "start", "-o",
-                 f"-k {self.folder} -p {self.port} -c listen_addresses=127.0.0.1 -c fsync=off")
-
-    def stop(self) -> None:
-        self.run("pg_ctl", "-D", f"{self.folder}/data", "-m", "immediate", "-w", "stop")
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    if not BINARIES:
-        pytest.skip("there is no PostgreSQL server here (apt-get install postgresql)")
-    pytest.importorskip("psycopg")
-    made = Server()
-    yield made
-    made.stop()
-    shutil.rmtree(made.folder, ignore_errors=True)
-
-
-def line(this: Plan, *more: str) -> List[str]:
-    """The command line of `this`."""
-    return [sys.executable, "-m", "sb3_isaac", "tune", "--env", this.env, "--num-envs", "8", "-n",
-            str(this.n_timesteps), "--n-evaluations", "6", "-params", "n_minibatches:2", "n_epochs:1",
-            "--eval-episodes", "2", "--final-top", "0", "--env-kwargs", "episode_length_s:0.4", "--space",
-            str(this.space), "-f", this.log_folder, "--pruner", "none", "--sampler", "random", "--heartbeat", "1",
-            "--max-falls", "1.0", "--storage", str(this.storage), *more]
-
-
-def test_two_workers_on_postgresql_and_one_is_killed(server: Server, tmp_path: Path) -> None:
-    """The same line given twice, as on two machines; whoever is in the middle of a trial is killed."""
-    this = plan(tmp_path, storage=server.url)
-    begun = [subprocess.Popen(line(this, "--max-total-trials", "5"), stdout=subprocess.DEVNULL) for _ in range(2)]
-    study = until(lambda: there(this))
-    killed = kill_in_mid_trial(study)
-    codes = {worker.pid: worker.wait(timeout=240) for worker in begun}
-    assert codes.pop(killed) == -signal.SIGKILL and list(codes.values()) == [0]
-    check(study, 5)
-    assert sum(t.state == TrialState.FAIL for t in study.trials) == 1
