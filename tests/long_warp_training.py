@@ -2,8 +2,8 @@
 
     python -m pytest tests/long_warp_training.py
 
-On Warp's CPU device, whose kernels are compiled at the first run (see long_warp.py). In place of a GPU a guard refuses
-every call by which torch or Warp would wait for one, with no file exempt.
+On the GPU where there is one, else on Warp's CPU device; kernels are compiled at the first run (see long_warp.py). A
+guard refuses every call by which torch or Warp would wait for a GPU, with no file exempt.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ RANDOMIZE: Dict[str, Any] = {
     "kp": [0.9, 1.1], "latency_s": [0.0, 0.03], "obs_noise": {"joint_pos": 0.01},
     "push": {"range": [0.0, 0.3], "interval_s": 0.1}}
 STEPS, ROBOTS = 40, 16
+DEVICE = "cuda:0" if torch.cuda.is_available() else "cpu"
 
 
 class DeviceBuffer(TensorRolloutBuffer):
@@ -98,7 +99,7 @@ def unread(monkeypatch: pytest.MonkeyPatch) -> None:
     ("IsaacQuadrupedFlat-v0", {"randomize": RANDOMIZE}),
 ])
 def test_an_iteration_waits_for_nothing(task: str, options: Dict[str, Any], unread: None, capsys: Any) -> None:
-    env = IsaacVecEnv(task, num_envs=ROBOTS, seed=0, sim="mujoco_warp", device="cpu", episode_length_s=0.3, **options)
+    env = IsaacVecEnv(task, num_envs=ROBOTS, seed=0, sim="mujoco_warp", device=DEVICE, episode_length_s=0.3, **options)
     watched = Watched()
     policy = "MultiInputPolicy" if "privileged" in options else "MlpPolicy"
     model = PPO(policy, VecNormalize(env), n_steps=STEPS, batch_size=STEPS * ROBOTS // 4, n_epochs=2,
@@ -115,14 +116,14 @@ def test_an_iteration_waits_for_nothing(task: str, options: Dict[str, Any], unre
 
 @pytest.mark.parametrize("task", ["IsaacQuadrupedFlat-v0", "IsaacQuadrupedVelocity-v0"])
 def test_tasks_on_warp_keep_the_contract(task: str) -> None:
-    env = make_task(task, 4, sim="mujoco_warp", device="cpu", seed=0)
+    env = make_task(task, 4, sim="mujoco_warp", device=DEVICE, seed=0)
     check_tensor_env(env)
     env.close()
 
 
 def test_commands_take_it(tmp_path: Path, capsys: Any) -> None:
     """train, its resumption, eval there and on the CPU engine."""
-    sim = ["sim:mujoco_warp", "device:cpu"]
+    sim = ["sim:mujoco_warp", f"device:'{DEVICE}'"]
     arguments = ["--num-envs", "16", "--save-freq", "384", "--eval-freq", "0", "-f", str(tmp_path), "--seed", "0"]
     assert main(["train", "-n", "384", *arguments, "--env-kwargs", *sim]) == 0
     run = next((tmp_path / "ppo").iterdir())
@@ -132,7 +133,8 @@ def test_commands_take_it(tmp_path: Path, capsys: Any) -> None:
     short = ["--episodes", "2", "--json"]
     assert main(["eval", str(run), *short, "--env-kwargs", "episode_length_s:0.2"]) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["episodes"] == 2
-    assert main(["eval", str(run), *short, "--env-kwargs", "episode_length_s:0.2", "sim:mujoco"]) == 0
+    assert main(["eval", str(run), *short, "--env-kwargs", "episode_length_s:0.2", "sim:mujoco",
+                 "device:cpu"]) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["episodes"] == 2
     assert main(["eval", str(run), *short, "--env-kwargs", "sim:mujoco", "device:cuda"]) == 2
     assert "device 'cuda' is not where sim='mujoco' runs" in capsys.readouterr().err

@@ -75,7 +75,7 @@ def ctrl(engine: Engine, force_n: float = 0.0) -> torch.Tensor:
 
 
 def close(case: Case, given: torch.Tensor, expected: Any) -> None:
-    expected = torch.as_tensor(expected, dtype=torch.float32)
+    expected = torch.as_tensor(expected, dtype=torch.float32).cpu()
     torch.testing.assert_close(given.cpu().float(), expected.expand(given.shape), atol=case.tolerance,
                                rtol=case.tolerance)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
@@ -244,6 +245,16 @@ def test_an_overridden_step_is_not_passed_by() -> None:
             return obs, 2 * rewards, dones, infos
 
     assert tensor_env_of(Doubled(PENDULUM, num_envs=2)) is None
+
+
+def test_sb3s_advice_to_leave_the_gpu_is_for_rollouts_by_numpy() -> None:
+    for environment, warned in ((IsaacVecEnv("IsaacDoublePendulum-v0", num_envs=2), 0), ("CartPole-v1", 1)):
+        model = PPO("MlpPolicy", environment, device="cpu")
+        model.device = torch.device("cuda")
+        with warnings.catch_warnings(record=True) as found:
+            warnings.simplefilter("always")
+            model._maybe_recommend_cpu()
+        assert len(found) == warned
 
 
 def test_other_environments_train_as_with_stock() -> None:

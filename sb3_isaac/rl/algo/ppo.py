@@ -102,6 +102,11 @@ class PPO(stable_baselines3.PPO):
         if self.symmetry is not None and self.env is not None:
             self._make_symmetric()
 
+    def _maybe_recommend_cpu(self, mlp_class_name: str = "ActorCriticPolicy") -> None:
+        """SB3 advises against a GPU for small networks, for its own rollouts go through numpy on the CPU."""
+        if self.env is None or tensor_env_of(self.env) is None:
+            super()._maybe_recommend_cpu(mlp_class_name)
+
     def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
         if self.symmetry is not None:  # again, for a saved model got its weights and its environment later
             self._make_symmetric()
