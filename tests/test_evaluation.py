@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Dict
+from typing import Any, List, Optional, Tuple
 
 import pytest
+import torch
 
 from sb3_isaac import PPO, IsaacVecEnv
+from sb3_isaac.contract.episodes import Episodes
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.contract.tensor_env import StopRule
-from sb3_isaac.rl.callbacks.evaluation import Evaluation
+from sb3_isaac.rl.callbacks.evaluation import Evaluation, is_due
 from sb3_isaac.tasks.double_pendulum import DoublePendulum
 
 
@@ -31,8 +33,8 @@ def test_a_rule_of_two_evaluations_wants_both(monkeypatch: pytest.MonkeyPatch) -
     seeds = []
 
     class Scored(Evaluation):
-        def _evaluate(self, k: int = 0) -> Dict[str, Any]:
-            report = super()._evaluate(k)
+        def _evaluate(self, k: int = 0, rule: Optional[StopRule] = None) -> Any:
+            report = super()._evaluate(k, rule)
             seeds.append(report["seed"])
             return {**report, "good": float(k == 0 or report["steps"] >= 256)}
 
@@ -51,16 +53,88 @@ def test_a_rule_of_two_evaluations_wants_both(monkeypatch: pytest.MonkeyPatch) -
 def test_the_stop_waits_for_what_a_rollout_has_to_show(monkeypatch: pytest.MonkeyPatch) -> None:
     rule = StopRule({"steps": (128, math.inf)}, training={"rollout/timeouts": (1e9, math.inf)})
     monkeypatch.setattr(DoublePendulum, "stop_rule", rule)
-    model = PPO("MlpPolicy", IsaacVecEnv("IsaacDoublePendulum-v0", num_envs=8, seed=0), n_steps=8, batch_size=64)
-    scored = []
-
-    class Scored(Evaluation):
-        def evaluate(self) -> Dict[str, Any]:
-            scored.append(self.model.num_timesteps)
-            return super().evaluate()
-
-    evaluation = Scored(lambda: IsaacVecEnv("IsaacDoublePendulum-v0", num_envs=4, stagger=False,
-                                            episode_length_s=0.2), every=1, untrained_every=2, stop=True)
-    model.learn(320, callback=evaluation)
+    evaluation, scored = small_evaluation(stop=True), []
+    monkeypatch.setattr(evaluation, "evaluate", lambda rule=None, inner=evaluation.evaluate: (
+        scored.append(evaluation.model.num_timesteps), inner(rule))[1])
+    monkeypatch.setattr("sb3_isaac.rl.callbacks.evaluation.CURVE_EVERY", 25)
+    train(evaluation, iterations=31)
     assert evaluation.report is not None and rule.met(evaluation.report) and not evaluation.stopped
-    assert scored == [128, 256, 320], "every second iteration of 64, and the end, while training is not so far"
+    assert scored == [25 * 16, 31 * 16], "for the curve, and at the end, while training is not so far"
+    rule.training["rollout/timeouts"] = (0.0, math.inf)
+    train(evaluation, iterations=31)
+    assert evaluation.stopped and evaluation.report["steps"] == 10 * 16
+
+
+def small_evaluation(**options: Any) -> Evaluation:
+    return Evaluation(lambda: IsaacVecEnv("IsaacDoublePendulum-v0", num_envs=4, stagger=False, episode_length_s=2.4),
+                      **options)
+
+
+def train(evaluation: Evaluation, iterations: int) -> PPO:
+    """16 transitions an iteration."""
+    model = PPO("MlpPolicy", IsaacVecEnv("IsaacDoublePendulum-v0", num_envs=2, seed=0), n_steps=8, batch_size=16,
+                n_epochs=1)
+    model.learn(16 * iterations, callback=evaluation)
+    return model
+
+
+def test_evaluations_by_themselves_grow_rarer() -> None:
+    """Every 10th iteration, and from 275 on, whose 25th part is 11, a 25th of those so far."""
+    due = [iteration for iteration in range(1, 340) if is_due(iteration)]
+    assert due == [*range(10, 280, 10), 280, 291, 302, 314, 326, 339]
+
+
+def test_an_evaluation_is_given_up_where_it_cannot_end_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Episodes last 2.4 s. Asked for explicitly, for the curve or at the end it is whole."""
+    rule = StopRule({"reward_mean": (1e6, math.inf)}, early=("reward_mean",))
+    monkeypatch.setattr(DoublePendulum, "stop_rule", rule)
+    monkeypatch.setattr(DoublePendulum, "TERMINATION", {})
+    seen: List[Tuple[int, int, str]] = []
+
+    class Watched(Evaluation):
+        def _evaluate(self, k: int = 0, rule: Optional[StopRule] = None) -> Any:
+            report = super()._evaluate(k, rule)
+            seen.append((self.model.num_timesteps // 16, report is not None and report["length_mean"], self.given_up))
+            return report
+
+    def run(**options: Any) -> List[Tuple[int, int, str]]:
+        seen.clear()
+        train(Watched(small_evaluation()._make_env, **options), iterations=11)
+        return list(seen)
+
+    gave_up, last = run(stop=True)
+    assert gave_up[:2] == (10, False) and gave_up[2].startswith("given up after 2.0 s: reward_mean ")
+    assert gave_up[2].endswith(", and the goal is at least 1e+06") and last == (11, 120, "")
+    for whole in ({"stop": True, "every": 10}, {"stop": False}):
+        assert run(**whole) == [(10, 120, ""), (11, 120, "")]
+    monkeypatch.setattr("sb3_isaac.rl.callbacks.evaluation.CURVE_EVERY", 10)
+    assert run(stop=True) == [(10, 120, ""), (11, 120, "")]
+
+
+def test_what_is_out_of_reach() -> None:
+    rule = StopRule({"speed": (0.95, 1.05), "falls": (0.0, 0.01), "drift": (0.0, 0.2)}, early=("speed", "falls"))
+    assert rule.out_of_reach({"speed": 1.0, "falls": 0.0, "drift": 9.0}, 0.01) == ""
+    assert rule.out_of_reach({"speed": 1.06, "falls": 0.0}, 0.01) == ""
+    assert rule.out_of_reach({"speed": 1.061, "falls": 0.0}, 0.01) == "speed 1.06, and the goal is 0.95 to 1.05"
+    assert rule.out_of_reach({"speed": 0.94, "falls": 0.02}, 0.01) == "speed 0.94, and the goal is 0.95 to 1.05"
+    assert rule.out_of_reach({"speed": 1.0, "falls": 1 / 48}, 0.01) == "falls 0.0208, and the goal is at most 0.01"
+    assert "speed" in rule.out_of_reach({"speed": math.nan}, 0.01)
+    with pytest.raises(UserError, match="unknown key 'fall' in the stop rule's ranges"):
+        StopRule({"falls": (0.0, 0.01)}, early=("fall",))
+
+
+def test_episodes_at_the_pace_that_they_had() -> None:
+    """Two of 10 steps: one earns 1 and then 3 a step, with a speed of 2 and then 4; the other has ended in step 2."""
+    episodes, no = Episodes(2, torch.device("cpu")), torch.zeros(2, dtype=torch.bool)
+
+    def step(reward: float, speed: float, ended: bool = False) -> None:
+        episodes.add(torch.full((2,), reward), torch.tensor([False, ended]), no, {"speed": torch.full((2,), speed)})
+
+    step(1.0, 2.0)
+    since = episodes.copy()
+    step(3.0, 4.0, ended=True)
+    step(3.0, 4.0)
+    later = episodes.projected(since, steps=10)
+    assert later.reward.tolist() == [1.0 + 9 * 3.0, 4.0] and later.length.tolist() == [10.0, 2.0]
+    assert later.mean("speed").tolist() == pytest.approx([3.8, 3.0]) and later.greatest("speed").tolist() == [4.0, 4.0]
+    assert since.reward.tolist() == [1.0, 1.0] and episodes.reward.tolist() == [7.0, 4.0], "the others are as they were"

@@ -62,7 +62,7 @@ def test_a_failing_last_evaluation_costs_nothing(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr("sb3_isaac.rl.callbacks.evaluation.evaluate", fail)
     with pytest.raises(type(error)):
-        train(config_of(), run, Settings(eval_every=10**9, untrained_every=10**9))
+        train(config_of(), run, Settings(eval_every=10**9))
     assert {*CHECKPOINT_FILES, "latest", "checkpoints"} <= seen[0], "saved before the evaluation began"
     assert (run / "checkpoints" / "256" / "model.zip").is_file() and (run / "DONE").read_text() == "256\n"
     assert read_metrics(run / "metrics.csv")["step"].tolist() == [128, 256]

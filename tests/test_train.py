@@ -287,8 +287,11 @@ def test_phases_add_up_and_evaluation_is_its_own(monkeypatch: pytest.MonkeyPatch
     model.learn(64 * 16 * 5, callback=[log, evaluation])
     wall = time.perf_counter() - start
     assert 0.8 <= log.totals["evaluation_and_saving"] < wall
-    # The evaluation at the end comes after the log's own.
+    # The evaluation at the end comes after the log's own, and is in the table all the same.
     assert sum(log.totals.values()) == pytest.approx(wall - 0.2, rel=0.15)
+    told = {line[:22].strip(): float(line[22:32]) for line in log.timing_table().splitlines()[1:]}
+    assert told["evaluation and saving"] == pytest.approx(evaluation.spent_s, abs=0.06) and evaluation.spent_s >= 1.0
+    assert told["in all"] == pytest.approx(wall, rel=0.15)
 
 
 def test_checkpoints_of_ones_own_training_script(tmp_path: Path) -> None:

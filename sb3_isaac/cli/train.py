@@ -49,8 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="begin a run with the networks of this one and its settings, changed by -params, --env-kwargs and others")
     add("-P", "--progress", action="store_true", help="show a progress bar instead of lines")
     add("--eval-freq", type=whole,
-        help="timesteps between evaluations; -1: only at the end (default: 10 iterations, and 50 before training shows "
-             "what the task's stop rule asks of it)")
+        help="timesteps between evaluations; -1: only at the end (default: about 10 iterations once they can end "
+             "training, given up when they cannot; a whole one every 200)")
     add("--eval-episodes", type=positive, help="episodes of an evaluation (default: 48)")
     add("--save-freq", type=positive, help="timesteps between numbered checkpoints (default: 100 iterations)")
     add("--log-interval", type=positive, help="iterations between progress lines (default: 1)")
@@ -190,12 +190,13 @@ def _settings(args: argparse.Namespace, config: TrainConfig, saved: Dict[str, An
     from sb3_isaac.rl.training.train import Settings
 
     per_iteration = iteration_size(config)
+    saved = {name: value for name, value in saved.items() if name != "untrained_every"}
     given = {"eval_episodes": args.eval_episodes, "early_stop": False if args.no_early_stop else None,
              "progress_bar": args.progress, "log_interval": args.log_interval, "tensorboard_log": args.tensorboard_log}
     settings = Settings(**{**saved, **{name: value for name, value in given.items() if value is not None}})
     if args.eval_freq is not None:
         every = 10**9 if args.eval_freq < 1 else max(1, round(args.eval_freq / per_iteration))
-        settings = replace(settings, eval_every=every, untrained_every=every)
+        settings = replace(settings, eval_every=every)
     if args.save_freq is not None:
         settings = replace(settings, save_every=max(1, math.ceil(args.save_freq / per_iteration)))
     return settings

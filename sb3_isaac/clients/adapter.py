@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from types import MappingProxyType
 from typing import Any, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
@@ -27,6 +28,7 @@ class ClientStep(NamedTuple):
     time_out   (N,) or None      whether it ran out of time; may be left over from an earlier step, which `over` tells
     final_obs  {group: (N, k)}   of an episode that ended, its last observation; None where the client loses it
                or None
+    log        {name: (N,)}      what the client tells of this step, such as ``reward/<term>``; the same names always
     ========== ================= =================================================================================
     """
 
@@ -35,6 +37,7 @@ class ClientStep(NamedTuple):
     over: torch.Tensor
     time_out: Optional[torch.Tensor] = None
     final_obs: Optional[Groups] = None
+    log: Mapping[str, torch.Tensor] = MappingProxyType({})
 
 
 class ClientEnv(TensorEnv):
@@ -125,7 +128,7 @@ class ClientEnv(TensorEnv):
             last = self._final_obs[group] if done.final_obs is None else done.final_obs[group]
             torch.where(over[:, None], last, now, out=self._final_obs[group])
         return Step(self._obs, done.reward.to(torch.float32).clone(), terminated, truncated, self._final_obs,
-                    {"falls": terminated})
+                    {"falls": terminated, **done.log})
 
     def _keep(self, obs: Groups, mask: Optional[torch.Tensor] = None) -> None:
         """Copy the client's buffers, which it goes on writing; of the environments of `mask` (N,) if it is given."""

@@ -75,7 +75,20 @@ class LabEnv(ClientEnv):
         time_out = None if self._finite_horizon else truncated & ~terminated
         last = extras.get("final_obs")
         return ClientStep(self._groups(obs), reward, terminated | truncated, time_out,
-                          None if last is None else self._groups(last))
+                          None if last is None else self._groups(last), self._reward_terms())
+
+    def _reward_terms(self) -> Groups:
+        """``reward/<term>``: what each term of the client's reward manager has given in this step, (N,) each.
+
+        ``_step_reward`` (N, terms) is a private name, in Isaac Lab 2.x and mjlab 1.x: rewards a second, where the
+        manager scales them by the step's length. A manager without it is not asked.
+        """
+        manager = getattr(self.base, "reward_manager", None)
+        rates = getattr(manager, "_step_reward", None)
+        if rates is None:
+            return {}
+        given = rates * (self.control_dt if getattr(self.base.cfg, "scale_rewards_by_dt", True) else 1.0)
+        return {f"reward/{name}": given[:, column] for column, name in enumerate(manager.active_terms)}
 
     def _groups(self, obs: Mapping[str, Any]) -> Groups:
         return {ours: _whole(obs[name], self._terms[name]) for ours, name in self._names.items()}

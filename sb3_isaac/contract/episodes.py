@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Dict, Mapping, Tuple
 
 import torch
@@ -63,6 +64,25 @@ class Episodes:
     def greatest(self, name: str) -> torch.Tensor:
         """Largest value of measure `name`, (M, ...)."""
         return self._of(self._greatest, name)
+
+    def copy(self) -> Episodes:
+        """These episodes as they are now, whatever is added later."""
+        kept = copy.copy(self)
+        kept.reward, kept.length, kept._total = self.reward.clone(), self.length.clone(), self._total.clone()
+        return kept
+
+    def projected(self, since: Episodes, steps: int) -> Episodes:
+        """These episodes as they are after `steps`, if those that run go on at their pace from `since`, a copy, to now.
+
+        Sums and lengths grow so; what is least and greatest stays.
+        """
+        passed = (self.length - since.length).clamp(min=1.0)
+        times = torch.where(self.running, (steps - self.length).clamp(min=0.0) / passed, torch.zeros_like(passed))
+        later = copy.copy(self)
+        later.reward = self.reward + times * (self.reward - since.reward)
+        later.length = self.length + times * passed
+        later._total = self._total + times * (self._total - since._total)
+        return later
 
     def _of(self, table: torch.Tensor, name: str) -> torch.Tensor:
         if name not in self._rows:

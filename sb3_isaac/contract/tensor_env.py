@@ -11,7 +11,7 @@ import torch
 from gymnasium import spaces
 
 from sb3_isaac.contract.episodes import Episodes
-from sb3_isaac.contract.errors import UserError
+from sb3_isaac.contract.errors import UserError, unknown
 from sb3_isaac.contract.mirror import Mirrors
 from sb3_isaac.contract.stage import Stage
 
@@ -57,14 +57,21 @@ class StopRule:
         shown besides, such as that the whole range of commands is trained.
     :param evaluations: of so many evaluations, each from starts of its own, every one has to be in the ranges: where
         what is rare counts, such as a fall, the first one that is may be so by luck.
+    :param early: keys of `ranges` that the first seconds of an evaluation tell: means over time whose later seconds
+        are like the earlier ones, and shares of episodes that only grow. An evaluation that only asks whether training
+        may end is given up where one of them is out of reach.
     """
 
     ranges: Mapping[str, Tuple[float, float]]
     goal: str = "the goal is reached"
     training: Mapping[str, Tuple[float, float]] = field(default_factory=dict)
     evaluations: int = 1
+    early: Sequence[str] = ()
 
     def __post_init__(self) -> None:
+        for key in self.early:
+            if key not in self.ranges:
+                raise unknown("key", key, self.ranges, where="the stop rule's ranges, which early is of")
         if isinstance(self.evaluations, bool) or not isinstance(self.evaluations, int) or self.evaluations < 1:
             raise UserError(f"the stop rule's number of evaluations is {self.evaluations!r}: give 1 or more.")
         for key, bounds in {**self.ranges, **self.training}.items():
@@ -76,6 +83,14 @@ class StopRule:
     def met(self, report: Mapping[str, Any]) -> bool:
         """Whether `report` has every key within its range; NaN is in no range."""
         return all(key in report and low <= report[key] <= high for key, (low, high) in self.ranges.items())
+
+    def out_of_reach(self, figures: Mapping[str, Any], margin: float) -> str:
+        """Which ``early`` key of `figures` is outside its range by more than `margin` of the bound; "" if none is."""
+        for key in self.early:
+            low, high = self.ranges[key]
+            if key in figures and not low - margin * abs(low) <= figures[key] <= high + margin * abs(high):
+                return f"{key} {figures[key]:.3g}, and the goal is {_range(low, high)}"
+        return ""
 
     def trained(self, values: Mapping[str, Any]) -> bool:
         """Whether `values`, those of a rollout's log, are within the ranges of ``training``."""

@@ -49,4 +49,5 @@ class Ant(RunTask):
         "limits": Term(-0.1, lambda f: (f.joint_pos.abs() > AT_LIMIT).sum(dim=1)),
         "fall": Term(-2.0, lambda f: f.trunk_height < LEAST_HEIGHT_M),
     }
-    stop_rule = StopRule({"reward_mean": (5000.0, math.inf), "falls_fraction": (0.0, 0.1)}, goal="it runs")
+    stop_rule = StopRule({"reward_mean": (5000.0, math.inf), "falls_fraction": (0.0, 0.1)}, goal="it runs",
+                         early=("falls_fraction",))

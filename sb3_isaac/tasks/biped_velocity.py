@@ -53,7 +53,8 @@ class BipedVelocity(QuadrupedVelocity):
     }
     stop_rule = StopRule({"tracking_error_forward_m_s": (0.0, 0.16), "tracking_error_left_m_s": (0.0, 0.16),
                           "tracking_error_yaw_rad_s": (0.0, 0.25), "falls_fraction": (0.0, 0.03)},
-                         goal="it goes where it is told", training={"rollout/command_range": (1.0, 1.0)}, evaluations=2)
+                         goal="it goes where it is told", training={"rollout/command_range": (1.0, 1.0)}, evaluations=2,
+                         early=QuadrupedVelocity.stop_rule.early)
 
     def __init__(self, num_envs: int = 1, *, clock: bool = True, **options: Any) -> None:
         super().__init__(num_envs, clock=clock, **options)

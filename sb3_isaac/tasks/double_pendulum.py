@@ -115,7 +115,8 @@ class DoublePendulum(EpisodicTask):
 
     control_dt = CONTROL_DT
     logged = ("tip_height_m", "falls")
-    stop_rule = StopRule({"reward_mean": (450.0, math.inf), "falls_fraction": (0.0, 0.02)}, goal="it balances")
+    stop_rule = StopRule({"reward_mean": (450.0, math.inf), "falls_fraction": (0.0, 0.02)}, goal="it balances",
+                         early=("falls_fraction",))
     display = Display(
         progress=(Shown("tip", "rollout/tip_height_m", "{:.2f} m"), Shown("falls", "rollout/falls", "{:.0f}")),
         evaluation=(Shown("falls", "falls_fraction", "{:.1%}"), Shown("tip", "tip_height_mean_m", "{:.2f} m")),

@@ -54,4 +54,5 @@ class Humanoid(RunTask):
         "limits": Term(-0.25, near_limits),
         "fall": Term(-1.0, lambda f: f.trunk_height < LEAST_HEIGHT_M),
     }
-    stop_rule = StopRule({"reward_mean": (5000.0, math.inf), "falls_fraction": (0.0, 0.05)}, goal="it runs")
+    stop_rule = StopRule({"reward_mean": (5000.0, math.inf), "falls_fraction": (0.0, 0.05)}, goal="it runs",
+                         early=("falls_fraction",))

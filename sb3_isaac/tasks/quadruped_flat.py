@@ -98,7 +98,8 @@ class QuadrupedFlat(LeggedTask):
     logged = ("forward_speed", "tracking", "falls")
     stop_rule = StopRule({"reward_mean": (300.0, math.inf), "forward_speed_mean": (0.95, 1.05),
                           "yaw_drift_rad": (0.0, 0.2), "falls_fraction": (0.0, 0.01)},
-                         goal="it walks", training={"rollout/tracking": (0.75, 1.0)})
+                         goal="it walks", training={"rollout/tracking": (0.75, 1.0)},
+                         early=("forward_speed_mean", "falls_fraction"))
     """Straight ahead at 1 m/s in an evaluation, and in training commands held to 0.75 on average: slow ones are learnt
     last, and are not yet held as well as fast ones then."""
     display = Display(

@@ -71,7 +71,7 @@ class QuadrupedRough(QuadrupedVelocity):
     }
 
     stop_rule = StopRule({"success_fraction": (0.9, 1.0), "falls_fraction": (0.0, 0.05)}, goal="it gets everywhere",
-                         training={"rollout/command_range": (1.0, 1.0)})
+                         training={"rollout/command_range": (1.0, 1.0)}, early=("falls_fraction",))
     display = Display(
         progress=(*QuadrupedVelocity.display.progress, Shown("level", "curriculum/level")),
         evaluation=(Shown("success", "success_fraction", "{:.1%}"), *QuadrupedVelocity.display.evaluation[:4],

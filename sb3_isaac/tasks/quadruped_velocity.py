@@ -166,7 +166,9 @@ class QuadrupedVelocity(LeggedTask):
     stop_rule = StopRule({"tracking_error_forward_m_s": (0.0, 0.1), "tracking_error_left_m_s": (0.0, 0.1),
                           "tracking_error_yaw_rad_s": (0.0, 0.13), "standing_drift_m": (0.0, 0.02),
                           "falls_fraction": (0.0, 0.01)}, goal="it goes where it is told",
-                         training={"rollout/command_range": (1.0, 1.0), "rollout/tracking": (0.7, 1.0)}, evaluations=2)
+                         training={"rollout/command_range": (1.0, 1.0), "rollout/tracking": (0.7, 1.0)}, evaluations=2,
+                         early=("tracking_error_forward_m_s", "tracking_error_left_m_s", "tracking_error_yaw_rad_s",
+                                "falls_fraction"))
     display = Display(
         progress=(Shown("falls", "rollout/falls", "{:.0f}"), Shown("tracking", "rollout/tracking", "{:.2f}"),
                   Shown("range", "rollout/command_range", "{:.0%}")),

@@ -9,33 +9,48 @@ from sb3_isaac.contract.tensor_env import StopRule
 from sb3_isaac.envs.vec_env import IsaacVecEnv, unwrap
 from sb3_isaac.rl.callbacks.iteration import IterationCallback, iteration_of
 from sb3_isaac.rl.distributed import from_first
-from sb3_isaac.rl.policy.evaluate import evaluate
+from sb3_isaac.rl.policy.evaluate import Outlook, evaluate
 from sb3_isaac.rl.policy.export import evaluation_policy
+
+LEAST_EVERY, SHARE, CURVE_EVERY = 10, 25, 200
+
+
+def is_due(iteration: int) -> bool:
+    """Whether an evaluation is made after `iteration` by itself: every 10, from 250 on every 25th part of those so far.
+
+    It depends on nothing else, so that a resumed training evaluates when it would have otherwise.
+    """
+    due = LEAST_EVERY
+    while due < iteration:
+        due += max(LEAST_EVERY, due // SHARE)
+    return due == iteration
 
 
 class Evaluation(IterationCallback):
-    """Evaluate the deterministic policy every `every` iterations on an environment of its own.
+    """Evaluate the deterministic policy on an environment of its own, and end training where its task's rule is met.
 
-    While the last rollout is not within ``stop_rule.training`` an evaluation cannot end training: then there is one
-    every `untrained_every` iterations only, for the learning curve.
+    With `every` there is an evaluation each so many iterations. Without it they are made when they can end training
+    (:func:`is_due`, while the last rollout is within ``stop_rule.training``), and given up as soon as they cannot
+    (:class:`~sb3_isaac.rl.policy.evaluate.Outlook`); for the learning curve there is a whole one every 200 iterations.
 
     Each key of :func:`~sb3_isaac.rl.policy.evaluate.evaluate` is logged as ``eval/<key>``, in the row of the next
-    iteration; ``eval/steps`` is where the policy stood. The state that training starts from is not evaluated.
+    iteration; ``eval/steps`` is where the policy stood. The state that training starts from is not evaluated, and the
+    last one always is, to the end.
 
     :param make_env: makes the small evaluation IsaacVecEnv; it is called once, at the first evaluation.
-    :param every: iterations between evaluations; there is one at the end as well. 0 is none at all.
-    :param untrained_every: the same before training has come so far; None is as `every`.
+    :param every: iterations between evaluations. 0 is none at all, None as told above.
     :param stop: end training as soon as the task's ``stop_rule`` is met; a task without one trains to the end.
     """
 
-    def __init__(self, make_env: Callable[[], IsaacVecEnv], every: int = 10, stop: bool = False,
-                 seed: Optional[int] = 0, untrained_every: Optional[int] = None) -> None:
+    def __init__(self, make_env: Callable[[], IsaacVecEnv], every: Optional[int] = None, stop: bool = False,
+                 seed: Optional[int] = 0) -> None:
         super().__init__()
         self._make_env, self.every, self.stop, self.seed = make_env, every, stop, seed
-        self.untrained_every = every if untrained_every is None else untrained_every
         self._env: Optional[IsaacVecEnv] = None
         self.report: Optional[Dict[str, Any]] = None
         """The last evaluation, with ``steps``."""
+        self.given_up = ""
+        """Why the evaluation at the start of this iteration was given up; empty where none was."""
         self.stopped, self.spent_s = False, 0.0
         self._first_steps = 0
         self._rollout: Dict[str, float] = {}  # what the last one logged
@@ -44,13 +59,18 @@ class Evaluation(IterationCallback):
         self.stopped, self._first_steps = False, self.model.num_timesteps
 
     def _on_iteration_start(self) -> None:
-        if self.every and self.model.num_timesteps > self._first_steps:
-            rule = unwrap(self.training_env).env.stop_rule if self._on_isaac_vec_env() else None
-            trained = from_first(lambda: rule is None or rule.trained(self._rollout))
-            if iteration_of(self.model) % (self.every if trained else self.untrained_every) == 0:
-                report = self.evaluate()
-                self.stopped = from_first(lambda: self.stop and rule is not None and trained and rule.met(report)
-                                          and self._met_again(rule))
+        self.given_up = ""
+        if self.every == 0 or self.model.num_timesteps == self._first_steps:
+            return
+        rule = unwrap(self.training_env).env.stop_rule if self._on_isaac_vec_env() else None
+        trained = from_first(lambda: rule is None or rule.trained(self._rollout))
+        ends = rule if self.stop and trained else None
+        iteration, itself = iteration_of(self.model), self.every is None
+        whole = iteration % (self.every or CURVE_EVERY) == 0
+        if whole or (itself and trained and is_due(iteration)):
+            report = self.evaluate(None if whole else ends)
+            self.stopped = from_first(lambda: report is not None and ends is not None and ends.met(report)
+                                      and self._met_again(ends))
 
     def _on_iteration_end(self) -> None:
         if self._on_isaac_vec_env():
@@ -62,12 +82,17 @@ class Evaluation(IterationCallback):
     def _on_step(self) -> bool:
         return not self.stopped
 
-    def evaluate(self) -> Dict[str, Any]:
-        """Evaluate now; one report for one state of the policy."""
+    def evaluate(self, rule: Optional[StopRule] = None) -> Optional[Dict[str, Any]]:
+        """Evaluate now; one report for one state of the policy.
+
+        :param rule: where it is out of reach, the evaluation is given up, and None returned.
+        """
         steps = self.model.num_timesteps
         if self.report is None or self.report["steps"] != steps:
-            self._keep(from_first(self._evaluate))
-        assert self.report is not None
+            report = from_first(lambda: self._evaluate(rule=rule))
+            if report is None:
+                return None
+            self._keep(report)
         return self.report
 
     def _met_again(self, rule: StopRule) -> bool:
@@ -85,19 +110,21 @@ class Evaluation(IterationCallback):
             if isinstance(value, (int, float)) and key != "seed":
                 self.logger.record(f"eval/{key}", value)
 
-    def _evaluate(self, k: int = 0) -> Dict[str, Any]:
-        """The report of evaluation k of this state of the policy."""
+    def _evaluate(self, k: int = 0, rule: Optional[StopRule] = None) -> Any:
+        """The report of evaluation k of this state of the policy; None where it was given up."""
         start = time.perf_counter()
         if self._env is None:
             self._env = self._make_env()
-        policy = evaluation_policy(self.model, self.model.get_vec_normalize_env(), self._env.env.metadata(),
-                                   self._env.device)
-        report = evaluate(self._env.env, policy, seed=None if self.seed is None else self.seed + k)
+        env = self._env.env
+        policy = evaluation_policy(self.model, self.model.get_vec_normalize_env(), env.metadata(), self._env.device)
+        outlook = None if rule is None else Outlook(env, rule)
+        report = evaluate(env, policy, seed=None if self.seed is None else self.seed + k, outlook=outlook)
+        self.given_up = "" if outlook is None else outlook.why
         self.spent_s += time.perf_counter() - start
-        return {**report, "steps": self.model.num_timesteps}
+        return None if self.given_up else {**report, "steps": self.model.num_timesteps}
 
     def _on_training_end(self) -> None:
-        if self.every and not self.stopped:
+        if self.every != 0 and not self.stopped:
             self.evaluate()
         if self._env is not None:
             self._env.close()

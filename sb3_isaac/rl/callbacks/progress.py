@@ -57,6 +57,8 @@ class Progress(IterationCallback):
         if report is not None and report is not self._last_report:
             self._last_report = report
             self._say(evaluation_line(report, self._display))
+        if self.evaluation and self.evaluation.given_up:
+            self._say(f"  evaluation {self.evaluation.given_up}")
 
     def _on_iteration_end(self) -> None:
         self._lines += 1

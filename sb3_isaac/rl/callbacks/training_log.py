@@ -52,6 +52,7 @@ class TrainingLog(IterationCallback):
     def _on_training_start(self) -> None:
         self._env: IsaacVecEnv = unwrap(self.training_env)
         self._rollout_end = 0.0
+        self._all_callbacks_start = self._callbacks_s()
 
     def _on_rollout_start(self) -> None:
         super()._on_rollout_start()
@@ -103,8 +104,10 @@ class TrainingLog(IterationCallback):
 
     def timing_table(self) -> str:
         """The timing breakdown as lines of text."""
-        whole = sum(self.totals.values()) or 1.0
-        rows = [f"{phase.replace('_', ' '):<22} {self.totals[phase]:>9.1f} s {100 * self.totals[phase] / whole:>5.1f} %"
+        # Those that ended training come after its last rollout.
+        totals = {**self.totals, "evaluation_and_saving": self._callbacks_s() - self._all_callbacks_start}
+        whole = sum(totals.values()) or 1.0
+        rows = [f"{phase.replace('_', ' '):<22} {totals[phase]:>9.1f} s {100 * totals[phase] / whole:>5.1f} %"
                 for phase in PHASES]
         memory = f"{'memory':<22} {peak_memory_mb():>9.0f} MB at its peak"
         by_events = self._env.device.type == "cuda"

@@ -11,7 +11,7 @@ from sb3_isaac.clients import env_of_file, env_options, make_tensor_env, registe
 from sb3_isaac.config import parse_options
 from sb3_isaac.contract.episodes import Episodes
 from sb3_isaac.contract.errors import NotFinite, UserError
-from sb3_isaac.contract.tensor_env import TensorEnv
+from sb3_isaac.contract.tensor_env import StopRule, TensorEnv
 from sb3_isaac.policy.module import PolicyModule
 from sb3_isaac.rl.policy.export import Actor, acts_on_groups
 from sb3_isaac.tasks import task_class
@@ -88,8 +88,39 @@ def make_eval_env(policy: PolicyModule, num_envs: int, command: Optional[Sequenc
     return made
 
 
+class Outlook:
+    """Whether an evaluation can still meet a stop rule, as far as its first seconds tell.
+
+    After two seconds and then each second the keys of ``rule.early`` are asked for as they will be if the robots go on
+    to the end of their episodes at the pace that they have had since the first second. They may be off by less, the
+    longer that is: by 3% of the bound over seconds simulated.
+    """
+
+    EACH_S, MARGIN_S = 1.0, 0.03
+
+    def __init__(self, env: TensorEnv, rule: StopRule) -> None:
+        self._env, self._rule = env, rule
+        self._every = max(1, round(self.EACH_S / env.control_dt))
+        self._since: Optional[Episodes] = None
+        self.why = ""
+        """What was missed, and when; empty while nothing was."""
+
+    def missed(self, episodes: Episodes, steps: int) -> bool:
+        """Whether the rule is out of reach after so many steps."""
+        if self._rule.early and steps % self._every == 0:
+            if self._since is None:
+                self._since = episodes.copy()
+            elif bool(episodes.good.any()):
+                seconds = steps * self._env.control_dt
+                later = figures(self._env, episodes.projected(self._since, self._env.max_steps))
+                missed = self._rule.out_of_reach(later, self.MARGIN_S / seconds)
+                self.why = f"given up after {seconds:.1f} s: {missed}" if missed else ""
+        return bool(self.why)
+
+
 def evaluate(env: TensorEnv, policy: Policy, seed: Optional[int] = None,
-             on_step: Optional[Callable[[int, int], None]] = None, max_steps: Optional[int] = None) -> Dict[str, Any]:
+             on_step: Optional[Callable[[int, int], None]] = None, max_steps: Optional[int] = None,
+             outlook: Optional[Outlook] = None) -> Dict[str, Any]:
     """Run every environment's first episode to its end and report the means.
 
     Keys: ``episodes reward_mean reward_std length_mean terminated_fraction bad_worlds seed``, and the task's own
@@ -99,20 +130,27 @@ def evaluate(env: TensorEnv, policy: Policy, seed: Optional[int] = None,
     :param on_step: called with (episodes finished, episodes in all) after each step.
     :param max_steps: cut episodes off after so many steps, for a quick look: rewards are then those of robots that go
         on at the same pace to the end of their episode, where they have not ended before.
+    :param outlook: the evaluation is given up where this finds that it cannot meet its rule: see there what was missed,
+        and leave the report.
     """
-    episodes = run_episodes(env, policy, seed, on_step, max_steps)
+    return {**figures(env, run_episodes(env, policy, seed, on_step, max_steps, outlook)), "seed": seed}
+
+
+def figures(env: TensorEnv, episodes: Episodes) -> Dict[str, Any]:
+    """The report of `episodes`, without the seed."""
     good = episodes.good
     return {
         "episodes": int(good.sum()), "reward_mean": float(episodes.reward[good].mean()),
         "reward_std": float(episodes.reward[good].std(correction=0)),
         "length_mean": float(episodes.length[good].mean()),
         "terminated_fraction": float(episodes.terminated[good].float().mean()),
-        "bad_worlds": int(episodes.diverged.sum()), "seed": seed, **env.report(episodes),
+        "bad_worlds": int(episodes.diverged.sum()), **env.report(episodes),
     }
 
 
 def run_episodes(env: TensorEnv, policy: Policy, seed: Optional[int] = None,
-                 on_step: Optional[Callable[[int, int], None]] = None, max_steps: Optional[int] = None) -> Episodes:
+                 on_step: Optional[Callable[[int, int], None]] = None, max_steps: Optional[int] = None,
+                 outlook: Optional[Outlook] = None) -> Episodes:
     """Every environment's first episode; for the arguments see :func:`evaluate`.
 
     :raises UserError: where all of them diverged.
@@ -131,6 +169,8 @@ def run_episodes(env: TensorEnv, policy: Policy, seed: Optional[int] = None,
             on_step(n - running, n)
         if steps == max_steps:
             episodes.reward[episodes.running] *= env.max_steps / steps
+            break
+        if outlook is not None and outlook.missed(episodes, steps):
             break
     if not bool(episodes.good.any()):
         if not bool(torch.isfinite(act(obs)).all()):

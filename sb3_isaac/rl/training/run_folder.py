@@ -93,7 +93,8 @@ META_FIELDS: Dict[str, Check] = {
     "num_timesteps": whole(), "iteration": optional(whole()), "seed": optional(whole(0, 2**32 - 1)), "env": text(256),
     "algo": text(100), "from": text(4000), "processes": whole(1, 10**6), "command_line": list_of(text(10**5)),
     "settings": lambda name, value: record(name, value, {
-        "save_every": _EVERY, "latest_every": _EVERY, "eval_every": whole(0, 10**12), "untrained_every": _EVERY,
+        "save_every": _EVERY, "latest_every": _EVERY, "eval_every": optional(whole(0, 10**12)),
+        "untrained_every": _EVERY,  # of earlier runs, and without effect
         "eval_episodes": whole(1, 10**7), "early_stop": truth, "progress_bar": truth, "log_interval": _EVERY,
         "tensorboard_log": optional(text(4000))}, others=False),
     "panels": list_of(list_of(text(200), 2)),

@@ -66,9 +66,8 @@ class Settings:
 
     save_every: int = 100
     latest_every: int = 10
-    eval_every: int = 10
-    untrained_every: int = 50
-    """Between evaluations until training shows what the task's stop rule asks of it."""
+    eval_every: Optional[int] = None
+    """None: when an evaluation can end training, see :class:`~sb3_isaac.rl.callbacks.evaluation.Evaluation`."""
     eval_episodes: int = 48
     early_stop: bool = True
     progress_bar: bool = False
@@ -255,7 +254,7 @@ def _evaluation(config: TrainConfig, settings: Settings) -> Evaluation:
             "run afterwards with sb3-isaac eval.")
     options = eval_options(config.env, dict(config.env_kwargs), None)
     return Evaluation(lambda: IsaacVecEnv(config.env, num_envs=settings.eval_episodes, **options),
-                      every=every, stop=settings.early_stop, untrained_every=settings.untrained_every)
+                      every=every, stop=settings.early_stop)
 
 
 def uses_nvidias_isaacgym(config: TrainConfig) -> bool:
