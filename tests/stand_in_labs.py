@@ -54,6 +54,7 @@ class LabCfg:
     seed: Optional[int] = None
     auto_reset: bool = True
     is_finite_horizon: bool = False
+    scale_rewards_by_dt: bool = True
     compute_final_obs: bool = False
     scene: Any = field(default_factory=lambda: SimpleNamespace(num_envs=4))
     rewards: Dict[str, Term] = field(default_factory=lambda: {"near": Term()})
@@ -71,6 +72,7 @@ class LabEnv:
         self.beads = Beads(self.num_envs)
         self.episode_length_buf = torch.zeros(self.num_envs, dtype=torch.long)
         self.reward_buf = torch.zeros(self.num_envs)
+        self.reward_manager = SimpleNamespace(active_terms=["near"], _step_reward=torch.zeros(self.num_envs, 1))
         self.extras: Dict[str, Any] = {}
         self.closed = False
 
@@ -85,6 +87,8 @@ class LabEnv:
         self.beads.move(action)
         self.episode_length_buf += 1
         self.reward_buf[:] = self.cfg.rewards["near"].weight * (1.0 - self.beads.x.abs())
+        scale = self.step_dt if self.cfg.scale_rewards_by_dt else 1.0
+        self.reward_manager._step_reward[:, 0] = self.reward_buf / scale
         return self.beads.fell(), self.episode_length_buf >= self.max_episode_length
 
     def close(self) -> None:

@@ -51,18 +51,24 @@ def test_a_rule_of_two_evaluations_wants_both(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_the_stop_waits_for_what_a_rollout_has_to_show(monkeypatch: pytest.MonkeyPatch) -> None:
-    rule = StopRule({"steps": (128, math.inf)}, training={"rollout/timeouts": (1e9, math.inf)})
+    rule = StopRule({"steps": (16, math.inf)}, training={"rollout/timeouts": (1e9, math.inf)})
     monkeypatch.setattr(DoublePendulum, "stop_rule", rule)
     evaluation, scored = small_evaluation(stop=True), []
     monkeypatch.setattr(evaluation, "evaluate", lambda rule=None, inner=evaluation.evaluate: (
         scored.append(evaluation.model.num_timesteps), inner(rule))[1])
-    monkeypatch.setattr("sb3_isaac.rl.callbacks.evaluation.CURVE_EVERY", 25)
-    train(evaluation, iterations=31)
+    often(monkeypatch, least=2, curve=3)
+    train(evaluation, iterations=5)
     assert evaluation.report is not None and rule.met(evaluation.report) and not evaluation.stopped
-    assert scored == [25 * 16, 31 * 16], "for the curve, and at the end, while training is not so far"
+    assert scored == [3 * 16, 5 * 16], "for the curve, and at the end, while training is not so far"
     rule.training["rollout/timeouts"] = (0.0, math.inf)
-    train(evaluation, iterations=31)
-    assert evaluation.stopped and evaluation.report["steps"] == 10 * 16
+    train(evaluation, iterations=5)
+    assert evaluation.stopped and evaluation.report["steps"] == 2 * 16
+
+
+def often(monkeypatch: pytest.MonkeyPatch, least: int, curve: int) -> None:
+    """Iterations between evaluations that are made by themselves."""
+    monkeypatch.setattr("sb3_isaac.rl.callbacks.evaluation.LEAST_EVERY", least)
+    monkeypatch.setattr("sb3_isaac.rl.callbacks.evaluation.CURVE_EVERY", curve)
 
 
 def small_evaluation(**options: Any) -> Evaluation:
@@ -89,6 +95,7 @@ def test_an_evaluation_is_given_up_where_it_cannot_end_training(monkeypatch: pyt
     rule = StopRule({"reward_mean": (1e6, math.inf)}, early=("reward_mean",))
     monkeypatch.setattr(DoublePendulum, "stop_rule", rule)
     monkeypatch.setattr(DoublePendulum, "TERMINATION", {})
+    often(monkeypatch, least=2, curve=200)
     seen: List[Tuple[int, int, str]] = []
 
     class Watched(Evaluation):
@@ -99,16 +106,16 @@ def test_an_evaluation_is_given_up_where_it_cannot_end_training(monkeypatch: pyt
 
     def run(**options: Any) -> List[Tuple[int, int, str]]:
         seen.clear()
-        train(Watched(small_evaluation()._make_env, **options), iterations=11)
+        train(Watched(small_evaluation()._make_env, **options), iterations=3)
         return list(seen)
 
     gave_up, last = run(stop=True)
-    assert gave_up[:2] == (10, False) and gave_up[2].startswith("given up after 2.0 s: reward_mean ")
-    assert gave_up[2].endswith(", and the goal is at least 1e+06") and last == (11, 120, "")
-    for whole in ({"stop": True, "every": 10}, {"stop": False}):
-        assert run(**whole) == [(10, 120, ""), (11, 120, "")]
-    monkeypatch.setattr("sb3_isaac.rl.callbacks.evaluation.CURVE_EVERY", 10)
-    assert run(stop=True) == [(10, 120, ""), (11, 120, "")]
+    assert gave_up[:2] == (2, False) and gave_up[2].startswith("given up after 2.0 s: reward_mean ")
+    assert gave_up[2].endswith(", and the goal is at least 1e+06") and last == (3, 120, "")
+    for whole in ({"stop": True, "every": 2}, {"stop": False}):
+        assert run(**whole) == [(2, 120, ""), (3, 120, "")]
+    often(monkeypatch, least=2, curve=2)
+    assert run(stop=True) == [(2, 120, ""), (3, 120, "")]
 
 
 def test_what_is_out_of_reach() -> None:

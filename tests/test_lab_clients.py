@@ -94,6 +94,15 @@ def test_isaac_lab_by_its_wrappers_bounds_and_final_observations() -> None:
         assert torch.equal(step.final_obs["policy"][over], before["policy"][over])
 
 
+@pytest.mark.parametrize("client", [mjlab, isaaclab])
+@pytest.mark.parametrize("scaled", [True, False])
+def test_reward_terms_are_logged_as_they_were_in_the_step(client: Any, scaled: bool) -> None:
+    """The managers hold them a second, where they scale rewards by the step's length."""
+    for _, step in ended(as_tensor_env(client(scale_rewards_by_dt=scaled), stagger=False)):
+        torch.testing.assert_close(step.log["reward/near"], step.reward)
+    assert "reward/near" not in as_tensor_env(VecTask()).step(torch.zeros(4, 1)).log
+
+
 def test_running_out_of_time_ends_a_task_of_finite_horizon() -> None:
     env = as_tensor_env(isaaclab(is_finite_horizon=True), stagger=False)
     env.reset(seed=0)
