@@ -83,7 +83,7 @@ class LabEnv(ClientEnv):
         ``_step_reward`` (N, terms) is a private name, in Isaac Lab 2.x and mjlab 1.x: rewards a second, where the
         manager scales them by the step's length. A manager without it is not asked.
         """
-        manager = getattr(self.base, "reward_manager", None)
+        manager: Any = getattr(self.base, "reward_manager", None)
         rates = getattr(manager, "_step_reward", None)
         if rates is None:
             return {}
