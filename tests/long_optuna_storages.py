@@ -10,8 +10,8 @@ from typing import Any, Iterator
 
 import optuna
 import pytest
+from long_tune_database import BINARIES, Server
 from optuna.testing import pytest_storages
-from test_tune_workers import BINARIES, Server
 
 from sb3_isaac.tuning.storage import open_storage
 

@@ -23,6 +23,8 @@ from test_tune_workers import check, kill_in_mid_trial, line, plan, there, until
 
 from sb3_isaac.tuning import open_study, tune
 
+TESTS = Path(__file__).parent
+"""Where the study's task is, hold_tasks.py."""
 BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
 
 
@@ -69,7 +71,8 @@ def server() -> Iterator[Server]:
 def test_two_workers_on_postgresql_and_one_is_killed(server: Server, tmp_path: Path) -> None:
     """The same line given twice, as on two machines; whoever is in the middle of a trial is killed."""
     this = plan(tmp_path, storage=server.url)
-    begun = [subprocess.Popen(line(this, "--max-total-trials", "5"), stdout=subprocess.DEVNULL) for _ in range(2)]
+    begun = [subprocess.Popen(line(this, "--max-total-trials", "5"), stdout=subprocess.DEVNULL, cwd=TESTS)
+             for _ in range(2)]
     study = until(lambda: there(this))
     killed = kill_in_mid_trial(study)
     codes = {worker.pid: worker.wait(timeout=240) for worker in begun}
@@ -93,7 +96,7 @@ except UserError as error:
 def test_a_database_that_is_lost_and_comes_back(server: Server, tmp_path: Path) -> None:
     """The worker says so and ends; nothing that was finished is lost; the same line goes on."""
     command = [sys.executable, "-c", LOST, str(tmp_path), server.url]
-    worker = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent)
+    worker = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=TESTS)
     this = plan(tmp_path, storage=server.url, study_name="lost", max_total_trials=3, patience_s=20.0)
     study = until(lambda: there(this))
     until(lambda: any(t.state == TrialState.COMPLETE for t in study.get_trials(deepcopy=False)))

@@ -59,7 +59,27 @@ def test_a_program_runs_as_if_python_ran_it(tmp_path: Path) -> None:
     assert out.stderr.count("isaacgym is emulated on MuJoCo") == 1
 
 
-def test_what_a_program_cannot_have_is_a_sentence_with_the_flag_that_helps(tmp_path: Path) -> None:
+@pytest.fixture
+def clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """For what is run in this process: no isaacgym before, and none, nor another argv, path or numpy, after."""
+    settings, names = current(), set(vars(np))
+    for name in [name for name in sys.modules if name.split(".")[0] == "isaacgym"]:  # another test's emulation
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "argv", ["sb3-isaac"])
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    use(Settings())
+    yield
+    use(settings)
+    for name in set(vars(np)) - names:
+        delattr(np, name)
+    for name in [name for name in sys.modules if name.split(".")[0] == "isaacgym"]:
+        del sys.modules[name]
+
+
+@pytest.mark.usefixtures("clean")
+def test_what_a_program_cannot_have_is_a_sentence_with_the_flag_that_helps(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
     write(tmp_path, {
         "device.py": "from isaacgym import gymutil\n\n\ndef main():\n    gymutil.parse_arguments()\n\n\nmain()\n",
         "torch_device.py": "import isaacgym, torch\ntorch.zeros(1, device='cuda:0')\n",
@@ -67,21 +87,23 @@ def test_what_a_program_cannot_have_is_a_sentence_with_the_flag_that_helps(tmp_p
     for program, hint, line in (("device.py", "--cuda-to-cpu", "device.py:5"),
                                 ("torch_device.py", "--cuda-to-cpu", "torch_device.py:2"),
                                 ("old.py", "--legacy-numpy", "old.py:3")):
-        out = python("-m", "sb3_isaac", "run", program, cwd=tmp_path)
-        assert out.returncode == 2 and "Traceback" not in out.stderr, out.stderr
-        assert hint in out.stderr and line in out.stderr, out.stderr
-    out = python("-m", "sb3_isaac", "run", "--legacy-numpy", "old.py", cwd=tmp_path)
-    assert out.returncode == 0 and out.stdout.startswith("3.0 <class 'int'>"), out.stdout + out.stderr
+        assert main(["run", "--sim", "mujoco", program]) == 2
+        said = capfd.readouterr().err
+        assert hint in said and line in said and "Traceback" not in said, said
+    assert main(["run", "--sim", "mujoco", "--legacy-numpy", "old.py"]) == 0
+    assert capfd.readouterr().out.startswith("3.0 <class 'int'>")
 
 
-def test_bad_commands(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("clean")
+def test_bad_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
     write(tmp_path, {"train.py": ""})
     for args, said in ((["nowhere.py"], "no program 'nowhere.py'"), ([], "required"),
                        (["--sim", "bullet", "train.py"], "--sim"), (["--fast", "train.py"], "--fast"),
                        (["--threads", "0", "train.py"], "--threads"),
                        (["--sim", "isaacgym", "train.py"], "NVIDIA's isaacgym is not installed here")):
-        out = python("-m", "sb3_isaac", "run", *args, cwd=tmp_path)
-        assert out.returncode == 2 and said in out.stderr and "Traceback" not in out.stderr, out.stderr
+        assert main(["run", *args]) == 2
+        assert said in capsys.readouterr().err
 
 
 def test_nvidias_package_is_taken_where_it_is_unless_told_otherwise(tmp_path: Path) -> None:
@@ -117,21 +139,8 @@ def test_commands_import_nvidias_package_before_torch_where_they_need_it(tmp_pat
     assert out.stdout.split() == [str(imported), "False"], out.stdout + out.stderr
 
 
-@pytest.fixture
-def clean() -> Iterator[None]:
-    settings = current()
-    yield
-    use(settings)
-    for name in [name for name in sys.modules if name.split(".")[0] == "isaacgym"]:
-        del sys.modules[name]
-
-
 @pytest.mark.usefixtures("clean")
-def test_installing_twice_keeps_what_was_settled(capsys: pytest.CaptureFixture[str],
-                                                 monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in sys.modules if name.split(".")[0] == "isaacgym"]:  # another test's emulation
-        monkeypatch.delitem(sys.modules, name)
-    use(Settings())
+def test_installing_twice_keeps_what_was_settled(capsys: pytest.CaptureFixture[str]) -> None:
     assert not is_installed() and not is_emulated()
     assert install("mujoco", cuda_to_cpu=True, threads=2) == "mujoco"
     assert install() == "mujoco" and current().cuda_to_cpu and current().threads == 2
@@ -149,17 +158,13 @@ def test_installing_twice_keeps_what_was_settled(capsys: pytest.CaptureFixture[s
         install("mujocco")
 
 
+@pytest.mark.usefixtures("clean")
 def test_numpy_keeps_the_names_it_has() -> None:
     before = {name: getattr(np, name) for name in ("bool", "float64", "prod")}
     assert "float" not in vars(np)
-    added = set(vars(np))
-    try:
-        restore_numpy_names()
-        assert np.float is float and np.int is int and np.product is np.prod  # type: ignore[attr-defined]
-        assert all(getattr(np, name) is value for name, value in before.items())
-    finally:
-        for name in set(vars(np)) - added:
-            delattr(np, name)
+    restore_numpy_names()
+    assert np.float is float and np.int is int and np.product is np.prod  # type: ignore[attr-defined]
+    assert all(getattr(np, name) is value for name, value in before.items())
 
 
 def test_cuda_to_cpu_can_be_entered_again() -> None:
@@ -195,6 +200,5 @@ def test_a_program_keeps_the_whole_path(tmp_path: Path, monkeypatch: pytest.Monk
     """Its own folder comes first, and the first folder of PYTHONPATH, where clients' packages are, still is there."""
     script = write(tmp_path, {"where.py": "import sys\nprint(sys.path[:2])\n"}) / "where.py"
     monkeypatch.setattr(sys, "path", ["/first", *sys.path])
-    monkeypatch.setattr(sys, "argv", ["sb3-isaac"])
     assert main(["run", "--sim", "mujoco", str(script)]) == 0
     assert str([str(tmp_path), "/first"]) in capsys.readouterr().out

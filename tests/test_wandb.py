@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import struct
 import sys
@@ -12,7 +13,8 @@ import pytest
 
 from sb3_isaac.cli.main import main
 
-wandb = pytest.importorskip("wandb")
+# Imported by the tests themselves: it takes seconds, in each process that collects tests.
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("wandb") is None, reason="wandb is not installed")
 TRAIN = ["train", "--env", "IsaacDoublePendulum-v0", "--num-envs", "8", "-n", "384", "--eval-episodes", "2", "-params",
          "n_steps:24", "n_epochs:1", "--env-kwargs", "episode_length_s:0.4"]
 
@@ -24,6 +26,8 @@ def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "config"))
     for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
+    import wandb
+
     wandb.teardown()
     yield
     wandb.teardown()
