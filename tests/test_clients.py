@@ -339,22 +339,24 @@ def test_ppo_learns_to_keep_the_cart_in_the_middle() -> None:
     assert means[-1] > 1.5 * means[0], means
 
 
-def test_the_command_line_trains_evaluates_and_resumes(tmp_path: Path, site: Path) -> None:
+def test_the_command_line_trains_evaluates_and_resumes(tmp_path: Path, site: Path, monkeypatch: pytest.MonkeyPatch,
+                                                       capsys: pytest.CaptureFixture[str]) -> None:
+    """The first command in a process of its own, in which nothing is there before it."""
     train = ["-m", "sb3_isaac", "train", "--client", f"{PACKAGE}:cart", "--num-envs", "8", "-params", "n_steps:8",
              "policy_kwargs.net_arch:[16]", "--env-kwargs", "threads:1", "cfg.env.num_privileged_obs:1", "--seed", "3"]
     out = python(*train, "-n", "128", cwd=tmp_path, path=site)
     assert out.returncode == 0, out.stdout + out.stderr
-    run = tmp_path / "logs" / "ppo" / f"{PACKAGE}-cart_1"
+    monkeypatch.chdir(tmp_path)
+    run = Path("logs", "ppo", f"{PACKAGE}-cart_1")
     assert {"model.zip", "vecnormalize.pkl", "config.yml", "meta.json", "task_state.pt", "policy.pth", "metrics.csv",
             "DONE"} <= {file.name for file in run.iterdir()}
     assert json.loads((run / "meta.json").read_text())["env"] == f"{PACKAGE}:cart"
     named = ("--env", f"{PACKAGE}:cart")
-    assert f"eval {run.relative_to(tmp_path)} {' '.join(named)}" in out.stdout
-    out = python("-m", "sb3_isaac", "eval", str(run), *named, "--episodes", "4", "--json", cwd=tmp_path, path=site)
-    report = json.loads(out.stdout.splitlines()[-1])
-    assert report["episodes"] == 4 and 1 <= report["length_mean"] <= 21, out.stdout + out.stderr
-    out = python("-m", "sb3_isaac", "train", "-i", str(run), *named, "-n", "256", cwd=tmp_path, path=site)
-    assert out.returncode == 0 and (run / "DONE").read_text() == "256\n", out.stdout + out.stderr
+    assert f"eval {run} {' '.join(named)}" in out.stdout
+    assert main(["eval", str(run), *named, "--episodes", "4", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert report["episodes"] == 4 and 1 <= report["length_mean"] <= 21
+    assert main(["train", "-i", str(run), *named, "-n", "256"]) == 0 and (run / "DONE").read_text() == "256\n"
 
 
 def test_bad_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import csv
+import functools
+import importlib
 import importlib.util
 import os
 import subprocess
@@ -36,6 +38,22 @@ def zoo(verb: str, env_id: str, *args: str, cwd: Path) -> str:
     return out.stdout
 
 
+def zoo_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], verb: str, env_id: str, *args: str,
+             cwd: Path) -> str:
+    """The same in this process, with the plug in."""
+    from sb3_isaac.rl_zoo import plug
+
+    function = getattr(importlib.import_module(f"rl_zoo3.{verb}"), verb)
+    plug()
+    capsys.readouterr()
+    with monkeypatch.context() as patch:
+        patch.chdir(cwd)
+        patch.setattr(sys, "argv", [f"rl_zoo3.{verb}", "--algo", "ppo", "--env", env_id, "--gym-packages", "sb3_isaac",
+                                    *args])
+        function()
+    return capsys.readouterr().out
+
+
 def manager(env_id: str, folder: Path, **settings: Any) -> Any:
     """What rl_zoo3's train.py makes, with the plug in."""
     from rl_zoo3.exp_manager import ExperimentManager
@@ -47,7 +65,8 @@ def manager(env_id: str, folder: Path, **settings: Any) -> Any:
     return ExperimentManager(argparse.Namespace(), "ppo", env_id, str(folder), **settings)
 
 
-def test_train_resume_and_enjoy(tmp_path: Path) -> None:
+def test_train_resume_and_enjoy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                capsys: pytest.CaptureFixture[str]) -> None:
     short = ["--env-kwargs", "episode_length_s:0.4", "threads:1"]
     few = ["-params", "n_envs:8", "n_minibatches:2", *short, "-n", "576", "--seed", "1"]
     out = zoo("train", QUADRUPED, *few, "--eval-freq", "192", "--save-freq", "384", "--n-eval-envs", "4",
@@ -66,24 +85,27 @@ def test_train_resume_and_enjoy(tmp_path: Path) -> None:
     assert (model.n_steps, model.batch_size, model.num_timesteps) == (24, 96, 576)
     assert isinstance(model.policy.mlp_extractor.policy_net[1], nn.ELU)
 
-    out = zoo("train", QUADRUPED, *few, "--eval-freq", "-1", "-i", str(run / f"{QUADRUPED}.zip"), cwd=tmp_path)
+    here = functools.partial(zoo_here, monkeypatch, capsys)
+    out = here("train", QUADRUPED, *few, "--eval-freq", "-1", "-i", str(run / f"{QUADRUPED}.zip"), cwd=tmp_path)
     assert "Loading saved VecNormalize stats" in out
     resumed = PPO.load(run.with_name(f"{QUADRUPED}_2") / f"{QUADRUPED}.zip")
     assert resumed._n_updates == 2 * model._n_updates == 30
 
-    out = zoo("enjoy", QUADRUPED, "-f", "logs", "--exp-id", "1", "--load-checkpoint", "384", "-n", "50", "--no-render",
+    out = here("enjoy", QUADRUPED, "-f", "logs", "--exp-id", "1", "--load-checkpoint", "384", "-n", "50", "--no-render",
               *short, cwd=tmp_path)
     assert "rl_model_384_steps.zip" in out and "Loading running average" in out and out.count("Episode Length") >= 2
 
 
-def test_a_study_draws_from_our_space(tmp_path: Path) -> None:
+def test_a_study_draws_from_our_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                      capsys: pytest.CaptureFixture[str]) -> None:
     import optuna
 
     from sb3_isaac.tuning.space import read_space
 
-    out = zoo("train", PENDULUM, "-optimize", "--n-trials", "2", "--n-startup-trials", "1", "--n-evaluations", "1",
-              "--n-eval-envs", "4", "--eval-episodes", "4", "-n", "512", "--seed", "3", "-params", "n_envs:16",
-              "--storage", "study.log", "--study-name", "s", "--no-optim-plots", cwd=tmp_path)
+    out = zoo_here(monkeypatch, capsys, "train", PENDULUM, "-optimize", "--n-trials", "2", "--n-startup-trials", "1",
+                   "--n-evaluations", "1", "--n-eval-envs", "4", "--eval-episodes", "4", "-n", "512", "--seed", "3",
+                   "-params", "n_envs:16", "--storage", "study.log", "--study-name", "s", "--no-optim-plots",
+                   cwd=tmp_path)
     assert "Best trial" in out
     storage = str(tmp_path / "study.log")
     study = optuna.load_study(study_name="s", storage=optuna.storages.JournalStorage(
