@@ -11,7 +11,11 @@ from sb3_isaac.contract.errors import UserError
 
 pytest.importorskip("mujoco", reason="needs MuJoCo")
 
+import mujoco
+
 from sb3_isaac.cli import play
+from sb3_isaac.engine.flat_shadows import FlatShadows
+from sb3_isaac.engine.gl import frame_size
 from sb3_isaac.engine.renderer import _averaged, lanes
 from sb3_isaac.tasks import make_task
 from sb3_isaac.view.playing import Playing
@@ -71,6 +75,21 @@ def test_small_frames_are_averaged_of_large_ones():
     # The first channel of the first square: (0 + 3 + 12 + 15) / 4 = 7.5, rounded down.
     assert _averaged(large, 2).tolist() == [[[7, 8, 9], [13, 14, 15]]]
     assert _averaged(large, 1).tolist() == large.tolist()
+
+
+def test_a_flat_shadow_lies_where_the_light_goes():
+    """Light along (-0.15, 0.3, -1) from a ball at height 1 m meets the plane at x - 0.15 m, y + 0.3 m."""
+    model = mujoco.MjModel.from_xml_string(
+        "<mujoco><worldbody><geom type='plane' size='1 1 1'/><body pos='2 0 1'><freejoint/><geom size='.1'/>"
+        "<geom size='.01' pos='0 1 0'/></body></worldbody></mujoco>")
+    data, scene = mujoco.MjData(model), mujoco.MjvScene(model, maxgeom=10)
+    mujoco.mj_kinematics(model, data)
+    FlatShadows(model).add(data, mujoco.MjvOption(), mujoco.MjvPerturb(), scene)
+    assert scene.ngeom == 1, "not of the ground, and not of what is too small to see"
+    np.testing.assert_allclose(scene.geoms[0].pos, [1.85, 0.3, 0.005], atol=1e-6)
+    top = scene.geoms[0].mat.reshape(3, 3) @ [0, 0, 0.1] + scene.geoms[0].pos
+    np.testing.assert_allclose(top, [1.85 - 0.015, 0.33, 0.0052], atol=1e-6)
+    assert model.geom_rgba[1, 0] == 0.5, "the model itself keeps its colours"
 
 
 def test_the_longest_line_fits_a_small_frame(draw):
@@ -182,6 +201,13 @@ def test_no_opengl_library_is_one_sentence(env, monkeypatch):
     monkeypatch.setattr("ctypes.util.find_library", lambda name: None)
     with pytest.raises(UserError, match=r"apt-get install libosmesa6.*MUJOCO_GL"):
         env.sim.make_renderer(WIDTH, HEIGHT)
+    assert frame_size() == (1280, 720), "of a task that draws without OpenGL"
+
+
+def test_a_processor_draws_smaller_videos(sim, monkeypatch):
+    assert frame_size() in ((1280, 720), (960, 540))
+    monkeypatch.setattr("sb3_isaac.engine.gl._SOFTWARE", ("",))  # every name has this in it
+    assert frame_size() == (960, 540)
 
 
 def _stand_still(obs):

@@ -17,12 +17,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """ENV, and how to show it, as ``play`` has it."""
     parser.add_argument("run", metavar="ENV", nargs="?", default=DEFAULT,
                         help="a task that a policy was trained for (default: %(default)s)")
-    play.add_playing(parser)
+    play.add_playing(parser, seconds=2 * HOLD_S)
 
 
 def run(args: argparse.Namespace) -> int:
     """Play; on the page where there is no display and no file is asked for."""
-    from sb3_isaac.engine.renderer import has_display
+    from sb3_isaac.engine.gl import has_display
     from sb3_isaac.policy.formats import TRAINED
 
     known = sorted(path.stem for path in TRAINED.glob("*.pth"))

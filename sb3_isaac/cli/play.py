@@ -33,14 +33,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_playing(parser)
 
 
-def add_playing(parser: argparse.ArgumentParser) -> None:
-    """How to show a policy."""
+def add_playing(parser: argparse.ArgumentParser, seconds: float = 10.0) -> None:
+    """How to show a policy.
+
+    :param seconds: of a video, unless others are asked for.
+    """
     add = parser.add_argument
     add("--video", metavar="OUT.mp4", help="write a video (.mp4 or .gif) in place of opening a window")
     add("--picture", metavar="OUT.png", help="write the last frame")
     add("--robots", type=positive, default=5, help="side by side; a window shows one after the other (default: "
         "%(default)s)")
-    add("--seconds", type=_seconds, default=10.0,
+    add("--seconds", type=_seconds, default=seconds,
         help="length of a video; a window stays until it is closed, a page until Ctrl-C (default: %(default)s)")
     add_view(parser)
     add_command(parser, "one after the other, each for an equal part of --seconds")
@@ -48,8 +51,8 @@ def add_playing(parser: argparse.ArgumentParser) -> None:
     add("--env-kwargs", nargs="+", default=[], metavar="KEY:VALUE",
         help="options in place of those it was trained with")
     add("--seed", type=seed, default=0, help="of the starts (default: %(default)s)")
-    add("--size", type=_size, default=(1280, 720), metavar="WxH",
-        help="pixels of a video or picture (default: 1280x720)")
+    add("--size", type=_size, metavar="WxH",
+        help="pixels of a video or picture (default: 1280x720, or 960x540 where no graphics card draws)")
     add_gym_packages(parser)
 
 
@@ -128,12 +131,14 @@ def _record(playing: Playing, args: argparse.Namespace) -> None:
     """Write the video, the picture or both."""
     from tqdm import tqdm
 
+    from sb3_isaac.engine.gl import frame_size
     from sb3_isaac.view.picture import write_picture
     from sb3_isaac.view.video import write_video
 
-    frames = playing.frames(args.seconds, args.size[0], args.size[1], args.robots)
+    width, height = args.size or frame_size()
+    frames = playing.frames(args.seconds, width, height, args.robots)
     frames.last_only = not args.video
-    shown = tqdm(frames, unit="frame", leave=False, disable=not sys.stderr.isatty())
+    shown = tqdm(frames, desc="drawing", unit="frame", leave=False, disable=not sys.stderr.isatty())
     if args.video:
         write_video(shown, args.video, fps=frames.fps)
         print(args.video)

@@ -10,7 +10,7 @@ from typing import Any, Dict, Sequence
 import mujoco
 import numpy as np
 
-from sb3_isaac.engine.renderer import _close_context, _open_context
+from sb3_isaac.engine.gl import close_context, open_context, open_gl
 
 
 class CameraRenderer:
@@ -24,9 +24,10 @@ class CameraRenderer:
         self._model.vis.global_.offwidth, self._model.vis.global_.offheight = width, height
         self._scene = mujoco.MjvScene(self._model, maxgeom=self._model.ngeom + 100)
         self._option, self._rect = mujoco.MjvOption(), mujoco.MjrRect(0, 0, width, height)
-        self._gl, self._context = _open_context(self._model, width, height)
+        self._gl = open_gl(width, height)
+        self._context = open_context(self._model, height)
         self._context.readDepthMap = mujoco.mjtDepthMap.mjDEPTH_ZEROFAR
-        self._free = weakref.finalize(self, _close_context, self._gl, self._context)
+        self._free = weakref.finalize(self, close_context, self._gl, self._context)
         self._free.atexit = type(self._gl).__module__ == "mujoco.osmesa"
 
     def draw(self, data: mujoco.MjData, position_m: Sequence[float], forward: Sequence[float], up: Sequence[float],

@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import copy
-import ctypes
-import ctypes.util
-import importlib
-import os
-import sys
 import weakref
 from typing import Any, Callable, Dict, Optional, Sequence, Tuple
 
@@ -16,6 +11,8 @@ import numpy as np
 
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.engine import Engine
+from sb3_isaac.engine.flat_shadows import FlatShadows
+from sb3_isaac.engine.gl import close_context, open_context, open_gl, processor_draws
 
 AZIMUTH_DEG, ELEVATION_DEG = 152.0, -14.0
 """The camera looks back at the robots from their front right; azimuth 180 would be head-on."""
@@ -27,84 +24,10 @@ JUMP_M = 1.5
 """The camera jumps where robots are this far off, as after a reset, and glides otherwise."""
 SMALL_PX = 480
 """Frames up to this height are drawn twice as large and averaged: edges, shadows and letters would be jagged."""
-_NO_GL = ("no OpenGL library could draw offscreen{why}: install one (apt-get install libosmesa6, or libegl1 with a "
-          "driver), and choose between them with the environment variable MUJOCO_GL=osmesa or MUJOCO_GL=egl.")
 
 Mark = Tuple[str, Sequence[float], Sequence[float], Sequence[float]]
 """What is drawn besides the model: (``sphere`` or ``cylinder``, centre m, size m as of a geom, rgba from 0 to 1)."""
 _MARKS = {"sphere": mujoco.mjtGeom.mjGEOM_SPHERE, "cylinder": mujoco.mjtGeom.mjGEOM_CYLINDER}
-
-
-def has_display() -> bool:
-    """Whether windows can be opened here, as far as the environment tells."""
-    return sys.platform != "linux" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
-
-
-def _egl_works() -> bool:
-    """Whether some EGL device can be initialised.
-
-    Asked of the library directly: PyOpenGL settles on one platform when it is imported and cannot try another.
-    """
-    name = ctypes.util.find_library("EGL")
-    if name is None:
-        return False
-    egl = ctypes.CDLL(name)
-    egl.eglGetProcAddress.restype = ctypes.c_void_p
-    query = egl.eglGetProcAddress(b"eglQueryDevicesEXT")
-    open_display = egl.eglGetProcAddress(b"eglGetPlatformDisplayEXT")
-    if not query or not open_display:
-        return False
-    devices, count = (ctypes.c_void_p * 16)(), ctypes.c_int(0)
-    ctypes.CFUNCTYPE(ctypes.c_uint, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(query)(
-        len(devices), devices, ctypes.byref(count))
-    display_of = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_uint, ctypes.c_void_p, ctypes.c_void_p)(open_display)
-    platform_device = 0x313F  # EGL_PLATFORM_DEVICE_EXT
-    displays = (display_of(platform_device, device, None) for device in devices[:count.value])
-    return any(display and egl.eglInitialize(ctypes.c_void_p(display), None, None) for display in displays)
-
-
-def _gl_backend() -> str:
-    """What draws offscreen: MUJOCO_GL, else what this process uses already, else the first that works here.
-
-    ``""`` is MuJoCo's own choice, which needs a display on Linux.
-    """
-    given = os.environ.get("MUJOCO_GL", "").lower().strip()
-    if given or has_display():
-        return given
-    loaded = os.environ.get("PYOPENGL_PLATFORM", "").lower()
-    if loaded in ("egl", "osmesa"):
-        return loaded
-    if _egl_works():
-        return "egl"
-    if ctypes.util.find_library("OSMesa"):
-        return "osmesa"
-    raise UserError(_NO_GL.format(why=""))
-
-
-def _open_context(model: mujoco.MjModel, width: int, height: int) -> Tuple[Any, Any]:
-    """A pair (GL context, MuJoCo's render context), the first made current and the second drawing offscreen.
-
-    MuJoCo picks its GL context class when it is imported, which may be before we could choose; hence by name.
-    """
-    backend = _gl_backend()
-    try:
-        classes = importlib.import_module(f"mujoco.{backend}") if backend in ("egl", "osmesa") else mujoco
-        gl = classes.GLContext(width, height)
-        gl.make_current()
-        scales = mujoco.mjtFontScale
-        font = scales.mjFONTSCALE_150 if height >= 480 else scales.mjFONTSCALE_100
-        context = mujoco.MjrContext(model, font)
-    except (ImportError, AttributeError, OSError, RuntimeError, mujoco.FatalError) as error:
-        raise UserError(_NO_GL.format(why=f" with MUJOCO_GL={backend}" if backend else " on this display")) from error
-    mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, context)
-    return gl, context
-
-
-def _close_context(gl: Any, context: mujoco.MjrContext) -> None:
-    """Free both, in the order of their dependence."""
-    gl.make_current()
-    context.free()
-    gl.free()
 
 
 class SceneRenderer:
@@ -141,8 +64,19 @@ class SceneRenderer:
         self._model = _framed(model, width, height, shadow_reach_m=1.2 * distance_m)
         if self._scale > 1:  # averaging smooths edges already, in half the time
             self._model.vis.quality.offsamples = 0
+        self._gl = open_gl(width, height)
+        self._shadows: Optional[FlatShadows] = None
+        if processor_draws():
+            _simplify(self._model.vis.quality, num_robots)
+            if look_height_m is not None:
+                self._shadows = FlatShadows(self._model)
+        self._context = open_context(self._model, height)
+        self._free = weakref.finalize(self, close_context, self._gl, self._context)
+        # OSMesa's context prints an exception if the interpreter's end frees it; EGL is gone by then.
+        self._free.atexit = type(self._gl).__module__ == "mujoco.osmesa"
         self._robots = [mujoco.MjData(self._model) for _ in range(num_robots)]
-        self._scene = mujoco.MjvScene(self._model, maxgeom=num_robots * self._model.ngeom + 100)
+        self._scene = mujoco.MjvScene(self._model, maxgeom=2 * num_robots * self._model.ngeom + 100)
+        self._scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = self._shadows is None
         # A plane fades into the haze by itself; ground that ends somewhere does so in fog.
         self._scene.flags[mujoco.mjtRndFlag.mjRND_FOG] = look_height_m is None
         self._option, self._no_push = mujoco.MjvOption(), mujoco.MjvPerturb()
@@ -150,10 +84,6 @@ class SceneRenderer:
         self._camera.azimuth, self._camera.elevation = AZIMUTH_DEG, ELEVATION_DEG
         self._camera.distance = self._distance_m = distance_m
         self._rect = mujoco.MjrRect(0, 0, width, height)
-        self._gl, self._context = _open_context(self._model, width, height)
-        self._free = weakref.finalize(self, _close_context, self._gl, self._context)
-        # OSMesa's context prints an exception if the interpreter's end frees it; EGL is gone by then.
-        self._free.atexit = type(self._gl).__module__ == "mujoco.osmesa"
 
     def frame(self, lines: Sequence[str] = (), follow: Optional[int] = None,
               marks: Optional[Callable[[int], Sequence[Mark]]] = None) -> np.ndarray:
@@ -175,8 +105,8 @@ class SceneRenderer:
     def _update_scene(self, follow: int, marks: Optional[Callable[[int], Sequence[Mark]]]) -> None:
         robots, count = self._robots, self._engine.num_worlds
         worlds = [(follow + i) % count for i in range(self._num_robots)]
-        for data, world in zip(robots, worlds):
-            data.qpos[:] = self._engine.mj_data(world).qpos
+        for data, qpos in zip(robots, self._engine.live("qpos")[worlds].cpu().numpy()):
+            data.qpos[:] = qpos
         self._look_at(self._middle_m(), follow)
         if marks is not None:
             self._camera.azimuth, self._camera.elevation = AROUND_AZIMUTH_DEG, AROUND_ELEVATION_DEG
@@ -191,6 +121,9 @@ class SceneRenderer:
         for data in robots[1:]:
             mujoco.mjv_addGeoms(self._model, data, self._option, self._no_push, mujoco.mjtCatBit.mjCAT_DYNAMIC,
                                 self._scene)
+        if self._shadows is not None:
+            for data in robots:
+                self._shadows.add(data, self._option, self._no_push, self._scene)
         for world, offset in zip(worlds, self._offsets_m):
             for mark in () if marks is None else marks(world):
                 self._add_mark(mark, offset)
@@ -226,9 +159,14 @@ class SceneRenderer:
 
 
 def _averaged(pixels: np.ndarray, scale: int) -> np.ndarray:
-    """A picture (h, w, 3) uint8 of one that is `scale` times as large: the mean of each square of pixels."""
-    parts = [pixels[i::scale, j::scale] for i in range(scale) for j in range(scale)]
-    return np.stack(parts).mean(axis=0, dtype=np.float32).astype(np.uint8)
+    """A picture (h, w, 3) uint8 of one that is `scale` = 1 or 2 times as large: the mean of each square of pixels."""
+    if scale == 1:
+        return pixels.copy()
+    rows = np.add(pixels[0::2], pixels[1::2], dtype=np.uint16).reshape(len(pixels) // 2, -1)
+    image = np.empty((len(rows), rows.shape[1] // 6, 3), np.uint8)
+    for channel in range(3):
+        image[..., channel] = (rows[:, channel::6] + rows[:, channel + 3::6]) // 4
+    return image
 
 
 def lanes(count: int, spacing_m: float) -> np.ndarray:
@@ -248,3 +186,11 @@ def _framed(model: mujoco.MjModel, width: int, height: int, shadow_reach_m: floa
     framed.vis.quality.shadowsize = 2048 if shadow_reach_m < 2.5 else 4096
     framed.vis.map.shadowclip = shadow_reach_m / model.stat.extent
     return framed
+
+
+def _simplify(quality: Any, num_robots: int) -> None:
+    """What a processor draws in a third of the time, at the price of edges that are not smoothed and, among many
+    robots, of rounder things with corners that are hard to see."""
+    quality.offsamples, quality.shadowsize = 0, 1024
+    if num_robots > 2:
+        quality.numslices, quality.numstacks, quality.numquads = 12, 6, 1

@@ -9,7 +9,7 @@ import mujoco
 import mujoco.viewer
 
 from sb3_isaac.contract.errors import UserError
-from sb3_isaac.engine.renderer import has_display
+from sb3_isaac.engine.gl import has_display
 
 KEYS = {32: "Space", 257: "Enter", 262: "Right", 263: "Left", 264: "Down", 265: "Up", 266: "PageUp", 267: "PageDown",
         269: "End", 335: "Enter"}
