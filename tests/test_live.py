@@ -224,7 +224,7 @@ class Told(Stage):
     def __init__(self):
         self.commands, self.pushes = [], []
 
-    def steering(self):
+    def steering(self, robot=0):
         return (Steering("forward_m_s", 1.0, 1.0, 1.0), Steering("yaw_rad_s", -0.5, 0.5, 0.0))
 
     def command(self, values):
@@ -276,6 +276,14 @@ def test_robots_are_steered_and_pushed(task):
     np.testing.assert_allclose(task.sim.state.root_lin_vel_w - before, [[0, 1, 0]] * 3, atol=1e-6)
 
 
+def test_sliders_follow_what_robots_are_told_by_others(task):
+    controls = Controls(task.stage(), 3, {"forward_m_s": (0.0, 1.2)})
+    task.command[0], task.command[2] = torch.tensor([0.25, 0.5]), torch.tensor([1.5, 0.0])
+    assert controls.follow() and controls.state()["command"] == [0.25, 0.5] and not controls.follow()
+    controls.press("PageUp")
+    assert controls.follow() and controls.state()["command"] == [1.5, 0.0] and controls.axes[0].high == 1.5
+
+
 # ---- what is sent
 
 
@@ -316,7 +324,7 @@ def test_training_on_the_page(page):
     model.learn(8 * 16 * 3, callback=TrainingPage(page, 8 * 16 * 3, title="training"))
     assert browser.next("scene")[1]["bodies"] == [], "a task without shapes shows curves alone"
     status = browser.next("status")[1]
-    assert status["progress"] == pytest.approx(1 / 3) and status["text"].startswith("0.00M of")
+    assert status["progress"] == pytest.approx(1 / 3) and status["text"].startswith("128 of 384 steps")
     assert browser.next("end") == ("end", {})
 
 

@@ -100,6 +100,9 @@ def test_metadata_and_deploy_yml_tell_the_same(exported: Path, capsys: pytest.Ca
     assert sum(part["width"] for part in told["observations"]) == 44
     assert told["observations"][1] == {"name": "joint_vel", "width": 12, "unit": "rad/s"}
     assert told["command"] == {"forward_m_s": [0.0, 1.2], "yaw_rad_s": [-0.5, 0.5]}
+    assert told["units"]["command"] == {"forward_m_s": "m/s", "yaw_rad_s": "rad/s"}
+    assert told["units"]["kp"] == "N·m/rad" and "kp: N·m/rad" in (exported / "deploy.yml").read_text(encoding="utf-8")
+    assert set(told) - set(told["units"]) == {"format", "env", "joint_names", "units"}, "every number has one"
     assert told["joint_range"][2] == pytest.approx([-2.7227, -0.83776]) and told["latency_s"] == [0.0, 0.0]
 
 
@@ -197,6 +200,21 @@ def test_the_dry_run_refuses_another_order_rate_or_unit(exported: Path, change: 
         change = {"units": {**UNITS, **change["units"]}}
     found = mistakes(policy, {**robot, **change})
     assert found == [] if words is None else words in found[0]
+
+
+@pytest.mark.usefixtures("deploy")
+@pytest.mark.parametrize(("command", "words"), [
+    ("1.0", "is of length 1: give the 2 numbers that this policy takes, forward_m_s, yaw_rad_s."),
+    ("1,x", "--command '1,x' is no list of numbers"), ("nan,0", "--command 'nan,0' is no list of numbers")])
+def test_a_loop_is_given_another_command(exported: Path, command: str, words: str) -> None:
+    from control_loop import numbers, place
+
+    policy = yaml.safe_load((exported / "deploy.yml").read_text(encoding="utf-8"))
+    assert numbers("0.5,-0.1", policy) == [0.5, -0.1]
+    with pytest.raises(SystemExit, match=re.escape(words)):
+        numbers(command, policy)
+    with pytest.raises(SystemExit, match="give host:port"):
+        place("robot")
 
 
 @pytest.mark.usefixtures("deploy")

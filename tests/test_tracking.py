@@ -14,6 +14,7 @@ import pytest
 from sb3_isaac import PPO, IsaacVecEnv
 from sb3_isaac.cli.main import main
 from sb3_isaac.contract.tensor_env import Display, Panel, Shown
+from sb3_isaac.contract.wording import reached, steps
 from sb3_isaac.rl.callbacks import pace as pace_module
 from sb3_isaac.rl.callbacks.pace import Pace, clock
 from sb3_isaac.rl.callbacks.progress import progress_line
@@ -101,6 +102,11 @@ TRAIN = ["train", "--env", "IsaacDoublePendulum-v0", "--num-envs", "8", "-n", "1
          "0", "-params", "n_steps:8", "n_epochs:1", "--env-kwargs", "episode_length_s:0.4"]
 
 
+def test_counts_of_steps():
+    assert [steps(count) for count in (1, 3072, 99_999, 1_204_000)] == ["1", "3,072", "99,999", "1.20M"]
+    assert reached(3072, 10_000) == "3,072 of 10,000" and reached(3072, 98_300_000) == "0.00M of 98.3M"
+
+
 def test_without_rich_lines_fit_a_terminal_of_60_columns(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "rich", None)  # not installed
     monkeypatch.setenv("COLUMNS", "60")
@@ -110,7 +116,7 @@ def test_without_rich_lines_fit_a_terminal_of_60_columns(tmp_path, monkeypatch):
     lines = [line for line in text.splitlines() if str(tmp_path) not in line]  # a name has no place to break it at
     assert max(map(len, lines)) <= 60 and "\x1b" not in text
     iterations = [line for line in lines if line.endswith(" to go")]
-    assert len(iterations) == 2 and all(" of 0.000128M  reward " in line for line in iterations)
+    assert len(iterations) == 2 and all(" of 128  reward " in line for line in iterations)
     assert all(line.startswith("  sb3-isaac ") for line in commands.splitlines())  # to be copied: one line each
 
 

@@ -210,7 +210,7 @@ def test_a_study_and_what_comes_out(tmp_path: Path, capsys: pytest.CaptureFixtur
     for name in ("history", "importance", "slices", "timeline"):
         assert (folder / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
     said = capsys.readouterr().out
-    assert "Beyond training:" in said and "4 trials in 0.00M steps" in said
+    assert "Beyond training:" in said and "4 trials in " in said
     if best.number != 0:
         assert "over 2 paired seeds, p = " in said and "cannot go below 0.250" in said
         assert (folder / "final.png").exists() and "Final stage" in page

@@ -6,12 +6,13 @@ targets; a packet may come late or never: then the robot keeps its last target, 
 
 import argparse
 import json
+import math
 import socket
 import sys
 
 import numpy as np
 import onnxruntime
-from dry_run import ask, mistakes
+from dry_run import ask, mistakes, place
 
 
 def observation(policy, state, action, command):
@@ -21,6 +22,22 @@ def observation(policy, state, action, command):
         "last_action": action, "imu_ang_vel_b": state["ang_vel"], "imu_gravity_b": state["gravity"],
         "command": command, "told_to_stand": [float(max(map(abs, command)) <= 0.1)]}
     return np.concatenate([parts[part["name"]] for part in policy["observations"]]).astype(np.float32)[None]
+
+
+def numbers(text, policy):
+    """The command as the policy takes it; the program ends with a sentence where it is another."""
+    try:
+        values = [float(value) for value in text.split(",")]
+    except ValueError:
+        values = [math.nan]
+    if not all(map(math.isfinite, values)):
+        sys.exit(f"--command {text!r} is no list of numbers: give it as 1.0,0.0.")
+    axes = list(policy.get("command", values))
+    width = next((part["width"] for part in policy["observations"] if part["name"] == "command"), len(axes))
+    if len(values) != width:
+        sys.exit(f"--command {text!r} is of length {len(values)}: give the {width} numbers that this policy takes, "
+                 f"{', '.join(map(str, axes))}.")
+    return values
 
 
 def main():
@@ -33,13 +50,13 @@ def main():
     args = parser.parse_args()
     session = onnxruntime.InferenceSession(args.onnx)
     policy = {name: json.loads(text) for name, text in session.get_modelmeta().custom_metadata_map.items()}
-    host, port = args.robot.rsplit(":", 1)
+    command = numbers(args.command, policy)
     robot = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    robot.connect((host, int(port)))
+    robot.connect(place(args.robot))
     wrong = mistakes(policy, ask(robot))
     if wrong:
         sys.exit("\n".join(wrong))
-    command, action, newest = [float(v) for v in args.command.split(",")], np.zeros(len(policy["joint_names"])), -1
+    action, newest = np.zeros(len(policy["joint_names"])), -1
     robot.settimeout(5.0)
     robot.send(b'{"start": true}')
     while True:

@@ -14,6 +14,14 @@ UNITS = {"joint_pos": "rad", "joint_vel": "rad/s", "ang_vel": "rad/s", "gravity"
 """Of the numbers that robot and control loop exchange."""
 
 
+def place(text):
+    """Host and port of ``host:port``; the program ends with a sentence where it is none."""
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit():
+        sys.exit(f"the robot's address is {text!r}: give host:port, such as 127.0.0.1:9870.")
+    return host, int(port)
+
+
 def ask(robot, seconds=5.0):
     """The robot's description of itself, asked for until it answers; `robot` is a connected UDP socket."""
     robot.settimeout(0.2)
@@ -71,6 +79,6 @@ if __name__ == "__main__":
 
     metadata = onnxruntime.InferenceSession(sys.argv[1]).get_modelmeta().custom_metadata_map
     link = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    link.connect((sys.argv[2].rsplit(":", 1)[0], int(sys.argv[2].rsplit(":", 1)[1])))
+    link.connect(place(sys.argv[2]))
     found = mistakes({name: json.loads(text) for name, text in metadata.items()}, ask(link))
     sys.exit("\n".join(found) if found else print("the robot is what the policy expects"))

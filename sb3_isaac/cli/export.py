@@ -47,7 +47,8 @@ def run(args: argparse.Namespace) -> int:
         say(f"{args.onnx}: {size:.0f} kB, {policy.obs_width} numbers observed, {policy.low.numel()} actions; on "
             f"{CHECKED} observations its actions are those of policy.pth within {error:.1e}")
     if args.deploy:
-        write_text(Path(args.deploy), yaml.safe_dump(facts, sort_keys=False, default_flow_style=None, width=120))
+        write_text(Path(args.deploy), yaml.safe_dump(facts, sort_keys=False, default_flow_style=None, width=120,
+                                                     allow_unicode=True))
         say(f"{args.deploy}: {len(facts.get('joint_names', ()))} joints at {facts['control_hz']:g} Hz")
     return 0
 

@@ -22,6 +22,7 @@ from sb3_isaac.cli.main import (
     seed,
 )
 from sb3_isaac.contract.errors import UserError
+from sb3_isaac.contract.wording import steps
 
 if TYPE_CHECKING:
     from sb3_isaac.view.playing import Playing
@@ -105,7 +106,7 @@ def _show(playing: Playing, args: argparse.Namespace, info: Mapping[str, Any]) -
         return
     from sb3_isaac.view.live.playing import show
 
-    what = f"{args.run}, trained for {info.get('steps', 0) / 1e6:.1f}M steps"
+    what = f"{args.run}, trained for {steps(info.get('steps', 0))} steps"
     with contextlib.closing(page):
         show(playing, page, str(args.env or info["env"]), what, ranges, _pace())
 

@@ -26,6 +26,7 @@ from sb3_isaac.cli.track import add_track, trackers
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.contract.output import drop_output, say
 from sb3_isaac.contract.signals import Interrupted, tell
+from sb3_isaac.contract.wording import steps
 
 if TYPE_CHECKING:
     from sb3_isaac.config import TrainConfig
@@ -119,7 +120,7 @@ def _train(args: argparse.Namespace) -> int:
     settings = _settings(args, config, begin.saved)
     what = "resuming" if begin.resume_from else "training"
     tuned = f" from {begin.start_from}" if begin.start_from else ""
-    say(f"{what} {config.env}{tuned}, {config.n_envs} robots, {config.n_timesteps / 1e6:g}M steps -> {folder}")
+    say(f"{what} {config.env}{tuned}, {config.n_envs} robots, {steps(config.n_timesteps)} steps -> {folder}")
     from sb3_isaac.rl.training.train import train
 
     try:

@@ -56,8 +56,9 @@ class Stage:
         """Position m and quaternion (w, x, y, z) in the world, (robots, B, 7) float32."""
         return np.zeros((len(snapshot), 0, 7), np.float32)
 
-    def steering(self) -> Sequence[Steering]:
-        """The numbers of a command that :meth:`command` takes, in order; none where nothing can be told."""
+    def steering(self, robot: int = 0) -> Sequence[Steering]:
+        """The numbers of a command that :meth:`command` takes, in order, with what this robot is told now; none where
+        nothing can be told. Cheap: it is asked at each step."""
         return ()
 
     def command(self, values: Sequence[float]) -> None:

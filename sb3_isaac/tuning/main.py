@@ -17,6 +17,7 @@ from sb3_isaac.contract.errors import UserError
 from sb3_isaac.contract.files import write_text
 from sb3_isaac.contract.output import say
 from sb3_isaac.contract.signals import Interrupts
+from sb3_isaac.contract.wording import steps
 from sb3_isaac.envs.registration import import_packages
 from sb3_isaac.rl.training import build
 from sb3_isaac.tuning import results
@@ -55,8 +56,8 @@ def tune(plan: Plan) -> Path:
     """
     base, space = plan.config(), plan.search_space()
     storage, study, call = _begin(plan, base, space)
-    where, budget = shown(plan.storage_name), plan.budget(base) / 1e6
-    say(f"study {plan.name} in {where}, {budget:g}M steps a trial -> {plan.folder}")
+    where, budget = shown(plan.storage_name), steps(plan.budget(base))
+    say(f"study {plan.name} in {where}, {budget} steps a trial -> {plan.folder}")
     _run_workers(call, plan.n_jobs)
     comparisons = _final_stage(plan, base, space, storage, study)
     write_results(plan, base, space, study, comparisons)

@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sb3_isaac.config import TrainConfig, dump_config
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.contract.files import write_text
+from sb3_isaac.contract.wording import steps as told_steps
 from sb3_isaac.rl.training.run_folder import installed_versions
 from sb3_isaac.tuning.final import Comparison
 from sb3_isaac.tuning.goal import FALLS_KEY
@@ -130,7 +131,7 @@ def summary(plan: Plan, study: optuna.Study, comparisons: Sequence[Comparison]) 
     failed = [t for t in trials if t.state == TrialState.FAIL and REASON in t.user_attrs]
     ended = state[TrialState.COMPLETE] + state[TrialState.PRUNED] + len(failed)
     steps = sum(t.user_attrs.get("steps", 0) for t in trials)
-    lines = [f"{ended} trials in {steps / 1e6:.2f}M steps: {state[TrialState.COMPLETE]} complete, "
+    lines = [f"{ended} trials in {told_steps(steps)} steps: {state[TrialState.COMPLETE]} complete, "
              f"{state[TrialState.PRUNED]} pruned ({100 * state[TrialState.PRUNED] / max(1, ended):.0f}%), "
              f"{len(failed)} failed."]
     spent = costs(trials)

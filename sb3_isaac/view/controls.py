@@ -7,13 +7,12 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from sb3_isaac.contract.errors import is_number
 from sb3_isaac.contract.stage import Stage, Steering
+from sb3_isaac.contract.wording import UNITS, unit_of
 
 PUSH_M_S = 1.0
 """Speed that a push gives, sideways in the world."""
 STEPS = 10
 """Presses of a key from one end of a command's range to the other."""
-UNITS = {"_m_s": "m/s", "_rad_s": "rad/s", "_rad": "rad", "_m": "m"}
-"""By the end of a command's name."""
 PUSH, PAUSE, NEXT, PREVIOUS, STOP = "Enter", "Space", "PageDown", "PageUp", "End"
 AXIS_KEYS = (("Up", "Down"), ("Left", "Right"), (",", "."))
 """What raises and what lowers the first, the second and the third number of a command."""
@@ -29,9 +28,16 @@ class Controls:
 
     def __init__(self, stage: Stage, robots: int, ranges: Optional[Mapping[str, Sequence[float]]] = None) -> None:
         self._stage, self._robots = stage, robots
-        given = ranges or {}
-        self.axes: List[Steering] = [_ranged(axis, given.get(axis.name)) for axis in stage.steering()]
+        self._ranges = dict(ranges or {})
         self.paused, self.robot, self._pushes = False, 0, 0
+        self.axes: List[Steering] = []
+        self.follow()
+
+    def follow(self) -> bool:
+        """Take over what the robot that is looked at is told now; whether it is anything new."""
+        before = self.axes
+        self.axes = [_ranged(axis, self._ranges.get(axis.name)) for axis in self._stage.steering(self.robot)]
+        return self.axes != before
 
     def press(self, key: str) -> None:
         """Take in a key of a window, by name; others than ours do nothing."""
@@ -87,7 +93,7 @@ class Controls:
 def _told(axis: Steering) -> str:
     """Such as ``forward 0.60 m/s`` of ``forward_m_s``."""
     end = next((end for end in UNITS if axis.name.endswith(end)), "")
-    return f"{axis.name[:len(axis.name) - len(end)].replace('_', ' ')} {axis.value:.2f} {UNITS.get(end, '')}".rstrip()
+    return f"{axis.name[:len(axis.name) - len(end)].replace('_', ' ')} {axis.value:.2f} {unit_of(axis.name)}".rstrip()
 
 
 def _ranged(axis: Steering, ends: Optional[Sequence[float]]) -> Steering:

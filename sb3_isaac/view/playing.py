@@ -101,6 +101,7 @@ class Playing:
                 for key in window.pressed():
                     controls.press(key)
                 self.robot = controls.robot
+                controls.follow()
                 if not controls.paused:
                     self.step()
                     passed_s += self.env.control_dt

@@ -6,6 +6,7 @@ from typing import Any, Dict, Optional, Sequence
 
 from sb3_isaac.contract.output import fitted, say, terminal_width
 from sb3_isaac.contract.tensor_env import Display, Shown
+from sb3_isaac.contract.wording import reached
 from sb3_isaac.envs.vec_env import unwrap
 from sb3_isaac.rl.callbacks.evaluation import Evaluation
 from sb3_isaac.rl.callbacks.iteration import IterationCallback
@@ -69,14 +70,14 @@ class Progress(IterationCallback):
         if self._bar is not None:
             self._bar.set_postfix_str(", ".join(f"{label} {text}" for label, text in rows), refresh=False)
             return
-        reached = f"{self.model.num_timesteps / 1e6:6.2f}M of {self.total / 1e6:g}M"
+        done = f"{reached(self.model.num_timesteps, self.total):>{len(reached(self.total, self.total)) + 1}}"
         times = f"{clock(pace.passed_s)} gone, {clock(pace.left_s)} to go"
         if self._table is not None:
-            self._table.show(f"{reached.strip()} steps  {times}", self.model.num_timesteps / self.total,
+            self._table.show(f"{done.strip()} steps  {times}", self.model.num_timesteps / self.total,
                              [*rows, ("steps/s", f"{pace.per_s:,.0f}")])
         elif self._lines % self.every == 0:
             numbers = [*(f"{label} {text}" for label, text in rows), f"{pace.per_s:,.0f} steps/s"]
-            self._say(progress_line(reached, numbers, clock(pace.passed_s), clock(pace.left_s), terminal_width()))
+            self._say(progress_line(done, numbers, clock(pace.passed_s), clock(pace.left_s), terminal_width()))
 
     def _on_training_end(self) -> None:
         if self._bar is not None:
@@ -100,14 +101,14 @@ class Progress(IterationCallback):
             say(text)
 
 
-def progress_line(reached: str, numbers: Sequence[str], gone: str, to_go: str, width: Optional[int] = None) -> str:
+def progress_line(done: str, numbers: Sequence[str], gone: str, to_go: str, width: Optional[int] = None) -> str:
     """An iteration in one line of at most `width` columns: without as many of the last `numbers` as do not fit."""
-    line = "  ".join((reached, *numbers, f"{gone} gone, {to_go} to go"))
+    line = "  ".join((done, *numbers, f"{gone} gone, {to_go} to go"))
     if width is None or len(line) <= width:
         return line
-    fits = [line for line in ("  ".join((reached, *numbers[:count], f"{to_go} to go"))
+    fits = [line for line in ("  ".join((done, *numbers[:count], f"{to_go} to go"))
                               for count in range(len(numbers) + 1)) if len(line) <= width]
-    return fits[-1] if fits else reached.strip()
+    return fits[-1] if fits else done.strip()
 
 
 def evaluation_line(report: Dict[str, Any], display: Display) -> str:

@@ -6,11 +6,17 @@ import math
 from typing import Any, Dict, Mapping
 
 from sb3_isaac.contract.errors import UserError
+from sb3_isaac.contract.wording import unit_of
 from sb3_isaac.policy.module import PolicyModule
 
 FORMAT = 1
 _HANDED_ON = ("joint_names", "default_joint_pos", "joint_range", "action_scale", "kp", "kd", "torque_limit_nm",
               "command", "latency_s")
+_UNITS = {"steps": "transitions", "control_hz": "Hz", "observations": "beside each part",
+          "actions": "1; a target is default_joint_pos + action_scale * action", "default_joint_pos": "rad",
+          "joint_range": "rad", "action_scale": "rad for an action of 1", "kp": "N·m/rad", "kd": "N·m·s/rad",
+          "torque_limit_nm": "N·m", "latency_s": "s"}
+"""Of what is handed on, by key; those of a command's axes are what their names end in."""
 
 
 def deploy_facts(policy: PolicyModule, metadata: Mapping[str, Any]) -> Dict[str, Any]:
@@ -30,8 +36,9 @@ def deploy_facts(policy: PolicyModule, metadata: Mapping[str, Any]) -> Dict[str,
     action_scale              rad for an action of 1
     kp, kd             (J,)   N·m/rad, N·m·s/rad of the drives: τ = kp (target − q) − kd q̇
     torque_limit_nm    (J,)   N·m, largest torque either way
-    command                   {axis: [least, largest]} that it was trained for; the axis's name says the unit
+    command                   {axis: [least, largest]} that it was trained for
     latency_s          (2,)   s that targets came late by in training, from least to largest
+    units                     of the numbers of the other keys, {key: unit}, and {axis: unit} of ``command``
     ================== ====== ====================================================================
 
     What a task does not tell is left out.
@@ -44,6 +51,7 @@ def deploy_facts(policy: PolicyModule, metadata: Mapping[str, Any]) -> Dict[str,
         raise UserError("this policy's task tells neither obs_table nor control_dt, which a program on a robot has to "
                         "know: give them in the task's metadata().")
     units: Mapping[str, str] = told.get("units") or {}
+    units_of: Dict[str, Any] = dict(_UNITS)
     facts = {
         "format": FORMAT, "env": told.get("env"), "steps": told.get("steps"),
         "control_hz": round(1.0 / float(told["control_dt"]), 6),
@@ -55,4 +63,6 @@ def deploy_facts(policy: PolicyModule, metadata: Mapping[str, Any]) -> Dict[str,
     if "joint_range" in facts:  # JSON has no infinity
         facts["joint_range"] = [[round(end, 6) if math.isfinite(end) else None for end in ends]
                                 for ends in facts["joint_range"]]
-    return facts
+    if "command" in facts:
+        units_of["command"] = {axis: unit_of(axis) for axis in facts["command"]}
+    return {**facts, "units": {key: unit for key, unit in units_of.items() if key in facts}}

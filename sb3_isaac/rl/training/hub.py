@@ -13,6 +13,7 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Union
 
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.contract.files import atomic_file, write_text
+from sb3_isaac.contract.wording import steps as told_steps
 from sb3_isaac.policy.formats import find_policy, load_policy
 from sb3_isaac.rl.policy.evaluate import env_of, evaluate, make_eval_env
 from sb3_isaac.rl.training.run_folder import read_meta
@@ -133,7 +134,7 @@ def model_card(repo_id: str, env_id: str, algo: str, steps: int, report: Mapping
     figures = {key: value for key, value in report.items() if isinstance(value, (int, float)) and key != "seed"}
     rows = "\n".join(f"| {key} | {value:.4g} |" for key, value in figures.items())
     held = "\n".join(f"| `{name}` | {_WHAT[name]} |" for name in files)
-    return _CARD.format(data=data.to_yaml(), algo=algo, env=env_id, millions=steps / 1e6, repo=repo_id, rows=rows,
+    return _CARD.format(data=data.to_yaml(), algo=algo, env=env_id, steps=told_steps(steps), repo=repo_id, rows=rows,
                         files=held, episodes=report["episodes"])
 
 
@@ -151,7 +152,7 @@ _CARD = """---
 
 # **{algo}** agent in **{env}**
 
-A policy for {env}, trained with Stable-Baselines3 and sb3_isaac for {millions:.1f}M transitions.
+A policy for {env}, trained with Stable-Baselines3 and sb3_isaac for {steps} transitions.
 
 ## Use
 

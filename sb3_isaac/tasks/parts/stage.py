@@ -36,9 +36,9 @@ class TaskStage(Stage):
         found: np.ndarray = super().poses(snapshot) if self._shapes is None else self._shapes.poses(snapshot)
         return found
 
-    def steering(self) -> Sequence[Steering]:
+    def steering(self, robot: int = 0) -> Sequence[Steering]:
         """See :meth:`Stage.steering`: an axis has the range that the task's table gives it, or what it is told."""
-        told, found = self._task.command[0].tolist(), []
+        told, found = self._task.command[robot].tolist(), []
         for (name, column), value in zip(self._task.command_columns.items(), told):
             axis = self._task.COMMAND.get(name)
             low, high = (value, value) if axis is None else (axis.low, axis.high)

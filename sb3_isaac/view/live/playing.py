@@ -39,7 +39,7 @@ def show(playing: Playing, page: LiveServer, title: str, what: str, ranges: Mapp
         actions = page.actions()
         for action in actions:
             controls.act(action)
-        if actions:
+        if controls.follow() or actions:
             page.keep("controls", controls.state)
         if controls.paused or not page.watched:
             time.sleep(IDLE_S)

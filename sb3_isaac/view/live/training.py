@@ -9,6 +9,7 @@ import numpy as np
 from stable_baselines3.common.logger import KVWriter
 
 from sb3_isaac.contract.tensor_env import Display
+from sb3_isaac.contract.wording import reached
 from sb3_isaac.envs.vec_env import unwrap
 from sb3_isaac.rl.callbacks.iteration import IterationCallback
 from sb3_isaac.rl.callbacks.pace import Pace, clock
@@ -88,7 +89,7 @@ class _PageLog(KVWriter):
         self._pace.add(step)
         numbers = [[label, form.format(values[key])] for label, key, form in self._numbers if key in values]
         terms = [[key[len(TERM):], number(value)] for key, value in values.items() if key.startswith(TERM)]
-        text = (f"{step / 1e6:.2f}M of {self._total / 1e6:g}M steps, {self._pace.per_s:,.0f} a second, "
+        text = (f"{reached(step, self._total)} steps, {self._pace.per_s:,.0f} a second, "
                 f"{clock(self._pace.left_s)} to go")
         status = {"progress": min(1.0, step / self._total), "text": text, "numbers": numbers, "terms": terms}
         self._page.keep("status", lambda: status)

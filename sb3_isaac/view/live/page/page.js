@@ -43,8 +43,9 @@ function showScene(data) {
 
 function showControls(state) {
   const box = element("controls");
-  if (box.hidden) {
+  if (box.hidden || axes.some((axis) => !axis.output)) {  // also where the program has begun anew
     box.hidden = false;
+    box.replaceChildren();
     for (const axis of axes) {
       const label = make("label", box, words(axis.name));
       axis.output = make("output", label);
