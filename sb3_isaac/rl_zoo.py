@@ -203,6 +203,7 @@ def plug() -> None:
         return
 
     def make(cls: Any, *args: Any, **kwargs: Any) -> ExperimentManager:
+        """In place of ``ExperimentManager.__new__``: rl_zoo3's scripts name that class, and get ours for our ids."""
         env_id = kwargs.get("env_id", args[2] if len(args) > 2 else "")
         manager: ExperimentManager = object.__new__(
             IsaacExperimentManager if cls is ExperimentManager and is_ours(env_id) else cls)

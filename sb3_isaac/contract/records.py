@@ -121,6 +121,7 @@ def plain(name: str, value: Any, kinds: Tuple[type, ...] = (),
     left = MOST_VALUES
 
     def visit(part: Any, depth: int) -> None:
+        """Look at `part` and at what is in it, `depth` containers deep."""
         nonlocal left
         left -= 1
         if left < 0 or depth > DEEPEST:

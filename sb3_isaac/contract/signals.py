@@ -83,6 +83,7 @@ class Interrupts:
         before: Handlers = {number: signal.getsignal(number) for number in NUMBERS}
 
         def remember(number: int, _: Any) -> None:
+            """The handler: keeps the first signal for ``check``; one some time later has its usual effect at once."""
             now = time.monotonic()
             if self.number is None:
                 self.number, self._at_s = number, now

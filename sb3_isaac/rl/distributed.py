@@ -172,6 +172,7 @@ def check_same(settings: Dict[str, Any]) -> None:
     first, *others = gathered(settings) or [settings]
 
     def compare() -> None:
+        """On rank 0, which alone has the settings of all."""
         for number, other in enumerate(others, start=1):
             for name in first:
                 if other.get(name) != first[name]:

@@ -65,6 +65,7 @@ class StorageRetry:
         """`method`, repeated until the storage answers; StorageLost when the time is over."""
         @functools.wraps(method)
         def retried(*args: Any, **kwargs: Any) -> Any:
+            # Each call waits so many seconds at most, twice as long after each failure.
             start, pause_s = time.monotonic(), 0.1
             while True:
                 try:

@@ -116,12 +116,14 @@ class _Linear(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, by: ByOneDnn) -> torch.Tensor:
+        """x (B, k) · weightᵀ + bias, (B, m)."""
         ctx.save_for_backward(x, weight)
         ctx.by = by
         return _product(x, weight, bias) if by.output else F.linear(x, weight, bias)
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> Tuple[Optional[torch.Tensor], ...]:
+        """Gradients of x (B, k), weight (m, k) and bias (m,), by that of the result, `grad` (B, m)."""
         x, weight = ctx.saved_tensors
         grad_x = None
         if ctx.needs_input_grad[0]:
