@@ -34,6 +34,15 @@ def test_a_shipped_policy_does_what_its_task_asks(env_id):
     assert report["reward_mean"] > 0.5 * low and report["falls_fraction"] < 0.1, report
 
 
+def test_a_demo_begins_with_walking():
+    made = make_eval_env(load_policy(DEFAULT), 2, seed=0, hold_s=1.0, threads=1)
+    try:
+        made.reset(seed=0)
+        assert made.command.tolist() == [[1.0, 0.0, 0.0]] * 2, "side by side"
+    finally:
+        made.close()
+
+
 def test_which_demos_there_are(capsys):
     assert DEFAULT in POLICIES
     assert main(["demo", "IsaacQuadrupedFlat"]) == 2

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import shutil
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -220,6 +224,31 @@ def test_play_without_a_display_says_what_to_pass(env, monkeypatch):
     monkeypatch.setattr("sys.platform", "linux")
     with pytest.raises(UserError, match=r"--video out\.mp4"):
         Playing(env, _stand_still).watch(lambda seconds: None)
+
+
+ENDED = """
+import os, signal, sys
+from sb3_isaac.cli.main import main
+from sb3_isaac.view.playing import Playing
+
+lines = Playing.lines
+
+def lines_then_end(self):  # while the window is open
+    if self._time_s > 0.05:
+        os.kill(os.getpid(), signal.SIGTERM)
+    return lines(self)
+
+Playing.lines = lines_then_end
+sys.exit(main(["demo", "IsaacQuadrupedFlat-v0", "--robots", "1"]))
+"""
+
+
+@pytest.mark.skipif(shutil.which("xvfb-run") is None, reason="needs a virtual display (xvfb)")
+def test_a_window_is_closed_before_the_program_ends():
+    """Else what still draws in it crashes the program, by SIGSEGV."""
+    out = subprocess.run(["xvfb-run", "-a", sys.executable, "-c", ENDED], capture_output=True, text=True, check=False,
+                         timeout=120)
+    assert out.returncode == 128 + signal.SIGTERM and "ended by SIGTERM" in out.stderr, out.stderr
 
 
 def test_play_sums_reward_time_and_speed(env):

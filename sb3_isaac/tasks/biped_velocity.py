@@ -11,7 +11,7 @@ from sb3_isaac.contract.tensor_env import StopRule
 from sb3_isaac.tasks.parts import gait
 from sb3_isaac.tasks.parts.command import Axis
 from sb3_isaac.tasks.parts.terms import Term
-from sb3_isaac.tasks.quadruped_velocity import QuadrupedVelocity
+from sb3_isaac.tasks.quadruped_velocity import QuadrupedVelocity, shown
 
 GRID = tuple({"forward_m_s": forward, "left_m_s": left, "yaw_rad_s": turn, "heading_rad": turn}
              for forward in (0.0, -0.5, 0.5, 1.0) for left in (0.0, -0.3, 0.3) for turn in (0.0, -0.8, 0.8))
@@ -45,6 +45,7 @@ class BipedVelocity(QuadrupedVelocity):
     COMMAND_SETTINGS = {**QuadrupedVelocity.COMMAND_SETTINGS,
                         "first": {"forward_m_s": [0.3, 0.7], "left_m_s": [-0.1, 0.1], "yaw_rad_s": [-0.2, 0.2]}}
     EVALUATION = GRID
+    SHOWN = shown((0.8, 0.0, 0.0), (0.5, 0.0, 0.6), (0.0, 0.25, 0.0), (0.8, 0.0, 0.0), (0.5, 0.0, -0.6))
     REWARD: Mapping[str, Term] = {
         **{name: term for name, term in QuadrupedVelocity.REWARD.items() if name not in ("step", "trot")},
         "step": Term(0.08, on_one_foot),

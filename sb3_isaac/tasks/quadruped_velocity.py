@@ -27,6 +27,12 @@ GRID = tuple({"forward_m_s": forward, "left_m_s": left, "yaw_rad_s": turn, "head
 """The 45 commands of an evaluation; the first is to stand."""
 
 
+def shown(*commands: Tuple[float, float, float]) -> Tuple[Dict[str, float], ...]:
+    """Commands by axis, of numbers forward, left and turning; a heading is turned to."""
+    return tuple({"forward_m_s": forward, "left_m_s": left, "yaw_rad_s": turn, "heading_rad": turn}
+                 for forward, left, turn in commands)
+
+
 class VelocityFeatures(LeggedFeatures):
     """With ``phase`` (N,), of a stride, in [0, 1), where a clock runs; it stands while the robot is to stand."""
 
@@ -114,6 +120,7 @@ class QuadrupedVelocity(LeggedTask):
                         "first": {"forward_m_s": [0.4, 1.2], "left_m_s": [-0.1, 0.1], "yaw_rad_s": [-0.3, 0.3]}}
     """Training begins with walking forward: told to go anywhere, a robot that cannot step yet learns to stand."""
     EVALUATION = GRID
+    SHOWN = shown((1.0, 0.0, 0.0), (0.7, 0.0, 0.8), (0.0, 0.5, 0.0), (1.0, 0.0, 0.0), (0.7, 0.0, -0.8))
     OBSERVATION: Mapping[str, Mapping[str, Function]] = {
         "policy": {
             "joint_pos": lambda f: f.joint_pos,

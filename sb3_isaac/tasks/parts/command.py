@@ -36,6 +36,7 @@ class Commands:
     sequence     commands told in turn, [{axis: value}, ...], in place of draws: robot i begins with number i and goes
                  on to the next every ``resample_s``; after the last comes the first. An axis that is not in them is
                  drawn.
+    together     whether all robots begin with number 0 of the sequence
     first        ranges to begin training with, {axis: [low, high]}; while commands are followed they widen to the
                  axes' own, and ``zero_share`` and ``stand_share`` grow from 0 to their own: a robot that earns by
                  standing from the beginning does not learn to step. Those of the task are not for axes whose range
@@ -53,7 +54,7 @@ class Commands:
     """
 
     SETTINGS: Mapping[str, Any] = {"resample_s": 5.0, "random_times": False, "zero_share": 0.0, "stand_share": 0.0,
-                                   "sequence": (), "first": {}, "widen_at": 0.6, "widen_s": 10.0}
+                                   "sequence": (), "together": False, "first": {}, "widen_at": 0.6, "widen_s": 10.0}
 
     def __init__(self, axes: Mapping[str, Axis], given: Optional[Mapping[str, Any]] = None,
                  settings: Optional[Mapping[str, Any]] = None) -> None:
@@ -157,7 +158,7 @@ class Commands:
     def _told(self, steps: torch.Tensor, control_dt: float, device: torch.device) -> torch.Tensor:
         """The sequence's row for each robot now, (N, axes)."""
         self._sequence = table = self._sequence.to(device)  # copied once: a copy waits for the device
-        robot = torch.arange(len(steps), device=device)
+        robot = torch.arange(len(steps), device=device) * (not self.settings["together"])
         return table[(robot + self._turn(steps, control_dt)[0]) % len(table)]
 
 
@@ -190,8 +191,8 @@ def _setting(name: str, value: Any) -> Any:
         if not is_number(value) or value <= 0:
             raise UserError(f"command {name} is {value!r}: give a number of seconds above 0.")
         return number_above_zero(f"command {name}", value)
-    if name == "random_times":
-        return truth("command random_times", value)
+    if name in ("random_times", "together"):
+        return truth(f"command {name}", value)
     if name == "first":
         return {axis: list(_range(f"first {axis}", ends)[:2]) for axis, ends in mapping("command first", value).items()}
     if name == "sequence":

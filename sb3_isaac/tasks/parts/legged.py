@@ -103,6 +103,8 @@ class LeggedTask(RobotTask):
     """What the observations' numbers are, for programs on a robot."""
     EVALUATION: Sequence[Mapping[str, float]] = ()
     """The commands of evaluations, {axis: value}; one in which an axis is missing leaves that to be drawn."""
+    SHOWN: Sequence[Mapping[str, float]] = ()
+    """Those of a demonstration, all robots told the same; without them they are those of evaluations, by turns."""
 
     def __init__(
         self, num_envs: int = 1, *, sim: Union[str, Simulator] = "auto", device: str = "auto",
@@ -298,8 +300,10 @@ class LeggedTask(RobotTask):
         given.pop("sequence", None)
         axes: List[str] = [*cls.command_axes(options)]
         axes += [name for name in given if name not in (*axes, *Commands.SETTINGS)]
+        demo = command is None and hold_s is not None and bool(cls.SHOWN)
         if command is None:
-            told = [{name: value for name, value in one.items() if name in axes} for one in cls.EVALUATION]
+            told = [{name: value for name, value in one.items() if name in axes}
+                    for one in (cls.SHOWN if demo else cls.EVALUATION)]
         else:
             several = command if all(isinstance(one, (list, tuple)) for one in command) else [command]
             told = [told_by(axes, one) for one in several]
@@ -308,7 +312,7 @@ class LeggedTask(RobotTask):
             warnings.warn(f"the command {', '.join(beyond)} is outside what the policy was trained for, and it may "
                           "fall: command less, or train with that range in --env-kwargs.", stacklevel=2)
         if len(told) > 1:
-            given.update(sequence=told, random_times=False)
+            given.update(sequence=told, random_times=False, **({"together": True} if demo else {}))
         for name, value in (told[0].items() if len(told) == 1 else ()):
             given[name] = value if name in cls.command_axes(options) else Axis(value, value)  # one's own has to be that
         randomize = {"randomize": whole_ranges(options["randomize"])} if options.get("randomize") else {}
