@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Callable, Dict, List, Optional, Set
+from typing import Callable, Dict, List, Optional, Sequence, Set
 
+import mujoco
 import numpy as np
 import torch
 
@@ -27,6 +28,7 @@ class States:
         self.wanted: Set[str] = set()
         """Kinds of which somebody has a tensor."""
         self._last_forces: Dict[str, torch.Tensor] = {}
+        self._moves: Dict[int, torch.Tensor] = {}
         self._kinematics_lag = self._written = False
         self._last_bodies: Optional[torch.Tensor] = None
         self._read: Dict[str, Read] = {"root": self._read_roots, "dof": self._read_dofs, "body": self._read_bodies}
@@ -166,18 +168,14 @@ class States:
         bodies, dofs = self._scene.bodies[self.actor_bodies[slot]], self._root_and_joints(slot)
         bodies = bodies if self._scene.root_qvel[slot] >= 0 else bodies[1:]
         model, live = self._scene.model, self._engine.live
-        moves = np.zeros((len(bodies), len(dofs)), dtype=bool)
-        for i, body in enumerate(bodies):
-            while body:
-                first = model.body_dofadr[body]
-                moves[i] |= np.isin(dofs, np.arange(first, first + model.body_dofnum[body]))
-                body = model.body_parentid[body]
+        if slot not in self._moves:
+            self._moves[slot] = _moved_by(model, bodies, dofs)
         turn, push = live("cdof")[:, dofs].split(3, dim=-1)
         tree = torch.from_numpy(model.body_rootid[bodies].astype(np.int64))
         arm = live("xpos")[:, columns(bodies)] - live("subtree_com")[:, tree]
         linear = push[:, None] + torch.linalg.cross(turn[:, None].expand(-1, len(bodies), -1, -1),
                                                     arm[:, :, None].expand(-1, -1, len(dofs), -1))
-        both = torch.cat([linear, turn[:, None].expand_as(linear)], dim=-1) * torch.from_numpy(moves)[..., None]
+        both = torch.cat([linear, turn[:, None].expand_as(linear)], dim=-1) * self._moves[slot][..., None]
         return (both.transpose(2, 3) @ self._root_turn(slot, len(dofs))[:, None]).float()
 
     def mass_matrix(self, slot: int) -> torch.Tensor:
@@ -237,3 +235,12 @@ def _slices(counts: List[int]) -> List[slice]:
     return [slice(int(end - n), int(end)) for end, n in zip(ends, counts)]
 
 
+def _moved_by(model: mujoco.MjModel, bodies: np.ndarray, dofs: Sequence[int]) -> torch.Tensor:
+    """(b, d) bool: which bodies a degree of freedom moves, those below it in the tree."""
+    moves = np.zeros((len(bodies), len(dofs)), dtype=bool)
+    for i, body in enumerate(bodies):
+        while body:
+            first = model.body_dofadr[body]
+            moves[i] |= np.isin(dofs, np.arange(first, first + model.body_dofnum[body]))
+            body = model.body_parentid[body]
+    return torch.from_numpy(moves)
