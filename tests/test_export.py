@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,15 +21,6 @@ from sb3_isaac.policy.module import PolicyModule
 from sb3_isaac.rl.policy.asymmetric import AsymmetricPolicy
 from sb3_isaac.rl.policy.export import ModelPolicy, acts_on_groups, evaluation_policy, policy_content
 
-BLOCK = """
-import sys
-class Block:
-    def find_spec(self, name, path=None, target=None):
-        if name.split('.')[0] in {names}:
-            raise ImportError(name + ' is blocked')
-sys.meta_path.insert(0, Block())
-"""
-
 
 def small_model(**policy_kwargs: object) -> PPO:
     env = VecNormalize(IsaacVecEnv("IsaacDoublePendulum-v0", num_envs=8, seed=0))
@@ -48,37 +37,6 @@ def test_exported_actions_are_sb3s(tmp_path: Path, policy_kwargs: dict) -> None:
     obs = np.random.default_rng(0).normal(0, 3, (64, policy.obs_width)).astype(np.float32)
     expected, _ = model.predict(normalizer.normalize_obs(obs), deterministic=True)
     np.testing.assert_allclose(policy(torch.from_numpy(obs)).numpy(), np.clip(expected, -1, 1), atol=1e-5)
-
-
-def test_loads_without_sb3_and_simulators(tmp_path: Path) -> None:
-    model = small_model()
-    save_policy(tmp_path / "policy.pth", policy_content(model, model.get_vec_normalize_env(), {"obs_table": {}}))
-    code = BLOCK.format(names="('stable_baselines3', 'mujoco', 'isaacgym')") + (
-        f"from sb3_isaac import load_policy; import torch\n"
-        f"print(tuple(load_policy({str(tmp_path)!r})(torch.zeros(3, 6)).shape))")
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert out.stdout.strip() == "(3, 2)"
-
-
-def test_the_zip_loads_where_sb3_isaac_is_not_installed(tmp_path: Path) -> None:
-    from sb3_isaac.rl.training.checkpoint import NOT_IN_ZIP
-
-    model = small_model()
-    model.save(tmp_path / "model.zip", exclude=NOT_IN_ZIP)
-    obs = np.ones((1, 6), dtype=np.float32)
-    expected, _ = model.predict(obs, deterministic=True)
-    code = BLOCK.format(names="('sb3_isaac',)") + (
-        "from stable_baselines3 import PPO; import numpy\n"
-        f"model = PPO.load({str(tmp_path / 'model.zip')!r})\n"
-        "print(model.predict(numpy.ones((1, 6), dtype='float32'), deterministic=True)[0].tolist())")
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert np.allclose(eval_list(out.stdout), expected, atol=1e-6)
-
-
-def eval_list(text: str) -> list:
-    import json
-
-    return json.loads(text.strip().splitlines()[-1])
 
 
 def test_wrong_files_and_widths_are_sentences(tmp_path: Path) -> None:

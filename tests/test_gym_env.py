@@ -39,15 +39,12 @@ def test_gymnasium_checks_it(env_id: str) -> None:
     env.close()
 
 
-def test_make_imports_what_it_needs() -> None:
-    run("import gymnasium; env = gymnasium.make('sb3_isaac:IsaacQuadrupedFlat-v0', threads=1); env.reset(seed=0); "
-        "assert env.observation_space.shape == (44,); assert env.step(env.action_space.sample())[0].shape == (44,)")
-
-
-def test_importing_the_package_is_light() -> None:
+def test_importing_the_package_is_light_and_make_imports_what_it_needs() -> None:
     run("import sys, gymnasium, sb3_isaac; "
         "heavy = {'torch', 'stable_baselines3', 'mujoco'} & set(sys.modules); assert not heavy, heavy; "
         "assert 'IsaacQuadrupedFlat-v0' in gymnasium.registry; "
+        "env = gymnasium.make('sb3_isaac:IsaacQuadrupedFlat-v0', threads=1); env.reset(seed=0); "
+        "assert env.observation_space.shape == (44,); assert env.step(env.action_space.sample())[0].shape == (44,); "
         "assert 'IsaacVecEnv' in dir(sb3_isaac); assert sb3_isaac.IsaacVecEnv.__name__ == 'IsaacVecEnv'")
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
@@ -301,29 +299,9 @@ def test_episode_means_are_over_all_that_finished() -> None:
         assert model.ep_info_buffer[0][key] == pytest.approx(np.mean([episode[key] for episode in episodes]), rel=1e-5)
 
 
-def test_zips_go_both_ways(tmp_path: Path) -> None:
-    ours, our_env, _ = learn(PPO, VecNormalize, PENDULUM, 16, iterations=2, batch_size=64)
-    ours.save(tmp_path / "ours.zip")
-    our_env.save(str(tmp_path / "ours.pkl"))
+def test_zips_of_stock_sb3_load(tmp_path: Path) -> None:
+    """The other way is in test_apart.py."""
     obs = np.random.default_rng(0).normal(size=(5, 6)).astype(np.float32)
-    np.savez(tmp_path / "case.npz", obs=obs, action=ours.predict(our_env.normalize_obs(obs), deterministic=True)[0])
-    code = f"""
-import sys
-sys.modules["sb3_isaac"] = None
-import numpy as np
-from gymnasium.envs.classic_control import PendulumEnv
-from stable_baselines3 import PPO
-from stable_baselines3.common.vec_env import VecNormalize
-import pickle
-folder = {str(tmp_path)!r}
-normalizer = pickle.load(open(folder + "/ours.pkl", "rb"))
-assert type(normalizer) is VecNormalize
-model, case = PPO.load(folder + "/ours.zip"), np.load(folder + "/case.npz")
-action = model.predict(normalizer.normalize_obs(case["obs"]), deterministic=True)[0]
-np.testing.assert_allclose(action, case["action"], atol=1e-6)
-"""
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
-
     stock, stock_env, _ = learn(stable_baselines3.PPO, StockNormalize, PENDULUM, 16, iterations=2, batch_size=64)
     stock.save(tmp_path / "stock.zip")
     stock_env.save(str(tmp_path / "stock.pkl"))
