@@ -20,8 +20,11 @@ for name, handler in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.
     if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is signal.SIG_IGN:
         signal.signal(getattr(signal, name), handler)
 
-SLOWEST = ("test_tune_workers.py", "test_project.py", "test_tune.py", "test_tune_user_task.py", "test_train.py",
-           "test_rl_zoo.py", "test_asymmetric.py", "test_clients.py", "test_docs.py", "test_vision.py")
+SLOWEST = ("test_project.py", "test_tune_workers.py", "test_tune.py", "test_rl_zoo.py", "test_bench.py",
+           "test_train.py", "test_distributed.py", "test_contract.py", "test_clients.py", "test_quadruped.py",
+           "test_ppo.py", "test_run.py", "test_docs.py", "test_gymcompat_viewer.py", "test_trpo.py",
+           "test_run_ends.py", "test_sim_isaacgym.py", "test_algorithms.py")
+"""Files that take about ten seconds and more, the slowest first."""
 
 
 def pytest_configure(config: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import subprocess
 import sys
@@ -89,6 +90,12 @@ def imports_of(tree: ast.AST) -> Iterator[Import]:
                 yield Import(node.lineno, resolve(place[1][1:]), "string")
 
 
+@functools.lru_cache(maxsize=None)
+def imports_in(module: str) -> Tuple[Import, ...]:
+    """Those of one of our files."""
+    return tuple(imports_of(read(module)))
+
+
 def upward(module: str, tree: ast.AST) -> List[Import]:
     """What `module` names of the layers above it, and of the other folders of its own layer."""
     return [found for found in imports_of(tree) if found.module and (module, found.module) not in REGISTERED
@@ -112,14 +119,14 @@ def test_every_way_to_name_a_layer_above_is_seen(line: str) -> None:
 
 
 def test_the_registered_strings_are_in_use() -> None:
-    named = {(module, found.module) for module in LAYERED for found in imports_of(read(module))}
+    named = {(module, found.module) for module in LAYERED for found in imports_in(module)}
     assert named >= REGISTERED
 
 
 def test_learning_sees_environments_and_neither_simulators_nor_engines() -> None:
     for module in SOURCES:
         if module.split(".")[0] == "rl":
-            for found in imports_of(read(module)):
+            for found in imports_in(module):
                 assert found.module.split(".")[0] not in ("sim", "engine", "robots"), f"{module}:{found}"
 
 
@@ -185,7 +192,7 @@ def circle(graph: Dict[str, Set[str]]) -> Optional[List[str]]:
 
 def import_graph() -> Dict[str, Set[str]]:
     """Module -> the modules that it imports at run time, at its top or in a function."""
-    return {module: {found.module for found in imports_of(read(module))
+    return {module: {found.module for found in imports_in(module)
                      if found.kind == "import" and found.module not in ("", module)} for module in LAYERED}
 
 

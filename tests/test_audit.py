@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import List
 
 import pytest
-from isaacgym_helpers import python, write
+from isaacgym_helpers import write
 
 from sb3_isaac import UserError
+from sb3_isaac.cli.main import main
 from sb3_isaac.gymcompat.audit import audit, is_covered, table, uses_of
 
 PROGRAM = '''
@@ -80,13 +81,14 @@ def test_a_folder_and_its_table(tmp_path: Path) -> None:
     assert f"not there: {tmp_path / 'task' / 'task.py'}:18" in text and "no Python 3: " in text
 
 
-def test_the_command(tmp_path: Path) -> None:
+def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
     write(tmp_path, {"clean.py": "from isaacgym import gymapi\ngym = gymapi.acquire_gym()\n", "empty.py": ""})
-    out = python("-m", "sb3_isaac", "run", "--audit", "clean.py", cwd=tmp_path)
-    assert out.returncode == 0 and "1 of 1 symbols covered, 100.0%" in out.stdout, out.stdout + out.stderr
+    assert main(["run", "--audit", "clean.py"]) == 0
+    assert "1 of 1 symbols covered, 100.0%" in capsys.readouterr().out
     assert "none used" in table(audit(tmp_path / "empty.py"))
     for given in ("nowhere", "nowhere.py"):
         with pytest.raises(UserError, match="there is no Python program"):
             audit(tmp_path / given)
-    out = python("-m", "sb3_isaac", "run", "--audit", "clean.py", "empty.py", cwd=tmp_path)
-    assert out.returncode == 2 and "give one script or folder" in out.stderr
+    assert main(["run", "--audit", "clean.py", "empty.py"]) == 2
+    assert "give one script or folder" in capsys.readouterr().err
