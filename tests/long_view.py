@@ -149,7 +149,7 @@ def test_what_looking_costs(capsys):
     env = VecNormalize(IsaacVecEnv(FLAT, num_envs=1024, seed=0, threads=1))
     model = PPO("MlpPolicy", env, n_steps=24, batch_size=6144, n_epochs=2, seed=0)
     found = {"alone": [], "page, nobody looks": [], "somebody looks": []}
-    for _ in range(5):
+    for _ in range(2):
         found["alone"].append(spent(model))
         found["page, nobody looks"].append(spent(model, LiveServer(port=0)))
         server = LiveServer(port=0)
