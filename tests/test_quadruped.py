@@ -321,15 +321,18 @@ def episode_reward(script: Callable[[float], Dict[str, Any]], length_s: float = 
 
 
 def test_the_scale_of_the_reward() -> None:
-    """Above 300 an episode walks; standing, falling forward and running backward are below 100."""
+    """Above 300 an episode walks; standing, falling forward and running backward are below 100.
+
+    A fifth of an episode in which nothing changes has a fifth of its reward.
+    """
     reward, length = episode_reward(walk(1.0))
     assert length == 1000 and 300 < reward < 1200
-    standing, length = episode_reward(lambda t: {})
-    assert length == 1000 and standing < 100
+    standing, length = episode_reward(lambda t: {}, length_s=4.0)
+    assert length == 200 and standing < 100 / 5
     falling, length = episode_reward(fall)
     assert length < 60 and falling < 100
-    backward, length = episode_reward(walk(-1.0))
-    assert length == 1000 and backward < 100
+    backward, length = episode_reward(walk(-1.0), length_s=4.0)
+    assert length == 200 and backward < 100 / 5
 
 
 def test_the_reward_prefers_the_commanded_speed() -> None:
