@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import re
 import threading
 import time
 
@@ -19,7 +20,7 @@ from sb3_isaac.tasks import make_task
 from sb3_isaac.view.controls import Controls
 from sb3_isaac.view.live.content import Curves
 from sb3_isaac.view.live.playing import show
-from sb3_isaac.view.live.server import LiveServer, address
+from sb3_isaac.view.live.server import PAGE, LiveServer, address
 from sb3_isaac.view.live.training import TrainingPage
 from sb3_isaac.view.playing import Playing
 
@@ -70,6 +71,13 @@ def test_the_page_and_its_files_come_from_this_package_alone(page):
         assert answer.status == 200 and answer.headers["Content-Type"].startswith(kind)
         assert answer.headers["Content-Security-Policy"] == "default-src 'self'"
         assert b"https://" not in content and b"http://" not in content.replace(b"http://www.w3.org/2000/svg", b"")
+
+
+@pytest.mark.parametrize("script", sorted(PAGE.glob("*.js")), ids=lambda path: path.name)
+def test_a_script_declares_a_name_once(script):
+    """Else a browser runs none of the page."""
+    names = re.findall(r"^(?:export )?(?:const|let|function|class) (\w+)", script.read_text(encoding="utf-8"), re.M)
+    assert names and len(names) == len(set(names)), sorted(names)
 
 
 @pytest.mark.parametrize("path", ["/../server.py", "/%2e%2e/server.py", "/page/page.js", "/nothing", "//etc/passwd"])

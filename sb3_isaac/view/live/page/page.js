@@ -50,7 +50,7 @@ function showControls(state) {
       const label = make("label", box, words(axis.name));
       axis.output = make("output", label);
       axis.input = make("input", label);
-      Object.assign(axis.input, { type: "range", min: axis.low, max: axis.high, step: (axis.high - axis.low) / 100 || 1 });
+      Object.assign(axis.input, { type: "range", min: axis.low, max: axis.high, step: "any" });
       axis.input.disabled = axis.low === axis.high;
       axis.input.addEventListener("input", () => act({ command: axes.map((one) => Number(one.input.value)) }));
     }

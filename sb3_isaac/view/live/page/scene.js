@@ -40,7 +40,7 @@ const SKY = [0.93, 0.95, 0.975];
 const JUMP_M = 0.5, JUMP_COS = 0.9, APART_M = 3;  // half the angle of a turn: a robot turns by 52 degrees in no frame
 
 // The scalar product of the quaternions of body k / 7 in two frames.
-const dot = (one, other, k) => [3, 4, 5, 6].reduce((sum, j) => sum + one[k + j] * other[k + j], 0);
+const turnDot = (one, other, k) => [3, 4, 5, 6].reduce((sum, j) => sum + one[k + j] * other[k + j], 0);
 
 function bytes(text) { return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)); }
 
@@ -178,7 +178,7 @@ export class Scene {
       const first = robot * one, k = first + 7 * this.root;
       const known = before && before.length === width;
       const moved = known && Math.hypot(after[k] - before[k], after[k + 1] - before[k + 1]);
-      if (known && moved < JUMP_M && Math.abs(dot(before, after, k)) > JUMP_COS) {
+      if (known && moved < JUMP_M && Math.abs(turnDot(before, after, k)) > JUMP_COS) {
         for (let body = first; body < first + one; body += 7) this.between(before, after, share, body);
       }
     }
@@ -191,7 +191,7 @@ export class Scene {
   }
 
   between(before, after, share, k) {
-    const sign = dot(before, after, k) < 0 ? -1 : 1, frames = this.frames;
+    const sign = turnDot(before, after, k) < 0 ? -1 : 1, frames = this.frames;
     for (let j = 0; j < 7; j++) {
       const from = before[k + j] * (j > 2 ? sign : 1);
       frames[k + j] = from + share * (after[k + j] - from);
