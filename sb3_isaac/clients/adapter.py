@@ -11,7 +11,7 @@ import torch
 from gymnasium import spaces
 
 from sb3_isaac.contract.errors import UserError, number_above_zero, truth
-from sb3_isaac.contract.tensor_env import Display, Obs, Shown, Step, TensorEnv
+from sb3_isaac.contract.tensor_env import Display, Obs, Panel, Shown, Step, TensorEnv
 
 Groups = Dict[str, torch.Tensor]
 
@@ -64,7 +64,8 @@ class ClientEnv(TensorEnv):
     """
 
     logged = ("falls",)
-    display = Display(progress=(Shown("falls", "rollout/falls", "{:.0f}"),))
+    display = Display(progress=(Shown("falls", "rollout/falls", "{:.0f}"),),
+                      panels=(Panel("rollout/falls", "episodes of an iteration\nthat ended in a fall"),))
 
     def __init__(self, client: Any, *, widths: Mapping[str, int], num_actions: int, device: Any, max_steps: int,
                  control_dt: float, action_bound: float,
