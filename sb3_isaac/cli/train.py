@@ -191,7 +191,6 @@ def _settings(args: argparse.Namespace, config: TrainConfig, saved: Dict[str, An
     from sb3_isaac.rl.training.train import Settings
 
     per_iteration = iteration_size(config)
-    saved = {name: value for name, value in saved.items() if name != "untrained_every"}
     given = {"eval_episodes": args.eval_episodes, "early_stop": False if args.no_early_stop else None,
              "progress_bar": args.progress, "log_interval": args.log_interval, "tensorboard_log": args.tensorboard_log}
     settings = Settings(**{**saved, **{name: value for name, value in given.items() if value is not None}})

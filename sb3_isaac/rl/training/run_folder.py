@@ -94,7 +94,6 @@ META_FIELDS: Dict[str, Check] = {
     "algo": text(100), "from": text(4000), "processes": whole(1, 10**6), "command_line": list_of(text(10**5)),
     "settings": lambda name, value: record(name, value, {
         "save_every": _EVERY, "latest_every": _EVERY, "eval_every": optional(whole(0, 10**12)),
-        "untrained_every": _EVERY,  # of earlier runs, and without effect
         "eval_episodes": whole(1, 10**7), "early_stop": truth, "progress_bar": truth, "log_interval": _EVERY,
         "tensorboard_log": optional(text(4000))}, others=False),
     "panels": list_of(list_of(text(200), 2)),
