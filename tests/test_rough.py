@@ -14,7 +14,7 @@ from sb3_isaac.rl.policy.export import policy_content
 from sb3_isaac.rl.training import build
 from sb3_isaac.tasks import make_task, task_options
 from sb3_isaac.tasks.parts.ground import SCAN_AHEAD_M, SCAN_LEFT_M, Ground
-from sb3_isaac.tasks.quadruped_rough import SCAN_MIRROR, QuadrupedRough
+from sb3_isaac.tasks.quadruped_rough import SCAN_MIRROR, SHOWN_LEVEL, QuadrupedRough
 from sb3_isaac.tasks.quadruped_velocity import QuadrupedVelocity
 from sb3_isaac.terrain.height_map import scan_points
 
@@ -103,3 +103,9 @@ def test_a_policy_is_evaluated_on_other_terrain_than_it_was_trained_on() -> None
         assert env.level.tolist() == levels and report["success_fraction"] == 1.0, "told to go less than a metre"
         assert {"success_wave", "success_rough", "success_level_1"} <= set(report)
         env.close()
+
+
+def test_a_demonstration_is_on_a_level_where_climbing_is_seen():
+    assert QuadrupedRough.evaluation_options({}, hold_s=4.0)["terrain"]["level"] == SHOWN_LEVEL
+    assert QuadrupedRough.evaluation_options({"terrain": {"level": 1}}, hold_s=4.0)["terrain"]["level"] == 1
+    assert "level" not in QuadrupedRough.evaluation_options({})["terrain"], "an evaluation is on all levels"

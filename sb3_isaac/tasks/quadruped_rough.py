@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping
+from typing import Any, Dict, Mapping, Optional, Sequence
 
 from sb3_isaac.contract.errors import truth
 from sb3_isaac.contract.mirror import Mirror
@@ -15,6 +15,8 @@ from sb3_isaac.tasks.parts.terms import Function, Term
 from sb3_isaac.tasks.quadruped_velocity import QuadrupedVelocity
 
 SWING_HEIGHT_M = 0.1
+SHOWN_LEVEL = 4
+"""Of a demonstration: steps of 10 cm."""
 _ROWS, _LEFT = len(SCAN_AHEAD_M), len(SCAN_LEFT_M)
 SCAN_MIRROR = Mirror(tuple(row * _LEFT + _LEFT - 1 - i for row in range(_ROWS) for i in range(_LEFT)),
                      (1,) * (_ROWS * _LEFT))
@@ -87,3 +89,12 @@ class QuadrupedRough(QuadrupedVelocity):
             seen = {"height_scan": self.OBSERVATION["critic"]["height_scan"]}
             self.OBSERVATION = {**self.OBSERVATION, "policy": {**self.OBSERVATION["policy"], **seen}}
         super().__init__(num_envs, **options)
+
+    @classmethod
+    def evaluation_options(cls, options: Mapping[str, Any], command: Optional[Sequence[Any]] = None,
+                           hold_s: Optional[float] = None) -> Dict[str, Any]:
+        """See the velocity task; a demonstration is on a level where climbing is seen, unless one is given."""
+        made = super().evaluation_options(options, command, hold_s)
+        if command is None and hold_s is not None:
+            made["terrain"] = {"level": SHOWN_LEVEL, **made["terrain"]}
+        return made
