@@ -167,10 +167,17 @@ def test_numpy_keeps_the_names_it_has() -> None:
     assert all(getattr(np, name) is value for name, value in before.items())
 
 
-def test_cuda_to_cpu_can_be_entered_again() -> None:
+def test_cuda_to_cpu_can_be_entered_again_and_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:  # a file that was saved on a GPU
+        patch.setattr(torch.serialization, "location_tag", lambda storage: "cuda:0")
+        torch.save(torch.ones(2), tmp_path / "there.pt")
     for _ in range(3):
         with CudaToCpu():
             assert torch.zeros(2, device="cuda:0").device.type == "cpu"
+            assert torch.load(tmp_path / "there.pt", weights_only=True).tolist() == [1, 1]
+    if not torch.cuda.is_available():
+        with pytest.raises(RuntimeError, match="CUDA"):
+            torch.load(tmp_path / "there.pt", weights_only=True)
 
 
 @torch.jit.script

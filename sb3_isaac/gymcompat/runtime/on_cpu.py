@@ -16,17 +16,18 @@ class CudaToCpu(TorchFunctionMode):
     It sees calls such as ``torch.zeros(3, device="cuda:0")``, ``tensor.to("cuda")``, ``module.to(device)`` and
     ``tensor.cuda()``, and devices that scripted functions are called with; not ``torch.cuda``'s own functions, nor
     devices that are written inside scripted functions. What ``torch.compile`` made runs uncompiled meanwhile, because
-    compiling does not go together with this mode. Files that were saved on a GPU are loaded onto the CPU from the first
-    time on that it is entered.
+    compiling does not go together with this mode. Files that were saved on a GPU are loaded onto the CPU.
     """
 
     _registered = False
+    _entered = 0
 
     def __enter__(self) -> "CudaToCpu":
         if not CudaToCpu._registered:  # once: torch cannot sort two of one priority
             # Asked before torch's own, which have priorities from 10 on.
             torch.serialization.register_package(0, lambda storage: None, _stay_on_cpu)
             CudaToCpu._registered = True
+        CudaToCpu._entered += 1
         self._undo = contextlib.ExitStack()
         set_stance = getattr(torch.compiler, "set_stance", None)  # torch 2.6 and newer
         if set_stance is not None:
@@ -38,6 +39,7 @@ class CudaToCpu(TorchFunctionMode):
     def __exit__(self, *args: Any) -> None:
         super().__exit__(*args)
         self._undo.close()
+        CudaToCpu._entered -= 1
 
     def __torch_function__(self, func: Any, types: Sequence[Any], args: Sequence[Any] = (),
                            kwargs: Optional[Mapping[str, Any]] = None) -> Any:
@@ -64,7 +66,7 @@ def _scripted_calls_on_cpu() -> Any:
 
 
 def _stay_on_cpu(storage: Any, location: str) -> Optional[Any]:
-    return storage if location.startswith("cuda") else None
+    return storage if CudaToCpu._entered and location.startswith("cuda") else None
 
 
 def _exchanged(value: Any) -> Any:
