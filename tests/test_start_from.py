@@ -158,10 +158,13 @@ def test_each_setting_has_its_origin(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert main(["config", "IsaacDoublePendulam-v0"]) == 2
 
 
-def test_the_list_has_every_name(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_list_has_every_name(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    from sb3_isaac.contract.ids import _TASKS, TASKS
+
+    monkeypatch.setitem(_TASKS, "Lost-v0", "a_folder_that_is_gone:Lost")
     assert main(["list"]) == 0
     said = capsys.readouterr().out
-    from sb3_isaac.contract.ids import TASKS
+    assert "Lost-v0: Lost-v0 is registered as a_folder_that_is_gone:Lost, which cannot be imported" in said
     from sb3_isaac.robots import ROBOTS
     from sb3_isaac.tasks.quadruped_flat import QuadrupedFlat
 

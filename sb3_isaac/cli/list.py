@@ -7,6 +7,7 @@ import inspect
 from typing import Any, Iterable, List, Mapping
 
 from sb3_isaac.cli.main import add_gym_packages, import_gym_packages
+from sb3_isaac.contract.errors import UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +33,10 @@ def lines() -> List[str]:
 
     found = ["environments (--env):"]
     for env_id in TASKS:
-        found += _task(env_id, task_class(env_id))
+        try:
+            found += _task(env_id, task_class(env_id))
+        except UserError as error:  # of a user's own; the others are listed all the same
+            found.append(f"  {env_id}: {error}")
     algorithms = [f"{name} (untuned)" if name in UNTUNED else name for name in ALGORITHMS]
     return [*found, "", _row("robots (--env-kwargs robot:NAME, or a file)", ROBOTS),
             _row("simulators (--env-kwargs sim:NAME)", SIMULATORS),
