@@ -22,6 +22,7 @@ from test_architecture import LAYERS
 from sb3_isaac import IsaacVecEnv
 from sb3_isaac.cli.main import VERBS, ArgumentParser, main
 from sb3_isaac.clients import env_options
+from sb3_isaac.contract import ids
 from sb3_isaac.rl.algo.options import PPOArguments
 from sb3_isaac.tasks.options import LeggedId, LeggedOptions
 
@@ -106,8 +107,11 @@ def test_python_of_the_docs_runs_as_it_stands(page: str, tmp_path: Path, monkeyp
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))  # as Python does for a script
     monkeypatch.delitem(sys.modules, "my_tasks", raising=False)
+    known = set(ids._TASKS)
     runpy.run_path("docs.py", run_name="__main__")
     sys.modules.pop("my_tasks", None)
+    for name in set(ids._TASKS) - known:  # other tests' lists are without them
+        del ids._TASKS[name]
     assert "[16, 49]" in capsys.readouterr().out
 
 
