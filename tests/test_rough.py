@@ -108,4 +108,5 @@ def test_a_policy_is_evaluated_on_other_terrain_than_it_was_trained_on() -> None
 def test_a_demonstration_is_on_a_level_where_climbing_is_seen():
     assert QuadrupedRough.evaluation_options({}, hold_s=4.0)["terrain"]["level"] == SHOWN_LEVEL
     assert QuadrupedRough.evaluation_options({"terrain": {"level": 1}}, hold_s=4.0)["terrain"]["level"] == 1
+    assert QuadrupedRough.evaluation_options({"terrain": {"levels": 3}}, hold_s=4.0)["terrain"]["level"] == 2
     assert "level" not in QuadrupedRough.evaluation_options({})["terrain"], "an evaluation is on all levels"

@@ -95,6 +95,7 @@ class QuadrupedRough(QuadrupedVelocity):
                            hold_s: Optional[float] = None) -> Dict[str, Any]:
         """See the velocity task; a demonstration is on a level where climbing is seen, unless one is given."""
         made = super().evaluation_options(options, command, hold_s)
-        if command is None and hold_s is not None:
-            made["terrain"] = {"level": SHOWN_LEVEL, **made["terrain"]}
+        ground = cls._ground_of(made["terrain"])
+        if command is None and hold_s is not None and ground is not None:
+            made["terrain"] = {"level": min(SHOWN_LEVEL, ground.grid.levels - 1), **made["terrain"]}
         return made

@@ -65,7 +65,7 @@ class StorageRetry:
         """`method`, repeated until the storage answers; StorageLost when the time is over."""
         @functools.wraps(method)
         def retried(*args: Any, **kwargs: Any) -> Any:
-            # Each call waits so many seconds at most, twice as long after each failure.
+            """The method's call, again after each failure and twice as long a pause, for so many seconds in all."""
             start, pause_s = time.monotonic(), 0.1
             while True:
                 try:

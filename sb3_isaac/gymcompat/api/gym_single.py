@@ -32,7 +32,8 @@ def _target(name: str) -> Tuple[Callable[..., np.ndarray], Callable[..., bool]]:
     def set_(self: "SingleCalls", env: Env, handle: int, targets: Any) -> bool:
         values = torch.from_numpy(_of_length("targets", np.array(targets, dtype=np.float32).reshape(-1), env, handle))
 
-        def do() -> None:  # at once, or when the simulation has been prepared: there are no tensors before
+        def do() -> None:
+            """At once, or when the simulation has been prepared: there are no tensors before."""
             group, row, dofs = self._joints(env, handle)
             getattr(group.drives, name)[row, dofs] = values
 
@@ -71,7 +72,8 @@ class SingleCalls:
             return False
         given = _of_length("states", np.array(states), env, handle)
 
-        def do() -> None:  # at once, or when the simulation has been prepared
+        def do() -> None:
+            """At once, or when the simulation has been prepared."""
             group, row, dofs = self._joints(env, handle)
             rows = torch.zeros(group.num_worlds, len(group.scene.joints), 2)
             group.states.read("dof", rows)
