@@ -165,6 +165,38 @@ def test_sensors_are_late_between_control_steps_too() -> None:
     assert obs[:, 0].tolist() == pytest.approx([3, 2, 9])
 
 
+def test_nothing_is_left_of_a_world_that_diverged() -> None:
+    """Its targets and sensors were NaN in the step in which it did; then its episode began anew."""
+    late = LateTargets(0.04, 0.01, 2, torch.zeros(2, 1))
+    latency_s = torch.full((2,), 0.04)
+    for told in (1.0, float("nan")):
+        late.step(torch.full((2, 1), told), latency_s)
+    late.restart(torch.tensor([True, True]), torch.full((2, 1), 7.0))
+    assert late.step(torch.full((2, 1), 8.0), latency_s).unique().tolist() == [7.0]
+    dice = Dice()
+    dice.num_envs = 2  # type: ignore[misc]
+    sensors = Sensors(dice, {"joint_pos": 1}, (), {}, most_s=0.04)
+    draws, seen = {"obs_latency_s": torch.full((2, 1), 0.03)}, []
+    sensors.go_on()
+    sensors.tell(torch.full((2, 1), float("nan")), draws)
+    sensors.start(torch.tensor([True, True]), first_time=False)
+    for _ in range(3):
+        obs = torch.full((2, 1), 5.0)
+        sensors.tell(obs, draws)
+        seen.append(obs[0, 0].item())
+        sensors.go_on()
+    assert seen == [5.0, 5.0, 5.0]
+
+
+def test_numbers_of_an_earlier_release_are_read() -> None:
+    """It kept what was told in a ring whose newest was at a place that moved, here at 1 of 3."""
+    late = LateTargets(0.04, 0.01, 2, torch.zeros(1, 1))
+    ring = torch.tensor([[[2.0]], [[3.0]], [[1.0]]])
+    late.load_state_dict({"ring": ring, "at": 1, "age": torch.tensor([5])})
+    assert late.step(torch.tensor([[4.0]]), torch.tensor([0.04]))[..., 0].tolist() == [[2.0], [2.0]]
+    assert late.state_dict()["rows"][:, 0, 0].tolist() == [4.0, 3.0, 2.0]
+
+
 def test_noise_and_bias_have_their_size_and_level() -> None:
     dice = Dice()
     noise = {"joint_pos": Noise(0.1), "joint_vel": Noise(0.2, 1.0)}

@@ -6,6 +6,7 @@ from typing import Any, Dict, Mapping, Optional
 
 import torch
 
+from sb3_isaac.contract.device import known_empty
 from sb3_isaac.contract.errors import UserError, mapping
 from sb3_isaac.tasks.parts.legged_parameters import PARAMETERS, check_table, seen_by_critic
 from sb3_isaac.tasks.parts.mirror import Kind
@@ -61,6 +62,8 @@ class LeggedRandomization(Randomization):
 
     def start(self, mask: torch.Tensor, first_time: bool) -> None:
         """See :class:`Randomization`."""
+        if known_empty(mask):
+            return
         super().start(mask, first_time)
         if self._sensors is not None:
             self._sensors.start(mask, first_time)

@@ -6,6 +6,7 @@ from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tup
 
 import torch
 
+from sb3_isaac.contract.device import known_empty
 from sb3_isaac.contract.errors import UserError, brief, is_number, number_above_zero, unknown
 
 WHEN = ("startup", "reset", "interval")
@@ -63,6 +64,49 @@ class Parameter(NamedTuple):
     needs: Tuple[str, ...] = ()
 
 
+class Together:
+    """Parameters that are drawn at the same moments: one tensor of all their numbers.
+
+    :param table: parameter -> what it is drawn from.
+    :param parameters: the same ones.
+    """
+
+    def __init__(self, task: Any, table: Mapping[str, Draw], parameters: Mapping[str, Parameter]) -> None:
+        self._task = task
+        widths = [parameters[name].width(task) for name in table]
+        self._raw, self._values = (task.zeros(sum(widths)) for _ in range(2))
+        self.draws = dict(zip(table, self._values.split(widths, dim=1)))
+        """Parameter -> what each robot has now, (N, k)."""
+        self._told: List[Tuple[torch.Tensor, torch.Tensor]] = []
+        numbers, robot = self._raw.split(widths, dim=1), torch.arange(task.num_envs, device=task.device)
+        for (name, draw), raw in zip(table.items(), numbers):
+            self.draws[name].fill_(parameters[name].neutral)
+            if isinstance(draw, Each):
+                values = torch.tensor(draw.values, device=task.device)
+                self._told.append((raw, values[robot % len(values)][:, None]))
+        rows = [(*ends(draw), *(getattr(draw, "first", None) or ends(draw)))
+                for draw, width in zip(table.values(), widths) for _ in range(width)]
+        self._low, self._high, self._first_low, self._first_high = torch.tensor(
+            rows, device=task.device).reshape(-1, 4).unbind(dim=1)
+        self._widens = any(getattr(draw, "first", None) is not None for draw in table.values())
+        self._apply = [apply for apply in dict.fromkeys(parameters[name].apply for name in table) if apply is not None]
+
+    def draw(self, mask: torch.Tensor, reach: torch.Tensor) -> None:
+        """Draw for the robots of `mask` (N,) bool, from ranges that have widened to `reach` (), from 0 to 1."""
+        if known_empty(mask):
+            return
+        low, high = self._low, self._high
+        if self._widens:
+            low, high = (torch.lerp(first, last, reach) for first, last in ((self._first_low, low),
+                                                                           (self._first_high, high)))
+        numbers = self._task.uniform(self._raw).mul_(0.5 * (high - low)).add_(0.5 * (low + high))
+        for own, told in self._told:
+            own.copy_(told)
+        torch.where(mask[:, None], numbers, self._values, out=self._values)
+        for apply in self._apply:
+            apply(self._task, mask)
+
+
 class Randomization:
     """The draws of N robots, by name (N, k); those of parameters that are not randomised are missing.
 
@@ -77,62 +121,43 @@ class Randomization:
         self._task, self._parameters = task, parameters
         self.table = {name: draw if draw.when else draw._replace(when=parameters[name].when)
                       for name, draw in table.items()}
-        widths = {name: parameters[name].width(task) for name in table}
-        self.draws = {name: task.zeros(width).fill_(parameters[name].neutral) for name, width in widths.items()}
-        """What each robot has now."""
         self.widens = any(getattr(draw, "first", None) is not None for draw in table.values())
         self.reach = torch.zeros((), device=task.device)
         """How far ranges with a ``first`` have widened, (): from 0 to 1."""
-        self._at: Dict[str, List[str]] = {when: [n for n in table if self.table[n].when == when] for when in WHEN}
-        self._raw = {when: task.zeros(sum(widths[name] for name in names)) for when, names in self._at.items()}
-        self._told = {name: torch.tensor(draw.values, device=task.device)[torch.arange(
-            task.num_envs, device=task.device) % len(draw.values)] for name, draw in table.items()
-            if isinstance(draw, Each)}
+
+        def together(names: List[str]) -> Together:
+            return Together(task, {name: self.table[name] for name in names}, parameters)
+
+        at = {when: [name for name in table if self.table[name].when == when] for when in WHEN}
+        self._begins = {when: together(at[when]) for when in ("startup", "reset") if at[when]}
+        self._intervals = {name: together([name]) for name in at["interval"]}
+        made = {name: draws for one in (*self._begins.values(), *self._intervals.values())
+                for name, draws in one.draws.items()}
+        self.draws = {name: made[name] for name in table}
+        """What each robot has now."""
         for name in table:
             for param in parameters[name].needs:
                 task.sim.get_param(param)  # a simulator without it says so
 
     def start(self, mask: torch.Tensor, first_time: bool) -> None:
         """Draw for the robots of `mask`, whose episode begins: all there is, `first_time`."""
-        for when in WHEN if first_time else ("reset",):
-            self._draw(when, mask)
+        for when, drawn in self._begins.items():
+            if first_time or when == "reset":
+                drawn.draw(mask, self.reach)
+        for drawn in self._intervals.values() if first_time else ():
+            drawn.draw(mask, self.reach)
 
     def go_on(self, control_dt: float) -> None:
         """Draw, before a control step, for the robots whose moment it is."""
-        for name in self._at["interval"]:
+        for name, drawn in self._intervals.items():
             # Uniform in [−1, 1), so that 2 p of it has the probability p.
             chance = self._task.uniform(self._task.zeros(1))[:, 0]
-            due = chance < 2.0 * control_dt / self.table[name].interval_s - 1.0
-            self._draw("interval", due, only=name)
+            drawn.draw(chance < 2.0 * control_dt / self.table[name].interval_s - 1.0, self.reach)
 
     def widened(self, well: torch.Tensor, share: float) -> None:
         """Widen the ranges with a ``first`` by `share` of their way where commands are followed `well`, () bool."""
         if self.widens:
             self.reach.add_(well * share).clamp_(max=1.0)
-
-    def _draw(self, when: str, mask: torch.Tensor, only: Optional[str] = None) -> None:
-        names = [name for name in self._at[when] if only in (None, name)]
-        if not names:
-            return
-        widths = [self.draws[name].shape[1] for name in names]
-        raw = self._task.uniform(self._raw[when][:, :sum(widths)])
-        for name, numbers in zip(names, raw.split(widths, dim=1)):
-            draws = self.draws[name]
-            torch.where(mask[:, None], self._values(name, numbers), draws, out=draws)
-        for apply in dict.fromkeys(self._parameters[name].apply for name in names):
-            if apply is not None:
-                apply(self._task, mask)
-
-    def _values(self, name: str, numbers: torch.Tensor) -> torch.Tensor:
-        """The values for `numbers` (N, k) uniform in [−1, 1)."""
-        draw = self.table[name]
-        if isinstance(draw, Each):
-            return self._told[name][:, None].expand_as(numbers)
-        low: Any = draw.low
-        high: Any = draw.high
-        if draw.first is not None:
-            low, high = (first + self.reach * (last - first) for first, last in zip(draw.first, draw[:2]))
-        return 0.5 * (low + high) + 0.5 * (high - low) * numbers
 
     def bounds(self, name: str) -> Tuple[float, float]:
         """Least and largest value that a parameter can take; the neutral one where it is not randomised."""
