@@ -52,7 +52,7 @@ def test_the_table_fits_the_terminal(width):
     rows = [("reward", "812.3"), ("a label that is much too long for it", "0.98 m/s"), ("falls", "3"),
             ("steps/s", "51,234")]
     table.say("  evaluation, 48 episodes: reward 1.0 [not markup]")
-    table.show("  1.20M of 98.3M steps  10:00:00 gone, 100:00:00 to go", 0.4, rows)
+    table.show("  1.20M of 98.30M steps  10:00:00 gone, 100:00:00 to go", 0.4, rows)
     table.close()
     text = console.file.getvalue()
     assert "[not markup]" in text and "812.3" in text and "51,234" in text
@@ -103,8 +103,10 @@ TRAIN = ["train", "--env", "IsaacDoublePendulum-v0", "--num-envs", "8", "-n", "1
 
 
 def test_counts_of_steps():
-    assert [steps(count) for count in (1, 3072, 99_999, 1_204_000)] == ["1", "3,072", "99,999", "1.20M"]
-    assert reached(3072, 10_000) == "3,072 of 10,000" and reached(3072, 98_300_000) == "0.00M of 98.3M"
+    assert [steps(count) for count in (1, 3072, 999_999, 1_204_000)] == ["1", "3,072", "999,999", "1.20M"]
+    assert reached(3072, 10_000) == "3,072 of 10,000" and reached(6144, 98_300_000) == "6,144 of 98.30M"
+    first = [reached(6144 * i, 10_002_432) for i in range(1, 100)]
+    assert len(set(first)) == len(first), "each iteration's line differs from the one before"
 
 
 def test_without_rich_lines_fit_a_terminal_of_60_columns(tmp_path, monkeypatch):
@@ -129,13 +131,13 @@ def test_lines_in_a_pipe_are_whole(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(("width", "line"), [
-    (None, "  1.20M of 98.3M  reward 812.3  length 1000  51,234 steps/s  0:10:00 gone, 1:40:00 to go"),
-    (87, "  1.20M of 98.3M  reward 812.3  length 1000  51,234 steps/s  1:40:00 to go"),
-    (60, "  1.20M of 98.3M  reward 812.3  length 1000  1:40:00 to go"),
-    (40, "  1.20M of 98.3M  1:40:00 to go"), (20, "1.20M of 98.3M")])
+    (None, "  1.20M of 98.30M  reward 812.3  length 1000  51,234 steps/s  0:10:00 gone, 1:40:00 to go"),
+    (87, "  1.20M of 98.30M  reward 812.3  length 1000  51,234 steps/s  1:40:00 to go"),
+    (60, "  1.20M of 98.30M  reward 812.3  length 1000  1:40:00 to go"),
+    (40, "  1.20M of 98.30M  1:40:00 to go"), (20, "1.20M of 98.30M")])
 def test_a_line_leaves_out_what_does_not_fit(width, line):
     numbers = ["reward 812.3", "length 1000", "51,234 steps/s"]
-    assert progress_line("  1.20M of 98.3M", numbers, "0:10:00", "1:40:00", width) == line
+    assert progress_line("  1.20M of 98.30M", numbers, "0:10:00", "1:40:00", width) == line
 
 
 # ---- a pause, by the signal itself

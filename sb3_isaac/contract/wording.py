@@ -4,18 +4,18 @@ from __future__ import annotations
 
 UNITS = {"_m_s": "m/s", "_rad_s": "rad/s", "_rad": "rad", "_m": "m"}
 """By the end of a command's name."""
-MILLIONS_FROM = 100_000
-"""Steps are counted in millions from here on."""
+MILLIONS_FROM = 1_000_000
+"""Steps are counted in millions from here on; below, an iteration of a few thousand steps is to be seen in each line."""
 
 
 def steps(count: int) -> str:
-    """Such as ``3,072`` or ``1.20M``."""
+    """Such as ``6,144``, ``430,080`` or ``1.20M``."""
     return f"{count:,}" if count < MILLIONS_FROM else f"{count / 1e6:.2f}M"
 
 
 def reached(count: int, total: int) -> str:
-    """Such as ``3,072 of 10,000`` or ``1.20M of 98.3M``."""
-    return f"{count:,} of {total:,}" if total < MILLIONS_FROM else f"{count / 1e6:.2f}M of {total / 1e6:g}M"
+    """Such as ``6,144 of 10.00M``."""
+    return f"{steps(count)} of {steps(total)}"
 
 
 def unit_of(name: str) -> str:
