@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import shutil
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 from sb3_isaac.contract.errors import UserError
 
@@ -21,6 +23,7 @@ from sb3_isaac.cli import play
 from sb3_isaac.engine.flat_shadows import FlatShadows
 from sb3_isaac.engine.gl import frame_size
 from sb3_isaac.engine.renderer import _averaged, lanes
+from sb3_isaac.engine.seen_ground import _window
 from sb3_isaac.tasks import make_task
 from sb3_isaac.view.playing import Playing
 from sb3_isaac.view.video import write_video
@@ -94,6 +97,37 @@ def test_a_flat_shadow_lies_where_the_light_goes():
     top = scene.geoms[0].mat.reshape(3, 3) @ [0, 0, 0.1] + scene.geoms[0].pos
     np.testing.assert_allclose(top, [1.85 - 0.015, 0.33, 0.0052], atol=1e-6)
     assert model.geom_rgba[1, 0] == 0.5, "the model itself keeps its colours"
+
+
+@pytest.mark.parametrize(("first", "last", "window"), [
+    (30, 50, (30, 50)),   # its middle is 10 from that of all, 50, and the pattern repeats itself after 10
+    (30, 51, (30, 70)),   # the next middle is 50
+    (0, 10, (0, 20)), (91, 100, (80, 100)),
+    (45, 95, (45, 95)), (46, 95, (40, 100)),  # 46 to 114 would be too long
+    (0, 100, (0, 100))])
+def test_the_pattern_of_ground_that_is_cut_stays_where_it_is(first, last, window):
+    assert _window(101, first, last, repeat=10) == window
+
+
+def test_a_processor_draws_the_ground_that_is_seen(sim, monkeypatch):
+    """Nearly the same picture of less than half of the cells, also after the camera has gone 10 m."""
+    monkeypatch.setattr("sb3_isaac.engine.gl._SOFTWARE", ("",))  # every name has this in it
+    env = make_task("IsaacQuadrupedRough-v0", 1, seed=0, threads=1, terrain={"tiles": {"wave": 5}, "levels": 5})
+    env.reset()
+    cut, whole = (env.sim.make_renderer(WIDTH, HEIGHT) for _ in range(2))
+    whole._ground, field = None, env.sim.visual_model
+    drawn = []
+    for shift_m in (0.0, 10.0):
+        state = env.sim.state
+        env.sim.reset(torch.ones(1, dtype=torch.bool), state.root_pos_w + torch.tensor([shift_m, 0.0, 0.0]),
+                      state.root_quat_w, *torch.zeros(2, 1, 3), state.joint_pos, torch.zeros(1, 12))
+        differ = np.abs(cut.frame().astype(int) - whole.frame()).max(axis=2) > 10
+        assert differ.mean() < 0.002
+        drawn.append((int(cut._model.hfield_nrow[0]), int(cut._model.hfield_ncol[0])))
+    cut.close()
+    whole.close()
+    env.close()
+    assert max(map(math.prod, drawn)) < 0.5 * field.nhfielddata and drawn[0] != drawn[1]
 
 
 def test_the_longest_line_fits_a_small_frame(draw):

@@ -5,7 +5,7 @@ from __future__ import annotations
 UNITS = {"_m_s": "m/s", "_rad_s": "rad/s", "_rad": "rad", "_m": "m"}
 """By the end of a command's name."""
 MILLIONS_FROM = 1_000_000
-"""Steps are counted in millions from here on; below, an iteration of a few thousand steps is to be seen in each line."""
+"""Steps are counted in millions from here on; below, each iteration is to be seen in its line."""
 
 
 def steps(count: int) -> str:

@@ -13,6 +13,7 @@ from sb3_isaac.contract.errors import UserError
 from sb3_isaac.engine import Engine
 from sb3_isaac.engine.flat_shadows import FlatShadows
 from sb3_isaac.engine.gl import close_context, open_context, open_gl, processor_draws
+from sb3_isaac.engine.seen_ground import SeenGround
 
 AZIMUTH_DEG, ELEVATION_DEG = 152.0, -14.0
 """The camera looks back at the robots from their front right; azimuth 180 would be head-on."""
@@ -66,10 +67,13 @@ class SceneRenderer:
             self._model.vis.quality.offsamples = 0
         self._gl = open_gl(width, height)
         self._shadows: Optional[FlatShadows] = None
+        self._ground: Optional[SeenGround] = None
         if processor_draws():
             _simplify(self._model.vis.quality, num_robots)
             if look_height_m is not None:
                 self._shadows = FlatShadows(self._model)
+            elif self._model.nhfield:
+                self._ground = SeenGround(self._model, width / height)
         self._context = open_context(self._model, height)
         self._free = weakref.finalize(self, close_context, self._gl, self._context)
         # OSMesa's context prints an exception if the interpreter's end frees it; EGL is gone by then.
@@ -92,9 +96,9 @@ class SceneRenderer:
         :param follow: another world in the middle than that of the constructor; the camera of each goes its own way.
         :param marks: what to draw besides in a world of this index.
         """
+        self._gl.make_current()
         self._update_scene(self._follow if follow is None else follow, marks)
         rect, pixels = self._rect, np.empty((self._rect.height, self._rect.width, 3), np.uint8)
-        self._gl.make_current()
         mujoco.mjr_render(rect, self._scene, self._context)
         if lines:
             mujoco.mjr_overlay(mujoco.mjtFont.mjFONT_NORMAL, mujoco.mjtGridPos.mjGRID_TOPLEFT, rect,
@@ -112,6 +116,8 @@ class SceneRenderer:
             self._camera.azimuth, self._camera.elevation = AROUND_AZIMUTH_DEG, AROUND_ELEVATION_DEG
             self._camera.distance = AROUND * self._distance_m
             self._scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = 0  # shadows reach less far
+        if self._ground is not None:
+            self._ground.show(self._camera, self._context)
         for data, offset in zip(robots, self._offsets_m):
             data.qpos[:2] += offset
             mujoco.mj_kinematics(self._model, data)
