@@ -6,7 +6,7 @@ from typing import Any, Dict, Optional, Sequence
 
 from sb3_isaac.contract.output import fitted, say, terminal_width
 from sb3_isaac.contract.tensor_env import Display, Shown
-from sb3_isaac.contract.wording import reached
+from sb3_isaac.contract.wording import MILLIONS_FROM, reached
 from sb3_isaac.envs.vec_env import unwrap
 from sb3_isaac.rl.callbacks.evaluation import Evaluation
 from sb3_isaac.rl.callbacks.iteration import IterationCallback
@@ -40,6 +40,8 @@ class Progress(IterationCallback):
     def _on_training_start(self) -> None:
         self._display: Display = unwrap(self.training_env).env.display
         self._pace = Pace(self.total, self.model.num_timesteps)
+        longest = (self.total, min(self.total, MILLIONS_FROM - 1))
+        self._width = max(len(reached(count, self.total)) for count in longest)
         if self.use_bar:
             from tqdm import tqdm
 
@@ -70,7 +72,7 @@ class Progress(IterationCallback):
         if self._bar is not None:
             self._bar.set_postfix_str(", ".join(f"{label} {text}" for label, text in rows), refresh=False)
             return
-        done = f"{reached(self.model.num_timesteps, self.total):>{len(reached(self.total, self.total)) + 1}}"
+        done = f"  {reached(self.model.num_timesteps, self.total):>{self._width}}"
         times = f"{clock(pace.passed_s)} gone, {clock(pace.left_s)} to go"
         if self._table is not None:
             self._table.show(f"{done.strip()} steps  {times}", self.model.num_timesteps / self.total,
