@@ -64,7 +64,7 @@ def test_the_pendulum_ends_shows_and_plots_by_its_own_measures(
     """Its rule wants a reward of 450: ten steps at 60 give up to 600."""
     run = train(tmp_path, 60.0)
     said = capsys.readouterr().out
-    assert "it balances: stopped at 4096 steps" in said
+    assert "it balances: stopped at 4,096 steps" in said
     assert re.search(r"reward \d+\.\d  length \d+  tip 0\.9\d m  falls \d+  ", said)
     assert re.search(r"evaluation, 16 episodes: reward 5\d\d\.\d, falls 0\.0%, tip 0\.9\d m", said)
     names = set(row_names(run))

@@ -227,7 +227,7 @@ def _learn(model: Any, config: TrainConfig, run: Path, settings: Settings, confi
     say(log.timing_table())
     if evaluation.stopped and evaluation.report is not None:
         rule = unwrap(model.get_env()).env.stop_rule
-        say(f"{rule.goal if rule else 'stopped'}: stopped at {evaluation.report['steps']} steps "
+        say(f"{rule.goal if rule else 'stopped'}: stopped at {evaluation.report['steps']:,} steps "
             "(--no-early-stop goes on).")
 
 
