@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import warnings
+from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
 import pytest
@@ -53,6 +55,13 @@ def test_the_tables_of_this_file_are_complete() -> None:
 @pytest.mark.parametrize(("conf", "env"), cases())
 def test_the_batch_size_at_the_shipped_number_of_environments(conf: str, env: str) -> None:
     assert load(conf, env).algo_kwargs["batch_size"] == SHIPPED_BATCH[conf, env]
+
+
+def test_robust_settings_end_where_their_page_says() -> None:
+    """No stop rule ends them: its heading is one that a randomised robot does not hold."""
+    page = (Path(__file__).parents[1] / "docs" / "randomisation.md").read_text(encoding="utf-8")
+    (told,) = re.findall(r"`n_timesteps: (\S+)` in `robust.yml`", page)
+    assert load("robust", QUADRUPED).n_timesteps == float(told) < load("robust", "IsaacQuadrupedRough-v0").n_timesteps
 
 
 @pytest.fixture(scope="module")
