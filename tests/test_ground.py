@@ -91,7 +91,8 @@ def test_one_seed_draws_the_same_ground_and_each_tile_its_own() -> None:
     ({"tile_m": 0.8}, ("tile_m is 0.8", "feet", "at least")),
     ({"tile_m": 400.0}, ("more than 20,000,000 samples",)), ({"seed": -1}, ("terrain seed is -1",)),
     ({"level": 10}, ("terrain level is 10", "at most 9")),
-    ({"start_level": -1}, ("start_level is -1",)), ({"curriculum": 1}, ("terrain curriculum is 1", "true or false")),
+    ({"start_level": -1}, ("start_level is -1",)), ({"start_level": 10}, ("start_level is 10", "at most 9")),
+    ({"curriculum": 1}, ("terrain curriculum is 1", "true or false")),
     ({"levls": 3}, ("unknown terrain option 'levls'", "did you mean 'levels'")), (3, ("terrain is 3", "a mapping")),
     ("stairs_up", ("terrain is 'stairs_up'",)),
 ])

@@ -50,7 +50,8 @@ class Ground:
         top = self.grid.levels - 1
         self._each, self._level = _levels(settings["level"], top)
         self.curriculum = truth("terrain curriculum", settings["curriculum"]) and not self._level
-        start = whole_number("terrain start_level", settings["start_level"], 0)
+        told = self.curriculum and "start_level" in given  # else it is the usual one, whatever the number of levels
+        start = whole_number("terrain start_level", settings["start_level"], 0, *([top] if told else []))
         self._spread = min(start, top) + 1 if self.curriculum else self.grid.levels
 
     def settle(self, num_envs: int, device: torch.device) -> None:
