@@ -133,7 +133,8 @@ class CpuEngine:
         with quiet():
             try:
                 if several:  # in one call, for each costs a twentieth of a control step
-                    self._batch.rollout(nstep, ctrl.transpose(0, 1).numpy(), record=())
+                    rows = ctrl.transpose(0, 1).flatten(1).contiguous()  # torch transposes faster than numpy
+                    self._batch.rollout(nstep, rows.unflatten(1, (nstep, -1)).numpy(), record=())
                 else:
                     self._batch.step(nstep=nstep, stage=mujoco.mjtStage.mjSTAGE_NONE.value)
             except batch.SimulationError as error:
@@ -194,12 +195,13 @@ class CpuEngine:
     def write(self, mask: torch.Tensor, qpos: Optional[torch.Tensor] = None,
               qvel: Optional[torch.Tensor] = None) -> None:
         """See :meth:`Engine.write`."""
-        rows = mask.numpy()
+        ids = mask.nonzero().flatten()
         for name, own, values in (("qpos", self._qpos, qpos), ("qvel", self._qvel, qvel)):
             if values is not None:
-                own[rows] = values.numpy()[rows]
+                written = values[ids]
+                own[ids.numpy()] = written.numpy()
                 if name in self._fields:
-                    self._fields[name][mask] = values[mask].float()
+                    self._fields[name][ids] = written.float()
 
     def _refresh(self, mask: Optional[torch.Tensor] = None) -> None:
         """Copy MuJoCo's fields to those handed out, of all worlds or of those of `mask`."""
