@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -26,7 +27,7 @@ def test_how_far_joints_are_beyond_by_hand() -> None:
                 "torque": [[0, 2], [0, 0], [0, 0]]}
     for kind, values in expected.items():
         torch.testing.assert_close(beyond[kind], torch.tensor(values, dtype=torch.float32))
-    assert {name: value.tolist() for name, value in measures(beyond).items()} == {
+    assert {name: value().tolist() for name, value in measures(SimpleNamespace(beyond=beyond)).items()} == {
         "range_violations": [1, 1, 0], "speed_violations": [1, 1, 0], "torque_violations": [1, 0, 0]}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Collection, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import torch
 from gymnasium import spaces
@@ -29,7 +29,7 @@ class Step(NamedTuple):
     terminated   (N,) bool              the episode ended in a state of no return (a fall)
     truncated    (N,) bool              the episode ran out of time; never true together with terminated
     final_obs    {group: (N, ...)}      the observation this step led to: where an episode ended, its true
-                                        last one; elsewhere ``obs``, but for a command drawn anew
+                                        last one; elsewhere ``obs``, or as it was before a command was drawn anew
     log          {name: (N, ...)}       measures of this step before any restart: ``reward/<term>``, ...;
                                         the same names at each step
     ============ ====================== ===============================================================
@@ -157,6 +157,9 @@ class TensorEnv:
     logged             tuple of str              names of measures (N,) in ``Step.log`` that training logs as
                                                  ``rollout/<name>``, or under its own name where that has a ``/``:
                                                  the mean of numbers, the count of booleans
+    measured           names or None             which measures ``Step.log`` has to hold besides rewards and
+                                                 ``bad_world``; None: all there are. Whoever reads few says so, and an
+                                                 environment may then leave out the others' work
     stop_rule          StopRule or None          when training has reached its goal
     display            Display                   which numbers people look at
     SOFT_OPTIONS       tuple of str              options that ``change_options`` changes without building anew
@@ -173,6 +176,7 @@ class TensorEnv:
     render_mode: Optional[str] = None
     physics_s: float = 0.0
     logged: Tuple[str, ...] = ()
+    measured: Optional[Collection[str]] = None
     stop_rule: Optional[StopRule] = None
     display: Display = Display()
     SOFT_OPTIONS: Tuple[str, ...] = ()

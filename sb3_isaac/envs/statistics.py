@@ -30,6 +30,8 @@ class RolloutStatistics:
         self._over = torch.ones(num_envs, dtype=torch.bool, device=device)
         self._device, self._num_envs = device, num_envs
         self._logged = tuple(logged)
+        self.reads = (*self._logged, "is_success")
+        """Measures of ``Step.log`` that are looked at here, besides rewards and ``bad_world``."""
         self._names: Optional[List[str]] = None
         self._keys: List[Tuple[str, bool]] = []
         self._log: Dict[str, torch.Tensor] = {}

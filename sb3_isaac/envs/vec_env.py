@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import time
-from typing import TYPE_CHECKING, Any, Dict, List, Literal, Optional, Sequence, Type, Union, overload
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Literal, Optional, Sequence, Type, Union, overload
 
 import gymnasium as gym
 import numpy as np
@@ -113,6 +114,18 @@ class IsaacVecEnv(VecEnv):
             self.last_step = self.env.step(actions)
         self.statistics.add(self.last_step, actions)
         return self.last_step
+
+    @contextlib.contextmanager
+    def measuring_what_is_logged(self) -> Iterator[None]:
+        """In the block ``Step.log`` holds those measures alone that the statistics read, unless others were asked for
+        by ``env.measured``: a report's take a part of a task's time."""
+        asked = getattr(self.env, "measured", None)
+        if asked is None:
+            self.env.measured = self.statistics.reads
+        try:
+            yield
+        finally:
+            self.env.measured = asked
 
     @property
     def step_s(self) -> float:

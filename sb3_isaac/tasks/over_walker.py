@@ -62,6 +62,7 @@ class OverWalker(EpisodicTask):
         given = {**mapping("walker_options", walker_options),
                  **{name: value for name, value in simulation.items() if value is not None}}
         self.walking = _walking_task(self.walker, num_envs, given, render_mode)
+        self.walking.measured = ()  # nobody reads its log
         self.every = max(1, round(number_above_zero("decision_s", decision_s, most=60.0) / self.walking.control_dt))
         self.control_dt = self.every * self.walking.control_dt
         self.walker.to(self.walking.device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Dict
+from typing import Any, Mapping
 
 import torch
 
@@ -11,6 +11,7 @@ from sb3_isaac.contract.errors import UserError
 from sb3_isaac.contract.tensor_env import Display, Panel, Shown, StopRule
 from sb3_isaac.tasks.parts import gait
 from sb3_isaac.tasks.parts.command import Axis
+from sb3_isaac.tasks.parts.episode import Measure
 from sb3_isaac.tasks.parts.features import LeggedFeatures
 from sb3_isaac.tasks.parts.legged import LeggedTask
 from sb3_isaac.tasks.parts.terms import Term
@@ -113,7 +114,7 @@ class QuadrupedFlat(LeggedTask):
                  Shown("speed", "forward_speed", "{:.2f} m/s")),
     )
 
-    def measures(self, features: LeggedFeatures, terminated: torch.Tensor) -> Dict[str, torch.Tensor]:
+    def measures(self, features: LeggedFeatures, terminated: torch.Tensor) -> Mapping[str, Measure]:
         """See :meth:`EpisodicTask.measures`."""
         return {**super().measures(features, terminated), "tracking": features.tracking}
 

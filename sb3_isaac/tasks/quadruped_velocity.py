@@ -13,7 +13,7 @@ from sb3_isaac.contract.mirror import Mirror
 from sb3_isaac.contract.tensor_env import Display, Panel, Shown, StopRule
 from sb3_isaac.tasks.parts import gait
 from sb3_isaac.tasks.parts.command import Axis
-from sb3_isaac.tasks.parts.episode import Memory
+from sb3_isaac.tasks.parts.episode import Measure, Memory
 from sb3_isaac.tasks.parts.features import LeggedFeatures
 from sb3_isaac.tasks.parts.legged import LeggedTask
 from sb3_isaac.tasks.parts.mirror import Kind
@@ -211,7 +211,7 @@ class QuadrupedVelocity(LeggedTask):
         moving = ~features.standing
         return features.tracking * moving / moving.float().mean().clamp(min=1.0 / self.num_envs)
 
-    def measures(self, features: Any, terminated: torch.Tensor) -> Dict[str, torch.Tensor]:
+    def measures(self, features: Any, terminated: torch.Tensor) -> Mapping[str, Measure]:
         """See :meth:`EpisodicTask.measures`."""
         followed = self.followed(features)
         return {**super().measures(features, terminated), "tracking": followed,

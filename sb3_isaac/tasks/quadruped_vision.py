@@ -200,12 +200,19 @@ class QuadrupedVision(OverWalker):
         self._drawn = self.zeros(4 * len(COLOURS))
         self._begun = torch.zeros(num_envs, dtype=torch.bool, device=self.device)
         """Whose episode has begun since the last observation."""
+        self._stepped = False
+        """Whether this is the first observation after a step."""
         self.set_tables(reward=reward, observation=observation, termination=termination)
         shape = (4 if self.depth else 3, PIXELS, PIXELS)
         self.observation_space = spaces.Dict({**self.observation_space.spaces,
                                               "image": spaces.Box(0, 255, shape, np.uint8)})
         for obs in (self._obs, self._final_obs):
             obs["image"] = torch.zeros(num_envs, *shape, dtype=torch.uint8, device=self.device)
+
+    def act(self, actions: torch.Tensor) -> torch.Tensor:
+        """See :meth:`OverWalker.act`."""
+        self._stepped = True
+        return super().act(actions)
 
     def features(self) -> VisionFeatures:
         """See :meth:`EpisodicTask.features`."""
@@ -243,8 +250,9 @@ class QuadrupedVision(OverWalker):
         now = self._obs["image"]
         if self.blind:
             return out
-        if out is self._final_obs:
-            due = torch.remainder(self.frame_age + 1.0, self._frames) == 0.0  # the step is remembered after this
+        if self._stepped:
+            age = self.frame_age if out is self._obs else self.frame_age + 1.0  # the step is remembered after this
+            due = torch.remainder(age, self._frames) == 0.0
             due = due if keep is None else due & ~keep
             torch.where(due[:, None, None, None], self.picture(), now, out=out["image"])
             now.copy_(out["image"])
@@ -254,6 +262,7 @@ class QuadrupedVision(OverWalker):
         else:
             torch.where(self._begun[:, None, None, None], self.picture(), now, out=now)
         self._begun.zero_()
+        self._stepped = False
         return out
 
     def picture(self, robots: Any = slice(None)) -> torch.Tensor:

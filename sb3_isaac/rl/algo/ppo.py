@@ -163,7 +163,8 @@ class PPO(stable_baselines3.PPO):
         """
         tensor_env = tensor_env_of(env)
         if tensor_env is not None and isinstance(rollout_buffer, TensorRolloutBuffer):
-            return self._collect_tensors(tensor_env, callback, rollout_buffer, n_rollout_steps)
+            with unwrap(tensor_env).measuring_what_is_logged():
+                return self._collect_tensors(tensor_env, callback, rollout_buffer, n_rollout_steps)
         self._warn_of_numpy(env)
         self._last_to_host()
         if super().collect_rollouts(env, callback, rollout_buffer, n_rollout_steps):

@@ -155,6 +155,7 @@ def run_episodes(env: TensorEnv, policy: Policy, seed: Optional[int] = None,
 
     :raises UserError: where all of them diverged.
     """
+    env.measured = None
     n, every = env.num_envs, 1 if env.device.type == "cpu" else READ_STEPS
     obs = env.reset(seed=seed)
     episodes, steps, act, running = Episodes(n, env.device, env.control_dt), 0, acts_on_groups(policy), n

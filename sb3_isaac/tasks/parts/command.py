@@ -106,12 +106,11 @@ class Commands:
         if self.settings["random_times"]:
             drawn = torch.rand(len(steps), generator=generator, device=steps.device)
             return drawn < control_dt / self.settings["resample_s"]
-        return self._turn(steps, control_dt)[1]
+        return steps % self._every(control_dt) == 0
 
-    def _turn(self, steps: torch.Tensor, control_dt: float) -> Tuple[torch.Tensor, torch.Tensor]:
-        """How often a robot was told anew since its episode began, and whether it is now."""
-        every = max(1, round(self.settings["resample_s"] / control_dt))
-        return steps // every, steps % every == 0
+    def _every(self, control_dt: float) -> int:
+        """Control steps between two draws."""
+        return max(1, round(self.settings["resample_s"] / control_dt))
 
     def first_reach(self, device: torch.device) -> torch.Tensor:
         """How far commands are at the beginning of training, (): 0 with ``first``, else 1, the whole way."""
@@ -159,7 +158,7 @@ class Commands:
         """The sequence's row for each robot now, (N, axes)."""
         self._sequence = table = self._sequence.to(device)  # copied once: a copy waits for the device
         robot = torch.arange(len(steps), device=device) * (not self.settings["together"])
-        return table[(robot + self._turn(steps, control_dt)[0]) % len(table)]
+        return table[(robot + steps // self._every(control_dt)) % len(table)]
 
 
 def outside(trained: Mapping[str, Axis], told: Sequence[Mapping[str, float]]) -> List[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import torch
@@ -16,7 +16,17 @@ from sb3_isaac.contract.tensor_env import Obs, Step, TensorEnv
 from sb3_isaac.tasks.parts.command import Axis, Commands
 from sb3_isaac.tasks.parts.mirror import EVERYWHERE, Kind, command_mirror, term_mirror
 from sb3_isaac.tasks.parts.stage import TaskStage
-from sb3_isaac.tasks.parts.terms import Function, Term, checked, reward_terms, total_reward, with_functions
+from sb3_isaac.tasks.parts.terms import (
+    Function,
+    Term,
+    checked,
+    reward_terms,
+    total_reward,
+    weights_of,
+    with_functions,
+)
+
+Measure = Union[torch.Tensor, Callable[[], torch.Tensor]]
 
 
 class Memory(NamedTuple):
@@ -78,8 +88,12 @@ class EpisodicTask(TensorEnv):
         """Apply actions (N, A) and simulate one control step; which worlds diverged, (N,) bool."""
         raise NotImplementedError
 
-    def measures(self, features: Any, terminated: torch.Tensor) -> Dict[str, torch.Tensor]:
-        """What reports, logs and displays are made of, {name: (N, ...)}, besides the rewards."""
+    def measures(self, features: Any, terminated: torch.Tensor) -> Mapping[str, Measure]:
+        """What reports, logs and displays are made of, {name: (N, ...)}, besides the rewards.
+
+        In place of a tensor there may be a function without arguments that gives it: it is called where the measure is
+        asked for (:attr:`TensorEnv.measured`), before any restart.
+        """
         raise NotImplementedError
 
     def followed(self, features: Any) -> Optional[torch.Tensor]:
@@ -194,6 +208,7 @@ class EpisodicTask(TensorEnv):
         command = options.get("command")
         self.rewards = reward_terms(self.REWARD, options.get("reward"), self._known_terms)
         self._known_terms.update(self.rewards)
+        self._weights = weights_of(self.rewards, self.device)
         self.check_rewards()
         commands = Commands({**self.COMMAND, **self._commands.axes, **self.COMMAND}, command, self.COMMAND_SETTINGS)
         if len(commands.axes) != self.command.shape[1]:
@@ -256,25 +271,37 @@ class EpisodicTask(TensorEnv):
         diverged = self.act(actions)
         self.steps += 1
         features = self.features()
-        terminated = diverged.clone()
+        terminated = diverged
         for ends in self._terminations.values():
-            terminated |= ends(features)
+            terminated = terminated | ends(features)
         truncated = self.timed_out(features) & ~terminated
-        terms, reward = total_reward(features, self.rewards, diverged, self.LEAST_REWARD)
-        # Copies: a feature may be a view of the simulation's state, which a restart changes.
-        measures = {name: value.clone() for name, value in self.measures(features, terminated).items()}
-        self._observe(features, self._final_obs, keep=diverged)
+        over = terminated | truncated
+        terms, reward = total_reward(features, self.rewards, self._weights, diverged, self.LEAST_REWARD)
+        measures = self._measured(features, terminated)
+        none_over = known_empty(over)
+        if not none_over:
+            self._observe(features, self._final_obs, keep=diverged)
         self._remember(features)
         followed = self.followed(features)
         if followed is not None:
             self.widen(followed)
         self.learnt(features, terminated, truncated)
-        over = terminated | truncated
         self._tell(over | self._commands.due(self.steps, self.control_dt, self._generator), over)
         self._begin(over)
         self._observe(self.features(), self._obs)
+        if none_over:
+            for group, value in self._final_obs.items():
+                value.copy_(self._obs[group])
         return Step(self._obs, reward, terminated, truncated, self._final_obs,
                     {**terms, "bad_world": diverged, **measures})
+
+    def _measured(self, features: Any, terminated: torch.Tensor) -> Dict[str, torch.Tensor]:
+        """Those of the measures that are asked for, as copies: a feature may be a view of the simulation's state, which
+        a restart changes."""
+        measures = self.measures(features, terminated)
+        names = measures if self.measured is None else [name for name in measures if name in self.measured]
+        values = {name: measures[name] for name in names}
+        return {name: (value() if callable(value) else value).clone() for name, value in values.items()}
 
     def restart(self, mask: torch.Tensor) -> Obs:
         """See :meth:`TensorEnv.restart`."""
@@ -335,7 +362,7 @@ class EpisodicTask(TensorEnv):
             # Joined component by component, as parts and observations are stored: several times as fast as by rows.
             torch.cat([part.t() if part.dim() == 2 else part[None] for part in parts], out=out[group].t())
             self.tell(group, out[group])
-            if keep is not None:
+            if keep is not None and not known_empty(keep):
                 torch.where(keep[:, None], self._obs[group], out[group], out=out[group])
         return out
 

@@ -271,7 +271,7 @@ class LeggedFeatures:
     @cached_property
     def swing_peak(self) -> torch.Tensor:
         """(N, F) m."""
-        return torch.maximum(self._task.last_swing_peak, self.foot_clearance.masked_fill(self.foot_contact, 0.0))
+        return torch.maximum(self._task.last_swing_peak, torch.where(self.foot_contact, 0.0, self.foot_clearance))
 
     @cached_property
     def swing_ended(self) -> torch.Tensor:

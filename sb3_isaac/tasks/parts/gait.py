@@ -10,7 +10,7 @@ import torch
 def held(square_error: torch.Tensor, wide: float, narrow: float) -> torch.Tensor:
     """0.5 exp(−e² / wide) + 0.5 exp(−e² / narrow), in (0, 1]: a wide kernel to find the way to a command and a narrow
     one to hold it (exponential kernels as in legged_gym, Rudin et al. 2021, arXiv 2109.11978)."""
-    return 0.5 * torch.exp(-square_error / wide) + 0.5 * torch.exp(-square_error / narrow)
+    return 0.5 * (torch.exp(square_error * (-1.0 / wide)) + torch.exp(square_error * (-1.0 / narrow)))
 
 
 def track_velocity(lin_vel_b: torch.Tensor, yaw_rate: torch.Tensor, command: torch.Tensor) -> torch.Tensor:
@@ -20,9 +20,9 @@ def track_velocity(lin_vel_b: torch.Tensor, yaw_rate: torch.Tensor, command: tor
     kernel is multiplied, not added: a robot that stands still while told to walk would otherwise earn all of the yaw
     part.
     """
-    miss = (lin_vel_b[:, 0] - command[:, 0]).square() + (lin_vel_b[:, 1] - command[:, 1]).square()
+    miss = sum_square(lin_vel_b[:, :2] - command[:, :2])
     turn = (yaw_rate - command[:, 2]).square()
-    return held(miss, 0.4, 0.05) * (0.5 + 0.5 * torch.exp(-turn / 0.25))
+    return held(miss, 0.4, 0.05) * (0.5 + 0.5 * torch.exp(turn * (-1.0 / 0.25)))
 
 
 def approach(square_error: torch.Tensor, wide: float, narrow: float) -> torch.Tensor:
@@ -50,7 +50,7 @@ def air_time(air_time_s: torch.Tensor, landed: torch.Tensor, moving: torch.Tenso
     Short hops are worth nothing rather than less: a cost on them teaches a robot that has not yet taken a step to
     keep its feet on the ground.
     """
-    return ((air_time_s.clamp(max=0.3) - 0.1).clamp(min=0.0) * landed).sum(dim=1) * moving
+    return ((air_time_s.clamp(0.1, 0.3) - 0.1) * landed).sum(dim=1) * moving
 
 
 def in_turn(landed: torch.Tensor, contact: torch.Tensor) -> torch.Tensor:
@@ -59,8 +59,8 @@ def in_turn(landed: torch.Tensor, contact: torch.Tensor) -> torch.Tensor:
     A policy that is symmetric tends to bound, both front feet at once and both rear feet at once, for that is its own
     mirror image: there no foot lands in turn.
     """
-    across = torch.arange(contact.shape[1], device=contact.device) ^ 1
-    return landed & (contact & ~landed)[:, across]
+    stands = contact & ~landed
+    return landed & stands.unflatten(1, (-1, 2)).flip(2).flatten(1)
 
 
 def pairs_in_air(contact: torch.Tensor) -> torch.Tensor:
@@ -68,7 +68,7 @@ def pairs_in_air(contact: torch.Tensor) -> torch.Tensor:
     right, left, …. In a bound each pair is, half of the time; in a trot and at rest none is.
     """
     left, right = contact[:, 0::2], contact[:, 1::2]
-    return (~left[:, :right.shape[1]] & ~right).sum(dim=1).float()
+    return (~(left[:, :right.shape[1]] | right)).sum(dim=1, dtype=torch.float32)
 
 
 def trot(contact: torch.Tensor, moving: torch.Tensor) -> torch.Tensor:
@@ -76,8 +76,8 @@ def trot(contact: torch.Tensor, moving: torch.Tensor) -> torch.Tensor:
 
     contact (N, 4) bool, feet in the order front left, front right, rear left, rear right.
     """
-    first, second = contact[:, 0], contact[:, 1]
-    return ((contact[:, 3] == first) & (contact[:, 2] == second) & (first != second) & moving).float()
+    front_left, front_right, rear_left, rear_right = contact.unbind(dim=1)
+    return ((rear_right == front_left) & (rear_left == front_right) & (front_left != front_right) & moving).float()
 
 
 def stepping(contact: torch.Tensor, moving: torch.Tensor) -> torch.Tensor:

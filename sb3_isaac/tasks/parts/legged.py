@@ -18,7 +18,7 @@ from sb3_isaac.contract.tensor_env import Obs
 from sb3_isaac.robots import Robot
 from sb3_isaac.sim import Simulator
 from sb3_isaac.tasks.parts.command import Axis, Commands, outside, told_by
-from sb3_isaac.tasks.parts.episode import Memory
+from sb3_isaac.tasks.parts.episode import Measure, Memory
 from sb3_isaac.tasks.parts.features import UNITS, LeggedFeatures
 from sb3_isaac.tasks.parts.gait_report import gait_report, walked
 from sb3_isaac.tasks.parts.ground import Ground
@@ -67,11 +67,11 @@ class LeggedTask(RobotTask):
         "action": Memory(lambda task: (len(task.robot.joints),)),
         "last_action": Memory(lambda task: (len(task.robot.joints),)),
         "foot_air_time": Memory(lambda task: (len(task.robot.feet),),
-                                lambda f: f.foot_air_time.masked_fill(f.foot_contact, 0.0)),
+                                lambda f: torch.where(f.foot_contact, 0.0, f.foot_air_time)),
         "last_foot_pos_w": Memory(lambda task: (len(task.robot.feet), 3), lambda f: f.foot_pos_w,
                                   lambda f: f.foot_pos_w),
         "last_swing_peak": Memory(lambda task: (len(task.robot.feet),),
-                                  lambda f: f.swing_peak.masked_fill(f.foot_contact, 0.0)),
+                                  lambda f: torch.where(f.foot_contact, 0.0, f.swing_peak)),
         "last_heading": Memory(keep=lambda f: f.heading, start=lambda f: f.heading),
         "stood_s": Memory(keep=lambda f: (f.stood_s + f.control_dt) * f.standing),
         "stood_at_w": Memory(lambda task: (2,), lambda f: torch.where(f.settled[:, None], f.stood_at_w, f.trunk_pos_w),
@@ -197,31 +197,33 @@ class LeggedTask(RobotTask):
     def widen(self, followed: torch.Tensor) -> None:
         """See :meth:`EpisodicTask.widen`: the ranges of what is randomised, too."""
         super().widen(followed)
+        if not self.randomization.widens:
+            return
         settings = self._commands.settings
         self.randomization.widened(followed.mean() > settings["widen_at"], self.control_dt / settings["widen_s"])
 
-    def measures(self, features: LeggedFeatures, terminated: torch.Tensor) -> Dict[str, torch.Tensor]:
+    def measures(self, features: LeggedFeatures, terminated: torch.Tensor) -> Mapping[str, Measure]:
         """See :meth:`EpisodicTask.measures`."""
         f = features
         return {
             "falls": terminated,
-            "forward_speed": f.lin_vel_b[:, 0],
-            "left_speed": f.lin_vel_b[:, 1],
-            "tracking_error": (f.velocity - f.velocity_command).abs(),
-            "foot_slip_m_s": f.foot_slip,
-            "standing": f.standing,
-            "standing_steps": f.foot_landed.sum(dim=1) * f.settled,
-            "standing_drift_m": f.standing_drift,
-            "heading_rate": f.heading_rate,
-            "power_w": f.power_w,
-            "trunk_height_m": f.trunk_height,
-            "knee_contact": f.knee_contact,
-            "foot_contact": f.foot_contact,
-            "foot_clearance_m": f.foot_clearance,
-            "swing_peak_m": f.swing_peak * f.swing_ended,
-            "swing_ended": f.swing_ended,
+            "forward_speed": lambda: f.lin_vel_b[:, 0],
+            "left_speed": lambda: f.lin_vel_b[:, 1],
+            "tracking_error": lambda: (f.velocity - f.velocity_command).abs(),
+            "foot_slip_m_s": lambda: f.foot_slip,
+            "standing": lambda: f.standing,
+            "standing_steps": lambda: f.foot_landed.sum(dim=1) * f.settled,
+            "standing_drift_m": lambda: f.standing_drift,
+            "heading_rate": lambda: f.heading_rate,
+            "power_w": lambda: f.power_w,
+            "trunk_height_m": lambda: f.trunk_height,
+            "knee_contact": lambda: f.knee_contact,
+            "foot_contact": lambda: f.foot_contact,
+            "foot_clearance_m": lambda: f.foot_clearance,
+            "swing_peak_m": lambda: f.swing_peak * f.swing_ended,
+            "swing_ended": lambda: f.swing_ended,
             "command": f.command,
-            **limit_measures(f.beyond),
+            **limit_measures(f),
             **({} if self.ground is None else self.ground.measures(f, self.level, terminated)),
         }
 

@@ -12,7 +12,7 @@ end        end an episode when a joint is beyond one of them                  fa
 
 from __future__ import annotations
 
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Callable, Dict, Mapping, Optional
 
 import torch
 
@@ -61,6 +61,6 @@ class Limits:
             if self._end else {}
 
 
-def measures(beyond: Mapping[str, torch.Tensor]) -> Dict[str, torch.Tensor]:
+def measures(f: Any) -> Dict[str, Callable[[], torch.Tensor]]:
     """How many joints are beyond each limit, (N,) each."""
-    return {f"{kind}_violations": (beyond[kind] > 0).sum(dim=1) for kind in KINDS}
+    return {f"{kind}_violations": lambda kind=kind: (f.beyond[kind] > 0).sum(dim=1) for kind in KINDS}  # type: ignore

@@ -88,17 +88,23 @@ def checked(function_of: Function, features: Any, num_envs: int, what: str, most
     return value
 
 
-def total_reward(features: Any, terms: Mapping[str, Term], diverged: torch.Tensor,
+def weights_of(terms: Mapping[str, Term], device: torch.device) -> torch.Tensor:
+    """The weights that are not 0, (K, 1)."""
+    return torch.tensor([[term.weight] for term in terms.values() if term.weight != 0.0], device=device).view(-1, 1)
+
+
+def total_reward(features: Any, terms: Mapping[str, Term], weights: torch.Tensor, diverged: torch.Tensor,
                  least: Optional[float]) -> Tuple[Dict[str, torch.Tensor], torch.Tensor]:
     """Each weighted term (N,) under ``reward/<term>``, and their sum (N,), not below `least`; 0 where diverged.
 
     Terms of weight 0 are not computed.
+
+    :param weights: :func:`weights_of` the terms.
     """
-    names = [name for name, term in terms.items() if term.weight != 0.0]
-    if not names:
+    used = {f"reward/{name}": term.value for name, term in terms.items() if term.weight != 0.0}
+    if not used:
         return {}, torch.zeros(diverged.shape, device=diverged.device)
-    values = torch.stack([terms[name].weight * terms[name].value(features).float() for name in names])
+    values = torch.stack([value(features).float() for value in used.values()]).mul_(weights)
     values.masked_fill_(diverged, 0.0)
     total = values.sum(dim=0)
-    return dict(zip([f"reward/{name}" for name in names], values.unbind())), (
-        total if least is None else total.clamp_(min=least))
+    return dict(zip(used, values.unbind())), total if least is None else total.clamp_(min=least)
