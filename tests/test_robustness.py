@@ -14,6 +14,7 @@ from sb3_isaac.contract.episodes import Episodes
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.rl.policy.robustness import conditions_of, mean_success, try_under, verdict
 from sb3_isaac.tasks import task_class
+from sb3_isaac.tasks.parts.command import Commands
 from sb3_isaac.tasks.parts.gait_report import walked
 from sb3_isaac.tasks.parts.ground import Ground
 from sb3_isaac.view.robustness import success_map
@@ -55,6 +56,23 @@ def test_terrain_is_a_level_for_each_cell_and_every_level_has_the_same_columns()
     assert ground.column.tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
     assert "terrain" not in conditions_of(FLAT, {}) and conditions_of(FLAT, {"terrain": [0, 5]})["terrain"] == [0, 5]
     assert conditions_of("IsaacQuadrupedRough-v0", {})["terrain"] == [0, 3, 6]
+
+
+def test_no_condition_goes_with_a_command() -> None:
+    """108 cells and 45 commands, told by turns, would meet in 5 of them each: here robots of each payload are told all
+    45, about as often."""
+    velocity = task_class("IsaacQuadrupedVelocity-v0")
+    cells = [float(i) for i in range(108)]
+    options = velocity.condition_options({}, {"payload_kg": cells})
+    given = velocity.evaluation_options(options)["command"]
+    commands = Commands(velocity.command_axes({}), given)
+    told = commands._told(torch.zeros(864, dtype=torch.long), 0.02, torch.device("cpu"))
+    numbers = told.unique(dim=0, return_inverse=True)[1]
+    assert sorted(set(numbers.bincount().tolist())) == [19, 20]
+    of_cell = [len(set(numbers[cell::108].tolist())) for cell in range(108)]
+    assert min(of_cell) >= 5 and sum(of_cell) / 108 > 6.5
+    third = [numbers[torch.arange(864) % 108 // 12 % 3 == payload].bincount(minlength=45) for payload in range(3)]
+    assert all(int(count.min()) >= 1 for count in third)
 
 
 def report(**success: float) -> Dict[str, Any]:

@@ -37,6 +37,8 @@ class Commands:
                  on to the next every ``resample_s``; after the last comes the first. An axis that is not in them is
                  drawn.
     together     whether all robots begin with number 0 of the sequence
+    shuffled     whether robots begin with numbers of the sequence in no order, each number as often: so that what else
+                 robots have by turns has nothing to do with their commands
     first        ranges to begin training with, {axis: [low, high]}; while commands are followed they widen to the
                  axes' own, and ``zero_share`` and ``stand_share`` grow from 0 to their own: a robot that earns by
                  standing from the beginning does not learn to step. Those of the task are not for axes whose range
@@ -54,7 +56,8 @@ class Commands:
     """
 
     SETTINGS: Mapping[str, Any] = {"resample_s": 5.0, "random_times": False, "zero_share": 0.0, "stand_share": 0.0,
-                                   "sequence": (), "together": False, "first": {}, "widen_at": 0.6, "widen_s": 10.0}
+                                   "sequence": (), "together": False, "shuffled": False, "first": {}, "widen_at": 0.6,
+                                   "widen_s": 10.0}
 
     def __init__(self, axes: Mapping[str, Axis], given: Optional[Mapping[str, Any]] = None,
                  settings: Optional[Mapping[str, Any]] = None) -> None:
@@ -79,6 +82,7 @@ class Commands:
         self._first = {name: _within(_range(name, value), self.axes[name])
                        for name, value in self.settings["first"].items() if name in self.axes}
         self._sequence = torch.tensor([self._row(row) for row in self.settings["sequence"]])
+        self._begins_with: Optional[torch.Tensor] = None
 
     def _row(self, row: Any) -> List[float]:
         """A row of the sequence by axis, NaN where it is drawn."""
@@ -157,8 +161,12 @@ class Commands:
     def _told(self, steps: torch.Tensor, control_dt: float, device: torch.device) -> torch.Tensor:
         """The sequence's row for each robot now, (N, axes)."""
         self._sequence = table = self._sequence.to(device)  # copied once: a copy waits for the device
-        robot = torch.arange(len(steps), device=device) * (not self.settings["together"])
-        return table[(robot + steps // self._every(control_dt)) % len(table)]
+        if self._begins_with is None or len(self._begins_with) != len(steps):
+            number = torch.arange(len(steps)) * (not self.settings["together"])
+            if self.settings["shuffled"]:
+                number = number[torch.randperm(len(steps), generator=torch.Generator().manual_seed(0))]
+            self._begins_with = number.to(device)
+        return table[(self._begins_with + steps // self._every(control_dt)) % len(table)]
 
 
 def outside(trained: Mapping[str, Axis], told: Sequence[Mapping[str, float]]) -> List[str]:
@@ -190,7 +198,7 @@ def _setting(name: str, value: Any) -> Any:
         if not is_number(value) or value <= 0:
             raise UserError(f"command {name} is {value!r}: give a number of seconds above 0.")
         return number_above_zero(f"command {name}", value)
-    if name in ("random_times", "together"):
+    if name in ("random_times", "together", "shuffled"):
         return truth(f"command {name}", value)
     if name == "first":
         return {axis: list(_range(f"first {axis}", ends)[:2]) for axis, ends in mapping("command first", value).items()}

@@ -25,7 +25,7 @@ from sb3_isaac.tasks.parts.ground import Ground
 from sb3_isaac.tasks.parts.legged_randomize import LeggedRandomization
 from sb3_isaac.tasks.parts.limits import TERMS, Limits
 from sb3_isaac.tasks.parts.limits import measures as limit_measures
-from sb3_isaac.tasks.parts.randomize import whole_ranges
+from sb3_isaac.tasks.parts.randomize import Each, whole_ranges
 from sb3_isaac.tasks.parts.robot_task import RobotTask
 
 QUADRUPED_WEIGHT_N, QUADRUPED_HEIGHT_M = 147.31677, 0.3223
@@ -314,7 +314,8 @@ class LeggedTask(RobotTask):
             warnings.warn(f"the command {', '.join(beyond)} is outside what the policy was trained for, and it may "
                           "fall: command less, or train with that range in --env-kwargs.", stacklevel=2)
         if len(told) > 1:
-            given.update(sequence=told, random_times=False, **({"together": True} if demo else {}))
+            order = {name: True for name, holds in (("together", demo), ("shuffled", _has_turns(options))) if holds}
+            given.update(sequence=told, random_times=False, **order)
         for name, value in (told[0].items() if len(told) == 1 else ()):
             given[name] = value if name in cls.command_axes(options) else Axis(value, value)  # one's own has to be that
         randomize = {"randomize": whole_ranges(options["randomize"])} if options.get("randomize") else {}
@@ -346,3 +347,9 @@ class LeggedTask(RobotTask):
         super().load_state_dict(state)
         if self.randomization.acts:
             self.randomization.load_state_dict(state.get("randomization", {}))
+
+
+def _has_turns(options: Mapping[str, Any]) -> bool:
+    """Whether robots have values of something by turns, as they would have commands."""
+    values = (*(options.get("randomize") or {}).values(), (options.get("terrain") or {}).get("level"))
+    return any(isinstance(value, Each) or (isinstance(value, Mapping) and "each" in value) for value in values)
