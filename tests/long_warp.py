@@ -22,10 +22,13 @@ from test_engine_protocol import XML, Case
 
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.engine.cpu import CpuEngine
+from sb3_isaac.engine.ground_planes import point_pairs
 from sb3_isaac.engine.warp import WarpEngine
 from sb3_isaac.robots import get_robot
 from sb3_isaac.sim import Simulator, make_simulator
 from sb3_isaac.sim.params import PARAMS
+from sb3_isaac.terrain.grid import terrain_grid
+from sb3_isaac.terrain.height_map import HeightMap
 
 ROBOT, N = get_robot("quadruped"), 64
 DEVICE = "cuda:0" if torch.cuda.is_available() else "cpu"
@@ -270,3 +273,70 @@ def test_sizes_that_are_found_are_enough_for_robots_that_lie_about(pair: Any) ->
     assert max(found) > 2 * N, "they lie on knees and trunks"
 
 
+# ---- uneven ground
+
+GROUND = terrain_grid({"levels": 4, "tiles": {"stairs_up": 1, "slope_up": 1, "rough": 1, "wave": 1}})
+
+
+@pytest.fixture(scope="module")
+def hilly() -> Iterator[Tuple[Simulator, Simulator]]:
+    """Robots on the same uneven ground on Warp and on the CPU engine."""
+    made = (make_simulator("mujoco_warp", ROBOT, N, device=DEVICE, ground=GROUND.ground),
+            make_simulator("mujoco", ROBOT, N, threads=1, ground=GROUND.ground))
+    yield made
+    for sim in made:
+        sim.close()
+
+
+def drop(sim: Simulator, height_m: float = 0.02) -> torch.Tensor:
+    """Robots above places all over the ground; (N, 2) m where."""
+    generator, joints = torch.Generator().manual_seed(5), len(ROBOT.joints)
+    origins = torch.from_numpy(GROUND.origins).float().flatten(0, 1)
+    where = origins[torch.arange(N) % len(origins)].clone()
+    where[:, :2] += 5.0 * torch.rand(N, 2, generator=generator) - 2.5
+    where[:, 2] = HeightMap(GROUND.ground).exact_height_at(where[:, 0], where[:, 1]) + ROBOT.base_height_m + height_m
+    given = (torch.ones(N, dtype=torch.bool), where, torch.tensor([1.0, 0, 0, 0]).repeat(N, 1), torch.zeros(N, 3),
+             torch.zeros(N, 3), POSE.repeat(N, 1), torch.zeros(N, joints))
+    sim.reset(*(value.to(engine_of(sim).device) for value in given))
+    return where[:, :2]
+
+
+def test_each_plane_is_the_ground_below_its_point(hilly: Any) -> None:
+    """By the exact heights of the same ground: a plane passes through it where it is close to its point."""
+    sim = hilly[0]
+    drop(sim)
+    engine, ground = engine_of(sim), HeightMap(GROUND.ground)
+    points, planes = point_pairs(engine.model)
+    data = engine._data
+    xpos, xmat = (engine._wp.to_torch(array).cpu() for array in (data.geom_xpos, data.geom_xmat))
+    at, normal = xpos[:, planes], xmat[:, planes, :, 2]
+    between = xpos[:, points] - at
+    distance = (between * normal).sum(dim=-1)
+    off = (at[..., 2] - ground.exact_height_at(at[..., 0], at[..., 1])).abs()
+    close = distance < 0.05
+    assert int(close.sum()) > N and float((off[close] < 2e-3).float().mean()) > 0.9, "but beyond convex edges"
+    assert float(off[close].max()) < 0.03
+    assert float(normal[..., 2].min()) > 0.2
+    torch.testing.assert_close(normal.norm(dim=-1), torch.ones_like(off), rtol=0.0, atol=1e-5)
+    torch.testing.assert_close(between, distance[..., None] * normal, rtol=0.0, atol=1e-4)
+    vertical = xpos[:, points, 2] - ground.exact_height_at(xpos[:, points, 0], xpos[:, points, 1])
+    assert bool((distance <= vertical.clamp(min=0.0) + 1e-4).all()), "never further than straight below"
+
+
+def test_robots_rest_on_uneven_ground_as_on_the_cpu_engines_heightfield(hilly: Any) -> None:
+    ground = HeightMap(GROUND.ground)
+    heights = []
+    for sim in hilly:
+        drop(sim)
+        for _ in range(40):
+            sim.step(POSE.repeat(N, 1).to(engine_of(sim).device))
+        feet = sim.state.foot_pos_w.cpu()
+        above = feet[..., 2] - ground.exact_height_at(feet[..., 0], feet[..., 1])
+        if sim is hilly[0]:
+            assert float(above.min()) > -0.01, "no foot sinks in"
+        assert not bool(sim.diverged.any())
+        pressed = sim.state.contact_force_w.cpu().sum(dim=1)[:, 2] / sim.weight_n
+        assert 0.8 < float(pressed.median()) < 1.2
+        heights.append(sim.state.root_pos_w.cpu().clone())
+    apart = (heights[0] - heights[1]).norm(dim=1)
+    assert float(apart.median()) < 0.03, "m, after 0.8 s"

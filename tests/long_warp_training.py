@@ -97,6 +97,7 @@ def unread(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(("task", "options"), [
     ("IsaacQuadrupedFlat-v0", {}), ("IsaacQuadrupedVelocity-v0", {"privileged": True}),
     ("IsaacQuadrupedFlat-v0", {"randomize": RANDOMIZE}),
+    ("IsaacQuadrupedRough-v0", {"privileged": True, "terrain": {"levels": 2, "tiles": {"stairs_up": 1, "wave": 1}}}),
 ])
 def test_an_iteration_waits_for_nothing(task: str, options: Dict[str, Any], unread: None, capsys: Any) -> None:
     env = IsaacVecEnv(task, num_envs=ROBOTS, seed=0, sim="mujoco_warp", device=DEVICE, episode_length_s=0.3, **options)
@@ -114,7 +115,7 @@ def test_an_iteration_waits_for_nothing(task: str, options: Dict[str, Any], unre
     env.close()
 
 
-@pytest.mark.parametrize("task", ["IsaacQuadrupedFlat-v0", "IsaacQuadrupedVelocity-v0"])
+@pytest.mark.parametrize("task", ["IsaacQuadrupedFlat-v0", "IsaacQuadrupedVelocity-v0", "IsaacQuadrupedRough-v0"])
 def test_tasks_on_warp_keep_the_contract(task: str) -> None:
     env = make_task(task, 4, sim="mujoco_warp", device=DEVICE, seed=0)
     check_tensor_env(env)

@@ -52,11 +52,6 @@ def test_a_mujoco_warp_of_another_time_is_one_sentence(monkeypatch: pytest.Monke
         warp_setup.libraries()
 
 
-def test_terrain_is_refused_before_anything_is_made() -> None:
-    with pytest.raises(UserError, match=r"terrain is not available on sim='mujoco_warp'.*use sim='mujoco'"):
-        IsaacVecEnv("IsaacQuadrupedRough-v0", num_envs=2, sim="mujoco_warp")
-
-
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there_is_one_sentence() -> None:
     with pytest.raises(UserError, match=r"device 'cuda' is not available here: give 'auto', 'cpu'"):

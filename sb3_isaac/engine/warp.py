@@ -15,11 +15,13 @@ from mujoco import batch
 from sb3_isaac.contract.device_timer import DeviceTimer
 from sb3_isaac.contract.errors import UserError, unknown
 from sb3_isaac.engine import WARNINGS
+from sb3_isaac.engine.ground_planes import Heights
 from sb3_isaac.engine.warp_setup import (
     bytes_for_each,
     check_worlds_fit,
     choose_sizes,
     libraries,
+    moving_planes,
     put_model,
     said_where_slow,
     warp_device,
@@ -50,11 +52,14 @@ class WarpEngine:
     :param device: ``auto`` is the first GPU where there is one, else the CPU.
     :param nconmax: contacts of a world, on average, for which there is room; None: what a trial shows.
     :param njmax: constraint rows of any world for which there is room; None: what a trial shows.
+    :param ground: what the model's planes stand for (:mod:`~sb3_isaac.engine.ground_planes`); None leaves them where
+        they are.
     :raises UserError: where MuJoCo Warp, the device or the memory is missing, or the model has what Warp lacks.
     """
 
     def __init__(self, model: mujoco.MjModel, num_worlds: int, threads: Optional[int] = None, *, device: str = "auto",
-                 nconmax: Optional[int] = None, njmax: Optional[int] = None) -> None:
+                 nconmax: Optional[int] = None, njmax: Optional[int] = None,
+                 ground: Optional[Heights] = None) -> None:
         self._wp, self._mjw = libraries()
         self.model, self.num_worlds, self.threads = model, num_worlds, 1
         self.device = warp_device(device, self._wp)
@@ -76,10 +81,11 @@ class WarpEngine:
                 check_worlds_fit(num_worlds, bytes_for_each(model, self._mjw, self.sizes),
                                  self._wp.get_device().free_memory, self.device)
             self._data = self._mjw.make_data(model, nworld=num_worlds, **self.sizes._asdict())
+            self._planes = None if ground is None else moving_planes(model, ground, self.device)
             self._state = {name: self._view(name) for name in STATE}
             self._overflow = self._wp.to_torch(self._data.overflow)
             self._start = torch.from_numpy(model.qpos0.astype(np.float32)).to(self.device)
-            self._mjw.step(self._model, self._data)  # compiles and loads all kernels, which no capture could
+            self._work("step")  # compiles and loads all kernels, which no capture could
             self._wp.synchronize_device()
         self._clear(torch.ones_like(self.diverged))
         self._run("forward")
@@ -123,6 +129,9 @@ class WarpEngine:
     def _work(self, what: str) -> None:
         """Launch the kernels of a piece of physics."""
         mjw, model, data = self._mjw, self._model, self._data
+        if self._planes is not None and what in ("step", "substep", "forward"):
+            mjw.kinematics(model, data)
+            self._planes.move(data)
         if what == "step":
             mjw.step(model, data)
         elif what == "substep":  # a step before the last: nobody reads its sensors, which cost a quarter of it

@@ -17,6 +17,7 @@ import torch
 from sb3_isaac.contract.device import usable_device
 from sb3_isaac.contract.errors import UserError, whole_number
 from sb3_isaac.engine.cpu import quiet
+from sb3_isaac.engine.ground_planes import Heights
 
 INSTALL = "pip install 'sb3_isaac[warp]'"
 MATCHED_CONTACTS = 16
@@ -102,6 +103,11 @@ def put_model(model: mujoco.MjModel, warp: Any, mjw: Any) -> Any:
     put.opt.contact_sensor_maxmatch = MATCHED_CONTACTS
     put.opt.graph_conditional = bool(put.opt.graph_conditional and warp.is_conditional_graph_supported())
     return put
+
+
+def moving_planes(model: mujoco.MjModel, ground: Heights, device: torch.device) -> Any:
+    """The model's planes as uneven ground; the kernel's file is imported here, since it needs Warp itself."""
+    return importlib.import_module("sb3_isaac.engine.warp_ground").MovingPlanes(model, ground, device)
 
 
 def choose_sizes(model: mujoco.MjModel, nconmax: Optional[int], njmax: Optional[int]) -> Sizes:

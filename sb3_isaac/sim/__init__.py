@@ -143,8 +143,8 @@ def make_simulator(sim: str, robot: Robot, num_envs: int, *, device: Union[str, 
         is one, for ``mujoco_warp``.
     :param physics_dt: seconds of a physics step; a control step takes ``substeps`` of them.
     :param threads: physics threads on the CPU, by default one for each available core; ``mujoco_warp`` has none.
-    :param ground: what the robots stand on, on ``mujoco`` alone (MuJoCo Warp 4.0 lets feet meet a heightfield metres
-        below its surface); None is a plane.
+    :param ground: what the robots stand on, a heightfield on ``mujoco`` and planes that move along below the robots on
+        ``mujoco_warp`` (:mod:`~sb3_isaac.engine.ground_planes`); None is a plane.
     :param nconmax, njmax: room for contacts and constraint rows of each robot on ``mujoco_warp``, which the others do
         not need; by default what a short trial shows to be enough.
     """
@@ -159,8 +159,9 @@ def make_simulator(sim: str, robot: Robot, num_envs: int, *, device: Union[str, 
         raise unknown("sim", sim, SIMULATORS)
     if sim == "auto":
         sim = "isaacgym" if nvidia_is_imported() else "mujoco"
-    if ground is not None and sim != "mujoco":
-        raise UserError(f"terrain is not available on sim={sim!r}, which has a plane alone: use sim='mujoco'.")
+    if ground is not None and sim == "isaacgym":
+        raise UserError("terrain is not available on sim='isaacgym', which has a plane alone: use sim='mujoco', or "
+                        "sim='mujoco_warp' on a GPU.")
     if sim == "isaacgym":
         install("auto", threads=threads)
         module = importlib.import_module("sb3_isaac.sim.isaacgym")
@@ -176,7 +177,9 @@ def make_simulator(sim: str, robot: Robot, num_envs: int, *, device: Union[str, 
     options: Dict[str, Any] = {}
     if sim == "mujoco_warp":
         engine = importlib.import_module("sb3_isaac.engine.warp").WarpEngine
-        options["engine"] = functools.partial(engine, device=str(device), nconmax=nconmax, njmax=njmax)
+        options["engine"] = functools.partial(engine, device=str(device), nconmax=nconmax, njmax=njmax,
+                                              ground=ground)
+        options["planes"] = ground is not None
     module = importlib.import_module("sb3_isaac.sim.mujoco")
     return module.MujocoSimulator(robot, num_envs, physics_dt=physics_dt, substeps=substeps, threads=threads,
                                   ground=ground, **options)

@@ -39,16 +39,17 @@ class MujocoSimulator:
     :param threads: physics threads, by default one for each available core.
     :param engine: makes the engine, by default :class:`~sb3_isaac.engine.cpu.CpuEngine`.
     :param ground: what all robots stand on, each in a world of its own; None is a plane.
+    :param planes: `engine` knows the ground, and moves planes along below the robots that stand for it.
     """
 
     def __init__(self, robot: Robot, num_envs: int, *, physics_dt: float = 0.01, substeps: int = 2,
                  threads: Optional[int] = None, engine: EngineFactory = CpuEngine,
-                 ground: Optional[Heightfield] = None) -> None:
+                 ground: Optional[Heightfield] = None, planes: bool = False) -> None:
         if substeps < 1 or physics_dt <= 0:
             raise UserError(f"physics_dt {physics_dt} and substeps {substeps} must be above 0: try 0.01 and 2.")
         self.robot, self.num_envs, self.substeps, self.ground = robot, num_envs, substeps, ground
         self.physics_dt, self.control_dt = physics_dt, physics_dt * substeps
-        self.model = compose_scene(robot, physics_dt, ground=ground)
+        self.model = compose_scene(robot, physics_dt, ground=ground, planes=planes)
         self.engine = engine(self.model, num_envs, threads)
         self.device, self.diverged = self.engine.device, self.engine.diverged
         self.weight_n = float(-self.model.opt.gravity[2] * self.model.body_subtreemass[0])

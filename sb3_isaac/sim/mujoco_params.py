@@ -83,6 +83,8 @@ class MujocoParams:
     def _write_friction(self, mask: torch.Tensor) -> None:
         """Of all geoms: MuJoCo takes the larger of two geoms' friction, so that one of them alone decides nothing."""
         self._change("geom_friction", mask, slice(None), 0, to=self.friction[:, None])
+        if self._engine.model.npair:  # these have a friction of their own, along two axes
+            self._change("pair_friction", mask, slice(None), slice(0, 2), to=self.friction[:, None, None])
 
     def _write_armature(self, mask: torch.Tensor) -> None:
         self._change("dof_armature", mask, self._dofs, to=self._now["armature"])

@@ -7,6 +7,7 @@ from typing import Dict, Optional
 import mujoco
 
 from sb3_isaac.contract.errors import UserError
+from sb3_isaac.engine.ground_planes import put_planes
 from sb3_isaac.engine.scene import add_contact_sensor, add_drive, add_position_sensor, limit_targets, plain, set_options
 from sb3_isaac.robots import Robot
 from sb3_isaac.robots.model import read_model, unreadable
@@ -17,7 +18,7 @@ POSE_TOLERANCE_RAD = 0.01
 
 
 def compose_scene(robot: Robot, physics_dt: float, visuals: bool = False,
-                  ground: Optional[Heightfield] = None) -> mujoco.MjModel:
+                  ground: Optional[Heightfield] = None, planes: bool = False) -> mujoco.MjModel:
     """The robot on its ground, with drives on its joints, sensors of contact on its bodies and of position on its feet.
 
     Actuators follow ``Robot.joints``. MuJoCo combines the friction of two geoms by their maximum: the floor's 0.8 (dry
@@ -27,6 +28,7 @@ def compose_scene(robot: Robot, physics_dt: float, visuals: bool = False,
     :param visuals: keep what is only to look at. Without it a step is a fifth faster, and its results are the same to
         the bit on a plane.
     :param ground: None is a plane. A heightfield is drawn where feet stand, and lies lower where it is felt.
+    :param planes: the ground is planes that an engine moves along (:mod:`~sb3_isaac.engine.ground_planes`).
     """
     spec = read_model(robot.mjcf, robot.feet)
     set_options(spec, physics_dt, iterations=10)
@@ -37,7 +39,7 @@ def compose_scene(robot: Robot, physics_dt: float, visuals: bool = False,
     for foot in robot.feet:
         if spec.body(foot) is not None:  # else the sentence below
             add_position_sensor(spec, foot)
-    _add_surroundings(spec, ground, visuals)
+    _add_surroundings(spec, None if planes else ground, visuals)
     if ground is not None:  # else a picture's distances and shadows would be for the size of the whole ground
         spec.stat.extent, spec.stat.center[:] = 2.0 * robot.base_height_m, [0.0, 0.0, robot.base_height_m]
     try:
@@ -46,6 +48,9 @@ def compose_scene(robot: Robot, physics_dt: float, visuals: bool = False,
         raise unreadable(robot.mjcf, error) from error
     _check(model, robot)
     _check_pose(model, robot)
+    if planes:
+        put_planes(spec, model, "floor")
+        model = spec.compile()
     if robot.drive == "position":
         limit_targets(model)
     return model
