@@ -65,6 +65,25 @@ def test_the_stop_waits_for_what_a_rollout_has_to_show(monkeypatch: pytest.Monke
     assert evaluation.stopped and evaluation.report["steps"] == 2 * 16
 
 
+def test_an_evaluation_has_as_many_episodes_as_the_rule_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    from sb3_isaac.config import load_config
+    from sb3_isaac.rl.training.build import algorithm_options
+    from sb3_isaac.rl.training.train import Settings, _evaluation
+
+    pendulum = "IsaacDoublePendulum-v0"
+    config = load_config(pendulum, "ppo", algo_keys=algorithm_options("ppo"), env_keys=["episode_length_s"], num_envs=4)
+
+    def episodes(rule: Optional[StopRule], **settings: Any) -> int:
+        made = _evaluation(config, Settings(**settings), rule)._make_env()
+        made.close()
+        return made.num_envs
+
+    assert [episodes(None), episodes(StopRule({})), episodes(StopRule({}, episodes=5))] == [48, 48, 5]
+    assert episodes(StopRule({}, episodes=5), eval_episodes=3) == 3, "what the command line says goes first"
+    with pytest.raises(UserError, match="number of episodes is 0: give 1 or more"):
+        StopRule({}, episodes=0)
+
+
 def often(monkeypatch: pytest.MonkeyPatch, least: int, curve: int) -> None:
     """Iterations between evaluations that are made by themselves."""
     monkeypatch.setattr("sb3_isaac.rl.callbacks.evaluation.LEAST_EVERY", least)

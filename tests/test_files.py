@@ -96,3 +96,20 @@ def test_a_kill_between_two_renames_leaves_the_old_folder(tmp_path: Path) -> Non
     with files.atomic_folder(latest) as folder:
         (folder / "file").write_text("new")
     assert files.current_folder(latest) == latest and [p.name for p in tmp_path.iterdir()] == ["latest"]
+
+
+def test_a_checkpoint_waits_for_the_disk_once_for_each_of_its_files(tmp_path: Path,
+                                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    """And once for the folder that they are in."""
+    pytest.importorskip("stable_baselines3")
+    from sb3_isaac import PPO, IsaacVecEnv, RunCheckpoints
+
+    env = IsaacVecEnv("IsaacDoublePendulum-v0", num_envs=2, seed=0)
+    checkpoints, synced = RunCheckpoints(tmp_path), []
+    checkpoints.model = PPO("MlpPolicy", env, n_steps=4, batch_size=8).learn(8)
+    sync = files.os.fsync
+    monkeypatch.setattr(files.os, "fsync", lambda descriptor: (synced.append(descriptor), sync(descriptor)))
+    checkpoints.save_latest()
+    written = sorted(path.name for path in (tmp_path / "latest").iterdir())
+    assert written == ["meta.json", "model.zip", "policy.pth", "task_state.pt"] and len(synced) == len(written) + 1
+    env.close()

@@ -52,7 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--eval-freq", type=whole,
         help="timesteps between evaluations; -1: only at the end (default: about 10 iterations once they can end "
              "training, given up when they cannot; a whole one every 200)")
-    add("--eval-episodes", type=positive, help="episodes of an evaluation (default: 48)")
+    add("--eval-episodes", type=positive,
+        help="episodes of an evaluation (default: what the task's stop rule asks for, 24 or 48)")
     add("--save-freq", type=positive, help="timesteps between numbered checkpoints (default: 100 iterations)")
     add("--log-interval", type=positive, help="iterations between progress lines (default: 1)")
     add("--no-early-stop", action="store_true", help="train to the end even when the task's stop rule is met")

@@ -57,6 +57,8 @@ class StopRule:
         shown besides, such as that the whole range of commands is trained.
     :param evaluations: of so many evaluations, each from starts of its own, every one has to be in the ranges: where
         what is rare counts, such as a fall, the first one that is may be so by luck.
+    :param episodes: of an evaluation while training. Fewer cost less; the mean of a figure that differs by s from
+        robot to robot is off by s / √episodes, and of a share that is rare fewer show less.
     :param early: keys of `ranges` that the first seconds of an evaluation tell: means over time whose later seconds
         are like the earlier ones, and shares of episodes that only grow. An evaluation that only asks whether training
         may end is given up where one of them is out of reach.
@@ -67,13 +69,16 @@ class StopRule:
     training: Mapping[str, Tuple[float, float]] = field(default_factory=dict)
     evaluations: int = 1
     early: Sequence[str] = ()
+    episodes: int = 48
 
     def __post_init__(self) -> None:
         for key in self.early:
             if key not in self.ranges:
                 raise unknown("key", key, self.ranges, where="the stop rule's ranges, which early is of")
-        if isinstance(self.evaluations, bool) or not isinstance(self.evaluations, int) or self.evaluations < 1:
-            raise UserError(f"the stop rule's number of evaluations is {self.evaluations!r}: give 1 or more.")
+        for name in ("evaluations", "episodes"):
+            number = getattr(self, name)
+            if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+                raise UserError(f"the stop rule's number of {name} is {number!r}: give 1 or more.")
         for key, bounds in {**self.ranges, **self.training}.items():
             pair = isinstance(bounds, (tuple, list)) and len(bounds) == 2
             if not pair or not all(isinstance(bound, (int, float)) for bound in bounds) or not bounds[0] <= bounds[1]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import cached_property
 from typing import Any, Dict, Mapping, Tuple
 
 import torch
@@ -14,6 +13,7 @@ from sb3_isaac.contract.tensor_env import Display, Panel, Shown, StopRule
 from sb3_isaac.tasks.parts import gait
 from sb3_isaac.tasks.parts.command import Axis
 from sb3_isaac.tasks.parts.episode import Measure, Memory
+from sb3_isaac.tasks.parts.feature import feature
 from sb3_isaac.tasks.parts.features import LeggedFeatures
 from sb3_isaac.tasks.parts.legged import LeggedTask
 from sb3_isaac.tasks.parts.mirror import Kind
@@ -40,7 +40,7 @@ class VelocityFeatures(LeggedFeatures):
         super().__init__(task)
         self.phase, self.first_phase, self.stride_hz = task.phase, task.first_phase, task.STRIDE_HZ
 
-    @cached_property
+    @feature
     def approach(self) -> torch.Tensor:
         """(N,) in (0, 1]: how near the velocity is to its command.
 
@@ -52,7 +52,7 @@ class VelocityFeatures(LeggedFeatures):
         turn = (self.ang_vel_b[:, 2] - self.velocity_command[:, 2]).square()
         return gait.approach(miss, 0.25, 0.08) * (0.4 + 0.6 * gait.approach(turn, 0.25, 0.08))
 
-    @cached_property
+    @feature
     def gait_share(self) -> torch.Tensor:
         """(N,): how much of a gait's reward is given; the part that a robot gets anywhere lets it step before it knows
         where to."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import cached_property
 from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
@@ -16,6 +15,7 @@ from sb3_isaac.contract.tensor_env import Display, Obs, Panel, Shown, StopRule
 from sb3_isaac.sim.ray_camera import FAR_M, RayCamera
 from sb3_isaac.tasks.over_walker import OverWalker
 from sb3_isaac.tasks.parts.episode import Memory
+from sb3_isaac.tasks.parts.feature import feature
 from sb3_isaac.tasks.parts.legged import QUADRUPED_HEIGHT_M
 from sb3_isaac.tasks.parts.terms import Function, Term
 
@@ -55,11 +55,11 @@ class VisionFeatures:
         self.last_distance, self.last_angle = task.last_distance, task.last_angle
         self.action, self.change = task.told, task.told - task.last_told
 
-    @cached_property
+    @feature
     def _from_trunk_w(self) -> torch.Tensor:
         return self._task.balls_w - self.robot.trunk_pos_w[:, None]
 
-    @cached_property
+    @feature
     def distances(self) -> torch.Tensor:
         """(N, 3) m."""
         return self._from_trunk_w.norm(dim=2)
@@ -69,12 +69,12 @@ class VisionFeatures:
         """(N, 3)."""
         return self._task.asked
 
-    @cached_property
+    @feature
     def distance(self) -> torch.Tensor:
         """(N,) m."""
         return (self.distances * self.asked).sum(dim=1)
 
-    @cached_property
+    @feature
     def angle(self) -> torch.Tensor:
         """(N,) rad."""
         x, y = (self._from_trunk_w * self.asked[:, :, None]).sum(dim=1).unbind(dim=1)
@@ -86,7 +86,7 @@ class VisionFeatures:
         """(N,) rad."""
         return self.last_angle - self.angle
 
-    @cached_property
+    @feature
     def touched(self) -> torch.Tensor:
         """(N, 3) bool."""
         return self.distances < TOUCH_M
@@ -101,7 +101,7 @@ class VisionFeatures:
         """(N,) bool."""
         return (self.touched & (self.asked == 0)).any(dim=1) & ~self.found
 
-    @cached_property
+    @feature
     def fallen(self) -> torch.Tensor:
         """(N,) bool."""
         return self._task.fallen(self.robot)

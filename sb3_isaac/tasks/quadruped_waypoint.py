@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import cached_property
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import torch
@@ -14,6 +13,7 @@ from sb3_isaac.contract.mirror import Mirror
 from sb3_isaac.contract.tensor_env import Display, Panel, Shown, StopRule
 from sb3_isaac.tasks.over_walker import OverWalker
 from sb3_isaac.tasks.parts.episode import Memory
+from sb3_isaac.tasks.parts.feature import feature
 from sb3_isaac.tasks.parts.mirror import command_mirror
 from sb3_isaac.tasks.parts.terms import Function, Term
 
@@ -61,7 +61,7 @@ class WaypointFeatures:
         cos, sin = self.robot.heading.cos()[:, None], self.robot.heading.sin()[:, None]
         return torch.stack((cos * x + sin * y, cos * y - sin * x), dim=2)
 
-    @cached_property
+    @feature
     def _two_b(self) -> torch.Tensor:
         """The next two waypoints, (N, 2, 2) m."""
         index = (self.reached[:, None].long() + torch.arange(2, device=self.reached.device)).clamp(
@@ -78,7 +78,7 @@ class WaypointFeatures:
         """(N, 2) m."""
         return self._two_b[:, 1]
 
-    @cached_property
+    @feature
     def distance(self) -> torch.Tensor:
         """(N,) m."""
         return self.next_b.norm(dim=1)
@@ -93,7 +93,7 @@ class WaypointFeatures:
         """(N, 2)."""
         return self.next_b / self.distance.clamp(min=1e-6)[:, None]
 
-    @cached_property
+    @feature
     def arrived(self) -> torch.Tensor:
         """(N,) bool."""
         return self.distance < ARRIVED_M
@@ -108,12 +108,12 @@ class WaypointFeatures:
         """(N,) bool."""
         return self.arrived & (self.left == 1)
 
-    @cached_property
+    @feature
     def fallen(self) -> torch.Tensor:
         """(N,) bool."""
         return self._task.fallen(self.robot)
 
-    @cached_property
+    @feature
     def _gaps(self) -> torch.Tensor:
         """(N, k) m, from the trunk's centre to the surface of each obstacle."""
         return self.in_body(self._task.obstacles_w).norm(dim=2) - self._task.obstacle_radius

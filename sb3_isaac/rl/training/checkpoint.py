@@ -17,10 +17,9 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from sb3_isaac.config import TrainConfig, dump_config
 from sb3_isaac.contract.errors import UserError
-from sb3_isaac.contract.files import atomic_file, atomic_folder, write_bytes, write_text
+from sb3_isaac.contract.files import atomic_file, atomic_folder, write_text
 from sb3_isaac.contract.signals import Interrupted, Interrupts
 from sb3_isaac.envs.vec_env import unwrap
-from sb3_isaac.policy.formats import save_policy
 from sb3_isaac.policy.torch_files import torch_bytes
 from sb3_isaac.rl import distributed
 from sb3_isaac.rl.callbacks.iteration import IterationCallback, iteration_of
@@ -35,19 +34,17 @@ NOT_IN_ZIP = ("_last_obs", "_last_episode_starts", "_last_original_obs", "ep_inf
 
 def write_checkpoint(model: Any, folder: Path, config: Optional[TrainConfig] = None,
                      about: Optional[Mapping[str, Any]] = None, task_states: Sequence[bytes] = ()) -> None:
-    """The six files of a checkpoint into an existing `folder`, each written atomically.
+    """The six files of a checkpoint into `folder`, one of :func:`~sb3_isaac.contract.files.atomic_folder`.
 
     Without a `config` there is no config.yml, and the checkpoint is for SB3's ``load`` and for ``load_policy``.
     `about` is added to meta.json. `task_states` are those of all processes that train; without them, this one's.
     """
     normalizer: Optional[VecNormalize] = model.get_vec_normalize_env()
-    with atomic_file(folder / "model.zip") as path:
-        model.save(path, exclude=NOT_IN_ZIP)
+    model.save(folder / "model.zip", exclude=NOT_IN_ZIP)
     if normalizer is not None:
-        with atomic_file(folder / "vecnormalize.pkl") as path:
-            normalizer.save(str(path))
+        normalizer.save(str(folder / "vecnormalize.pkl"))
     for rank, state in enumerate(task_states or [torch_bytes(task_state(model))]):
-        write_bytes(folder / task_state_file(rank), state)
+        (folder / task_state_file(rank)).write_bytes(state)
     facts = {**unwrap(model.get_env()).env.metadata(), "steps": model.num_timesteps}
     meta = {**(about or {}), **_meta(model.seed, model.num_timesteps, iteration_of(model))}
     if config is not None:
@@ -55,10 +52,11 @@ def write_checkpoint(model: Any, folder: Path, config: Optional[TrainConfig] = N
         facts.update(env=config.env, env_kwargs={key: value for key, value in config.env_kwargs.items()
                                                  if key != "threads"})
         meta.update(env=config.env, algo=config.algo)
-        write_text(folder / "config.yml", dump_config(config))
+        (folder / "config.yml").write_bytes(dump_config(config).encode("utf-8"))
     with contextlib.suppress(UserError):  # a policy that policy.pth cannot hold: the training began with a warning
-        save_policy(folder / "policy.pth", policy_content(model, normalizer, facts))
-    write_text(folder / "meta.json", json.dumps(meta, indent=2) + "\n")
+        content = policy_content(model, normalizer, facts)
+        (folder / "policy.pth").write_bytes(torch_bytes(content))
+    (folder / "meta.json").write_bytes((json.dumps(meta, indent=2) + "\n").encode("utf-8"))
 
 
 def write_start(run: Path, config: TrainConfig, about: Mapping[str, Any]) -> None:

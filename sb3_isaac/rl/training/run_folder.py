@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 from importlib import metadata
 from pathlib import Path
@@ -94,7 +95,7 @@ META_FIELDS: Dict[str, Check] = {
     "algo": text(100), "from": text(4000), "processes": whole(1, 10**6), "command_line": list_of(text(10**5)),
     "settings": lambda name, value: record(name, value, {
         "save_every": _EVERY, "latest_every": _EVERY, "eval_every": optional(whole(0, 10**12)),
-        "eval_episodes": whole(1, 10**7), "early_stop": truth, "progress_bar": truth, "log_interval": _EVERY,
+        "eval_episodes": optional(whole(1, 10**7)), "early_stop": truth, "progress_bar": truth, "log_interval": _EVERY,
         "tensorboard_log": optional(text(4000))}, others=False),
     "panels": list_of(list_of(text(200), 2)),
     "stop_rule": mapping_of(list_of(optional(number()), 2)),
@@ -122,10 +123,13 @@ def read_meta(folder: Path, needed: Sequence[str] = ()) -> Dict[str, Any]:
 
 def installed_versions(*names: str) -> Dict[str, str]:
     """The version of each distribution, ``absent`` where it is not installed."""
-    versions = {}
-    for name in names:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            versions[name] = "absent"
-    return versions
+    return {name: _version(name) for name in names}
+
+
+@functools.lru_cache(maxsize=None)
+def _version(name: str) -> str:
+    """Read once: it takes as long as writing the files of a checkpoint."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "absent"

@@ -22,7 +22,7 @@ from sb3_isaac.contract.errors import NotFinite, UserError
 from sb3_isaac.contract.files import write_error, write_text
 from sb3_isaac.contract.output import say
 from sb3_isaac.contract.signals import Interrupts, tell
-from sb3_isaac.contract.tensor_env import plot_facts
+from sb3_isaac.contract.tensor_env import StopRule, plot_facts
 from sb3_isaac.envs.vec_env import IsaacVecEnv, unwrap
 from sb3_isaac.gymcompat.install import is_emulated
 from sb3_isaac.rl import distributed
@@ -68,7 +68,8 @@ class Settings:
     latest_every: int = 10
     eval_every: Optional[int] = None
     """None: when an evaluation can end training, see :class:`~sb3_isaac.rl.callbacks.evaluation.Evaluation`."""
-    eval_episodes: int = 48
+    eval_episodes: Optional[int] = None
+    """None: as many as the task's stop rule asks for, 48 where there is none."""
     early_stop: bool = True
     progress_bar: bool = False
     log_interval: int = 1
@@ -189,7 +190,7 @@ def _model(config: TrainConfig, env: IsaacVecEnv, resume_from: Optional[Path],
 def _learn(model: Any, config: TrainConfig, run: Path, settings: Settings, configured: List[BaseCallback],
            about: Mapping[str, Any], resumed: bool, watchers: Sequence[BaseCallback]) -> None:
     """Train, and complete the run folder."""
-    evaluation = _evaluation(config, settings)
+    evaluation = _evaluation(config, settings, unwrap(model.get_env()).env.stop_rule)
     about = {**about, **plot_facts(unwrap(model.get_env()).env)}
     done = model.num_timesteps if resumed else 0
     if not resumed and distributed.rank() == 0:
@@ -243,7 +244,7 @@ def _last_step(config: TrainConfig) -> int:
     return math.ceil(config.n_timesteps / per_iteration) * per_iteration
 
 
-def _evaluation(config: TrainConfig, settings: Settings) -> Evaluation:
+def _evaluation(config: TrainConfig, settings: Settings, rule: Optional[StopRule]) -> Evaluation:
     """The evaluation callback; it never evaluates where the process has no room for a second simulation."""
     every = settings.eval_every
     if is_client(config.env):
@@ -253,7 +254,8 @@ def _evaluation(config: TrainConfig, settings: Settings) -> Evaluation:
         say("no evaluation while training: NVIDIA's Isaac Gym allows one simulation in a process, so evaluate the "
             "run afterwards with sb3-isaac eval.")
     options = eval_options(config.env, dict(config.env_kwargs), None)
-    return Evaluation(lambda: IsaacVecEnv(config.env, num_envs=settings.eval_episodes, **options),
+    episodes = settings.eval_episodes or (rule or StopRule({})).episodes
+    return Evaluation(lambda: IsaacVecEnv(config.env, num_envs=episodes, **options),
                       every=every, stop=settings.early_stop)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import cached_property
 from typing import TYPE_CHECKING, Dict
 
 import torch
@@ -11,6 +10,7 @@ import torch
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.contract.rotations import heading_of, into_body, matrix_of
 from sb3_isaac.tasks.parts import gait
+from sb3_isaac.tasks.parts.feature import feature
 from sb3_isaac.tasks.parts.ground import LEAST_TOLD_M, Ground
 
 if TYPE_CHECKING:
@@ -115,38 +115,38 @@ class LeggedFeatures:
         """World vectors (N, 3) in the body's frame."""
         return into_body(self.body_to_world, vector_w)
 
-    @cached_property
+    @feature
     def body_to_world(self) -> torch.Tensor:
         """(N, 3, 3) rotation matrices."""
         return matrix_of(self._state.root_quat_w)
 
-    @cached_property
+    @feature
     def lin_vel_b(self) -> torch.Tensor:
         """(N, 3) m/s, body."""
         return self.to_body(self._state.root_lin_vel_w)
 
-    @cached_property
+    @feature
     def ang_vel_b(self) -> torch.Tensor:
         """(N, 3) rad/s, body."""
         return self._state.root_ang_vel_b
 
-    @cached_property
+    @feature
     def gravity_b(self) -> torch.Tensor:
         """(N, 3) unit vector, body."""
         return -self.body_to_world[:, 2]
 
-    @cached_property
+    @feature
     def heading(self) -> torch.Tensor:
         """(N,) rad."""
         return heading_of(self.body_to_world)
 
-    @cached_property
+    @feature
     def heading_rate(self) -> torch.Tensor:
         """(N,) rad/s."""
         turned = self.heading - self._task.last_heading
         return (torch.remainder(turned + math.pi, 2 * math.pi) - math.pi) / self._task.control_dt
 
-    @cached_property
+    @feature
     def trunk_height(self) -> torch.Tensor:
         """(N,) m."""
         return self.above_ground(self._state.root_pos_w)
@@ -157,22 +157,22 @@ class LeggedFeatures:
         ground = self._task.ground
         return z if ground is None else z - ground.heights.exact_height_at(x, y)
 
-    @cached_property
+    @feature
     def trunk_pos_w(self) -> torch.Tensor:
         """(N, 2) m."""
         return self._state.root_pos_w[:, :2]
 
-    @cached_property
+    @feature
     def joint_pos(self) -> torch.Tensor:
         """(N, J) rad, minus the default pose."""
         return self._state.joint_pos - self._task.default_joint_pos
 
-    @cached_property
+    @feature
     def beyond(self) -> Dict[str, torch.Tensor]:
         """{limit: (N, J)}."""
         return self._task.limits.beyond(self._state.joint_pos, self.joint_vel, self.torque)
 
-    @cached_property
+    @feature
     def power_w(self) -> torch.Tensor:
         """(N,) W."""
         return gait.mechanical_power(self.torque, self.joint_vel)
@@ -190,100 +190,100 @@ class LeggedFeatures:
             return gait.turn_towards(error, TURN_PER_RAD, MOST_TURN_RAD_S)
         return torch.zeros_like(self.heading)
 
-    @cached_property
+    @feature
     def velocity_command(self) -> torch.Tensor:
         """(N, 3) m/s, m/s, rad/s."""
         return torch.stack([self.told(axis) for axis in VELOCITY_AXES]).t()
 
-    @cached_property
+    @feature
     def velocity(self) -> torch.Tensor:
         """(N, 3) m/s, m/s, rad/s."""
         return torch.stack((self.lin_vel_b[:, 0], self.lin_vel_b[:, 1], self.heading_rate)).t()
 
-    @cached_property
+    @feature
     def standing(self) -> torch.Tensor:
         """(N,) bool."""
         return self.velocity_command.abs().amax(dim=1) <= STANDING
 
-    @cached_property
+    @feature
     def settled(self) -> torch.Tensor:
         """(N,) bool."""
         return self.standing & (self.stood_s > SETTLE_S)
 
-    @cached_property
+    @feature
     def standing_drift(self) -> torch.Tensor:
         """(N,) m."""
         x, y = (self.trunk_pos_w - self.stood_at_w).unbind(dim=1)
         return (x * x + y * y).sqrt() * self.settled
 
-    @cached_property
+    @feature
     def scaled_torque(self) -> torch.Tensor:
         """(N, J) N·m."""
         return self.torque * self._task.torque_scale
 
-    @cached_property
+    @feature
     def scaled_power_w(self) -> torch.Tensor:
         """(N,) W."""
         return self.power_w * self._task.power_scale
 
-    @cached_property
+    @feature
     def tracking(self) -> torch.Tensor:
         """(N,) in (0, 1]."""
         return gait.track_velocity(self.lin_vel_b, self.ang_vel_b[:, 2], self.velocity_command)
 
-    @cached_property
+    @feature
     def contact(self) -> torch.Tensor:
         """(N, B) bool."""
         return touches(self._state.contact_force_w)
 
-    @cached_property
+    @feature
     def foot_contact(self) -> torch.Tensor:
         """(N, F) bool."""
         return columns(self.contact, self._task.feet)
 
-    @cached_property
+    @feature
     def foot_landed(self) -> torch.Tensor:
         """(N, F) bool."""
         return self.foot_contact & (self.foot_air_time > 1.5 * self._task.control_dt)
 
-    @cached_property
+    @feature
     def foot_pos_w(self) -> torch.Tensor:
         """(N, F, 3) m, world."""
         return self._state.foot_pos_w
 
-    @cached_property
+    @feature
     def foot_clearance(self) -> torch.Tensor:
         """(N, F) m."""
         return self.above_ground(self.foot_pos_w) - self._task.stance_height
 
-    @cached_property
+    @feature
     def foot_vel_w(self) -> torch.Tensor:
         """(N, F, 3) m/s."""
         return (self.foot_pos_w - self._task.last_foot_pos_w) / self._task.control_dt
 
-    @cached_property
+    @feature
     def foot_slip(self) -> torch.Tensor:
         """(N,) m/s."""
         x, y, _ = self.foot_vel_w.unbind(dim=-1)
         on_ground = self.foot_contact.sum(dim=1).clamp(min=1)
         return ((x * x + y * y).sqrt() * self.foot_contact).sum(dim=1) / on_ground
 
-    @cached_property
+    @feature
     def swing_peak(self) -> torch.Tensor:
         """(N, F) m."""
         return torch.maximum(self._task.last_swing_peak, torch.where(self.foot_contact, 0.0, self.foot_clearance))
 
-    @cached_property
+    @feature
     def swing_ended(self) -> torch.Tensor:
         """(N, F) bool."""
         return self.foot_contact & (self._task.last_swing_peak > 0.0)
 
-    @cached_property
+    @feature
     def knee_contact(self) -> torch.Tensor:
         """(N,) bool."""
         return columns(self.contact, self._task.penalised).any(dim=1)
 
-    @cached_property
+    @feature
     def trunk_contact(self) -> torch.Tensor:
         """(N,) bool."""
         return columns(self.contact, self._task.terminal).any(dim=1)
@@ -297,7 +297,7 @@ class LeggedFeatures:
             raise UserError("there is no terrain to scan or to walk away from: give the option terrain.")
         return self._task.ground
 
-    @cached_property
+    @feature
     def height_scan(self) -> torch.Tensor:
         """(N, 187) m."""
         state, ground = self._state, self.ground
@@ -305,12 +305,12 @@ class LeggedFeatures:
         stands_at = state.root_pos_w[:, 2:] - self._task.robot.base_height_m
         return (heights - stands_at).clamp_(-1.0, 1.0)
 
-    @cached_property
+    @feature
     def walked_w(self) -> torch.Tensor:
         """(N, 2) m."""
         return self.trunk_pos_w - self._task.origin_w[:, :2]
 
-    @cached_property
+    @feature
     def told_w(self) -> torch.Tensor:
         """(N, 2) m."""
         forward, left, _ = self.velocity_command.unbind(dim=1)
@@ -318,17 +318,17 @@ class LeggedFeatures:
         told = torch.stack((cos * forward - sin * left, sin * forward + cos * left)).t()
         return self._task.told_w + self._task.control_dt * told
 
-    @cached_property
+    @feature
     def timed_out(self) -> torch.Tensor:
         """(N,) bool."""
         return self._task.timed_out(self)
 
-    @cached_property
+    @feature
     def left_tile(self) -> torch.Tensor:
         """(N,) bool."""
         return self.walked_w.abs().amax(dim=1) > self.ground.half_tile_m
 
-    @cached_property
+    @feature
     def got_on(self) -> torch.Tensor:
         """(N,) bool."""
         told = self.told_w.norm(dim=1)

@@ -7,7 +7,6 @@ torques, power and bent joints cost.
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Any, Dict, Mapping, Optional, Union
 
 import numpy as np
@@ -20,6 +19,7 @@ from sb3_isaac.contract.rotations import from_yaw, heading_of, into_body, matrix
 from sb3_isaac.contract.tensor_env import Display, Panel, Shown
 from sb3_isaac.sim import Simulator
 from sb3_isaac.tasks.parts.episode import Memory
+from sb3_isaac.tasks.parts.feature import feature
 from sb3_isaac.tasks.parts.features import columns, touches
 from sb3_isaac.tasks.parts.gait import mechanical_power
 from sb3_isaac.tasks.parts.mirror import Kind
@@ -63,59 +63,59 @@ class RunFeatures:
         self.trunk_height, self.pos_w = self._state.root_pos_w[:, 2], self._state.root_pos_w[:, :2]
         self.ang_vel_b = self._state.root_ang_vel_b
 
-    @cached_property
+    @feature
     def speed(self) -> torch.Tensor:
         """(N,) m/s."""
         return (self.pos_w[:, 0] - self._task.last_pos_w[:, 0]) / self._task.control_dt
 
-    @cached_property
+    @feature
     def sideways(self) -> torch.Tensor:
         """(N,) m/s."""
         return (self.pos_w[:, 1] - self._task.last_pos_w[:, 1]) / self._task.control_dt
 
-    @cached_property
+    @feature
     def body_to_world(self) -> torch.Tensor:
         """(N, 3, 3)."""
         return matrix_of(self._state.root_quat_w)
 
-    @cached_property
+    @feature
     def lin_vel_b(self) -> torch.Tensor:
         """(N, 3) m/s."""
         return into_body(self.body_to_world, self._state.root_lin_vel_w)
 
-    @cached_property
+    @feature
     def gravity_b(self) -> torch.Tensor:
         """(N, 3)."""
         return -self.body_to_world[:, 2]
 
-    @cached_property
+    @feature
     def heading(self) -> torch.Tensor:
         """(N, 2)."""
         yaw = heading_of(self.body_to_world)
         return torch.stack((yaw.cos(), yaw.sin())).t()
 
-    @cached_property
+    @feature
     def upright(self) -> torch.Tensor:
         """(N,)."""
         return -self.gravity_b[:, 2]
 
-    @cached_property
+    @feature
     def facing(self) -> torch.Tensor:
         """(N,): the first element of the rotation matrix."""
         return self.body_to_world[:, 0, 0]
 
-    @cached_property
+    @feature
     def joint_pos(self) -> torch.Tensor:
         """(N, J)."""
         low, high = self._task.sim.joint_range.unbind(dim=1)
         return (2.0 * self._state.joint_pos - (low + high)) / (high - low)
 
-    @cached_property
+    @feature
     def power_w(self) -> torch.Tensor:
         """(N,) W."""
         return mechanical_power(self._state.joint_torque, self.joint_vel)
 
-    @cached_property
+    @feature
     def foot_contact(self) -> torch.Tensor:
         """(N, F) bool."""
         return columns(touches(self._state.contact_force_w), self._task.feet)
