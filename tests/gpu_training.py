@@ -7,12 +7,13 @@
     ... --device cpu --num-envs 8 --rounds 1            that the script works
 
 Rates are medians of rounds by the clock, after the GPU has finished. rsl_rl learns on the same environment with the
-same networks, epochs and minibatches.
+same networks, epochs and minibatches. Each is measured with CUDA graphs and without them.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 import subprocess
 import sys
@@ -30,25 +31,27 @@ from sb3_isaac.bench.contenders import bench_config, make_contender, why_no_rsl_
 ENV = "IsaacQuadrupedFlat-v0"
 
 
-def contender(algo: str, num_envs: int, device: str) -> Any:
-    config = bench_config(ENV, "ppo", num_envs, 0, {"sim": "mujoco_warp", "device": device})
-    return make_contender(algo, replace(config, device=device))
+def contender(algo: str, num_envs: int, device: str, graphs: bool = True) -> Any:
+    config = bench_config(ENV, "ppo", num_envs, 0, {"sim": "mujoco_warp", "device": device, "cuda_graphs": graphs})
+    return make_contender(algo, replace(config, device=device,
+                                        algo_kwargs={**config.algo_kwargs, "cuda_graphs": graphs}))
 
 
 def rates(sizes: List[int], device: str, rounds: int) -> None:
     missing = why_no_rsl_rl()
     if missing:
         print(missing)
-    for num_envs in sizes:
-        for algo in ("ppo", *(() if missing else ("rsl_rl",))):
-            made = contender(algo, num_envs, device)
-            made.iterate()
-            times = [made.iterate() for _ in range(rounds)]
-            made.env.close()
-            parts = {name: statistics.median(t[name] for t in times) for name in times[0]}
-            steps = num_envs * bench_config(ENV, "ppo", num_envs, 0).algo_kwargs["n_steps"]
-            print(f"{num_envs:>7} robots  {algo:<7} {steps / parts['iteration']:>10,.0f} steps/s   "
-                  + "  ".join(f"{name} {1e3 * seconds:,.0f} ms" for name, seconds in parts.items()), flush=True)
+    algos = ("ppo", *(() if missing else ("rsl_rl",)))
+    for num_envs, algo, graphs in itertools.product(sizes, algos, (True, False)):
+        made = contender(algo, num_envs, device, graphs)
+        made.iterate()
+        times = [made.iterate() for _ in range(rounds)]
+        made.env.close()
+        parts = {name: statistics.median(t[name] for t in times) for name in times[0]}
+        steps = num_envs * bench_config(ENV, "ppo", num_envs, 0).algo_kwargs["n_steps"]
+        print(f"{num_envs:>7} robots  {algo + (' with graphs' if graphs else ''):<18} "
+              f"{steps / parts['iteration']:>10,.0f} steps/s   "
+              + "  ".join(f"{name} {1e3 * seconds:,.0f} ms" for name, seconds in parts.items()), flush=True)
 
 
 def profile(num_envs: int, device: str) -> None:

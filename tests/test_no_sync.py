@@ -107,6 +107,17 @@ def test_training_without_a_sync(env: IsaacVecEnv, normalized: bool) -> None:
     assert "rollout/ep_rew_mean" in model.get_env().unwrapped.statistics.read()  # type: ignore[union-attr]
 
 
+def test_a_symmetric_normaliser_without_a_sync() -> None:
+    env = IsaacVecEnv("IsaacQuadrupedFlat-v0", num_envs=16, seed=0)
+    normal, action = VecNormalize(env), torch.zeros(16, 12)
+    normal.mirror_obs(env.env.mirror().observation)
+    normal.reset_tensor()
+    for k in range(4):
+        with Guard(EXEMPT if k else ("",)):  # the first copies the mirror to the device
+            normal.step_tensor(action)
+    env.close()
+
+
 def test_an_empty_mask_is_known_where_reading_costs_nothing() -> None:
     mask = torch.tensor([False, True, False])
     assert not known_empty(mask) and known_empty(mask & ~mask)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Dict, List, NamedTuple, Sequence, Tuple
 
 import torch
@@ -21,6 +21,9 @@ class Mirror:
 
     source: Tuple[int, ...]
     sign: Tuple[int, ...]
+    _on: Dict[torch.device, Tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict, init=False, repr=False,
+                                                                       compare=False)
+    """Both as tensors on each device that asked for them: to copy them there again would wait for it."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "source", tuple(self.source))
@@ -34,7 +37,18 @@ class Mirror:
 
     def of(self, x: torch.Tensor) -> torch.Tensor:
         """The mirror image of x (..., k), a new tensor."""
-        return x[..., list(self.source)] * x.new_tensor(self.sign)
+        return self.moved(x) * self._tensors(x.device)[1].to(x.dtype)
+
+    def moved(self, x: torch.Tensor) -> torch.Tensor:
+        """The same without the signs, as for deviations: ``moved[i] = x[source[i]]``."""
+        return x.index_select(-1, self._tensors(x.device)[0])
+
+    def _tensors(self, device: torch.device) -> Tuple[torch.Tensor, torch.Tensor]:
+        if device not in self._on:
+            with torch.inference_mode(False):
+                self._on[device] = (torch.tensor(self.source, dtype=torch.long, device=device),
+                                    torch.tensor(self.sign, device=device))
+        return self._on[device]
 
     @classmethod
     def same(cls, width: int) -> "Mirror":

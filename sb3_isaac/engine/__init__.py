@@ -6,6 +6,8 @@ from typing import Any, Dict, Mapping, Optional, Protocol
 
 import torch
 
+from sb3_isaac.contract.recorder import Recorder
+
 
 class Engine(Protocol):
     """N worlds of one model. Tensors that it hands out keep their address and are refreshed in place.
@@ -20,6 +22,7 @@ class Engine(Protocol):
     timestep_s   float           one physics step, seconds
     diverged     (N,) bool       worlds that the last ``step`` lost: non-finite, or reset by MuJoCo itself
     physics_s    float           seconds spent in physics since construction; reading it may wait for a GPU
+    recorder     Recorder        records steps of what stands on this engine, on a GPU; None where there is none
     ============ =============== =====================================================================
 
     After a step, state fields (qpos, qvel, act, time) are current. All other fields describe the start of the last
@@ -34,6 +37,7 @@ class Engine(Protocol):
     timestep_s: float
     diverged: torch.Tensor
     physics_s: float
+    recorder: Optional[Recorder]
 
     def field(self, name: str) -> torch.Tensor:
         """The ``MjData`` field `name` as (N, ...) float32. It is current at the first call."""

@@ -15,6 +15,7 @@ from mujoco import batch
 
 from sb3_isaac.contract.cores import available_cores
 from sb3_isaac.contract.errors import UserError, unknown
+from sb3_isaac.contract.recorder import Recorder
 from sb3_isaac.engine import WARNINGS
 
 _W = mujoco.mjtWarning
@@ -65,6 +66,7 @@ class CpuEngine:
         self.threads = min(threads or available_cores(), num_worlds)
         self.diverged = torch.zeros(num_worlds, dtype=torch.bool)
         self.physics_s = 0.0
+        self.recorder: Optional[Recorder] = None
         self._warnings = dict.fromkeys(WARNINGS, 0)
         self._batch = batch.Batch(model, num_worlds, self.threads)
         self._ctrl = self._batch.bind("ctrl")

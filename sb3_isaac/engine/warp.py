@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import warnings
 from typing import Any, Dict, Iterator, Mapping, Optional, Set, Tuple
 
@@ -14,6 +12,7 @@ from mujoco import batch
 
 from sb3_isaac.contract.device_timer import DeviceTimer
 from sb3_isaac.contract.errors import UserError, unknown
+from sb3_isaac.contract.recorder import Recorder, no_collection
 from sb3_isaac.engine import WARNINGS
 from sb3_isaac.engine.ground_planes import Heights
 from sb3_isaac.engine.warp_setup import (
@@ -54,17 +53,19 @@ class WarpEngine:
     :param njmax: constraint rows of any world for which there is room; None: what a trial shows.
     :param ground: what the model's planes stand for (:mod:`~sb3_isaac.engine.ground_planes`); None leaves them where
         they are.
+    :param cuda_graphs: on a GPU, let what stands on this engine be recorded (see ``recorder``).
     :raises UserError: where MuJoCo Warp, the device or the memory is missing, or the model has what Warp lacks.
     """
 
     def __init__(self, model: mujoco.MjModel, num_worlds: int, threads: Optional[int] = None, *, device: str = "auto",
-                 nconmax: Optional[int] = None, njmax: Optional[int] = None,
-                 ground: Optional[Heights] = None) -> None:
+                 nconmax: Optional[int] = None, njmax: Optional[int] = None, ground: Optional[Heights] = None,
+                 cuda_graphs: bool = True) -> None:
         self._wp, self._mjw = libraries()
         self.model, self.num_worlds, self.threads = model, num_worlds, 1
         self.device = warp_device(device, self._wp)
         self.timestep_s = float(model.opt.timestep)
         self.diverged = torch.zeros(num_worlds, dtype=torch.bool, device=self.device)
+        self.recorder = Recorder(self.device, enabled=cuda_graphs and self.device.type == "cuda")
         self._timer = DeviceTimer(self.device)
         self.sizes = choose_sizes(model, nconmax, njmax)
         """Room for contacts and constraint rows of a world."""
@@ -107,6 +108,7 @@ class WarpEngine:
             if name not in STATE:
                 self._run("forward", keep=self._fields)  # those handed out before keep the forces of the last substep
             self._fields[name] = view
+            self.recorder.forget()  # a recorded reset does not know it
         return self._fields[name]
 
     def live(self, name: str) -> torch.Tensor:
@@ -158,18 +160,22 @@ class WarpEngine:
         """
         self._derive()
         kept = {name: value.clone() for name, value in (keep or {}).items() if name not in STATE}
+        self.recorder.outside(lambda: self._launch(what, times))  # a graph of its own: torch cannot record Warp's loops
+        for name, value in kept.items():
+            own = self._fields[name]
+            own.copy_(value if mask is None else torch.where(_like(mask, own), own, value))
+
+    def _launch(self, what: str, times: int) -> None:
+        self._derive()
         if (what, times) not in self._graphs:
             self._graphs[what, times] = self._captured(what, times)
         with self._timer:
             stream = self._wp.stream_from_torch(self.device) if self.device.type == "cuda" else None
             self._wp.capture_launch(self._graphs[what, times], stream=stream)
-        for name, value in kept.items():
-            own = self._fields[name]
-            own.copy_(value if mask is None else torch.where(_like(mask, own), own, value))
 
     def _captured(self, what: str, times: int) -> Any:
         """A piece of physics as a graph: recorded, not done."""
-        with self._wp.ScopedDevice(str(self.device)), said_where_slow(self._wp), _no_collection(), \
+        with self._wp.ScopedDevice(str(self.device)), said_where_slow(self._wp), no_collection(), \
                 self._wp.ScopedCapture(device=str(self.device)) as capture:
             for k in range(times):
                 self._work("substep" if what == "step" and k + 1 < times else what)
@@ -335,6 +341,7 @@ class WarpEngine:
             raise UserError(
                 f"the saved simulation has state {shapes[0] or 'of another simulator'} and this one {shapes[1]}: "
                 "continue with the same simulator, robot and number of environments.")
+        self.recorder.forget()
         self._stale = False  # the saved constants are those of the saved fields
         for name in state["model"].keys() | self._own.keys():
             own = self._expand(name)
@@ -353,18 +360,6 @@ class WarpEngine:
             held.clear()
         self.__dict__.pop("_data", None)
         self.__dict__.pop("_model", None)
-
-
-@contextlib.contextmanager
-def _no_collection() -> Iterator[None]:
-    """No garbage collection: it would free GPU memory in the midst of a capture, which ends it."""
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()
 
 
 def _like(mask: torch.Tensor, value: torch.Tensor) -> torch.Tensor:

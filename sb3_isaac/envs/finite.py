@@ -46,7 +46,9 @@ class FiniteWatch:
         finite = torch.isfinite(torch.cat((self._start_obs, alone, _sums(step.obs))))
         if self._steps_good is None:
             self._quantities = _quantities(step)
-            self._still_good, self._steps_good = torch.ones_like(finite), torch.zeros_like(finite, dtype=torch.int32)
+            with torch.inference_mode(False):  # else they could not be written to outside of that mode
+                self._still_good = torch.ones_like(finite)
+                self._steps_good = torch.zeros_like(finite, dtype=torch.int32)
         self._still_good &= finite
         self._steps_good += self._still_good
 

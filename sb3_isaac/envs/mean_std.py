@@ -38,17 +38,32 @@ class Mirrored:
         return self._array
 
     def tensor(self, device: Device) -> torch.Tensor:
-        """The value on `device`, edits of the array included. Not to be written to: see :meth:`write`."""
+        """The value on `device`, edits of the array included: the same tensor while shape and device are the same. Not
+        to be written to: see :meth:`write`."""
         if self._array is not None and (self._seen is None
                                         or not np.array_equal(self._array, self._seen, equal_nan=True)):
             self._seen = self._array.copy()
-            self._tensor = torch.from_numpy(self._seen.copy())
-        self._tensor = self._tensor.to(device)
+            self._put(torch.from_numpy(self._seen.copy()))
+        if self._tensor.device != torch.device(device):
+            with torch.inference_mode(False):
+                self._tensor = self._tensor.to(device)
         return self._tensor
 
     def write(self, tensor: torch.Tensor) -> None:
         """A new value."""
-        self._tensor, self._array, self._seen = tensor, None, None
+        self._put(tensor)
+        self.written()
+
+    def written(self) -> None:
+        """The tensor has a new value: an array that was read is one of before."""
+        self._array = self._seen = None
+
+    def _put(self, tensor: torch.Tensor) -> None:
+        if self._tensor.shape == tensor.shape and self._tensor.dtype == tensor.dtype:
+            self._tensor.copy_(tensor)  # in place: a recorded step reads it there
+        else:
+            with torch.inference_mode(False):  # else it could not be written to outside of that mode
+                self._tensor = tensor.clone()
 
 
 class TensorMeanStd(RunningMeanStd):
@@ -95,6 +110,10 @@ class TensorMeanStd(RunningMeanStd):
     def count(self, value: float) -> None:
         self._count = Mirrored(value)
 
+    def mirrored(self) -> Tuple[Mirrored, Mirrored, Mirrored]:
+        """Mean, variance and count, as they are kept."""
+        return self._mean, self._var, self._count
+
     def update(self, arr: Array) -> None:
         """Take in a batch (N, ...). The moments of a component in which a row is not finite stay as they are."""
         if not isinstance(arr, torch.Tensor):
@@ -106,7 +125,7 @@ class TensorMeanStd(RunningMeanStd):
         var = (arr - mean).square_().mean(dim=0)
         if self.mirror is not None:  # half of the batch and half of its mirror image
             image = self.mirror.of(mean)
-            var = 0.5 * (var + var[list(self.mirror.source)]) + (0.5 * (mean - image)).square()
+            var = 0.5 * (var + self.mirror.moved(var)) + (0.5 * (mean - image)).square()
             mean = 0.5 * (mean + image)
         rows = len(arr)
         if self.merge is not None:

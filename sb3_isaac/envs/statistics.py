@@ -7,6 +7,8 @@ from typing import Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 import torch
 
 from sb3_isaac.contract.episodes import same_names
+from sb3_isaac.contract.recorded import Recorded
+from sb3_isaac.contract.recorder import Recorder
 from sb3_isaac.contract.tensor_env import Obs, Step
 from sb3_isaac.envs.finite import FiniteWatch, not_finite
 
@@ -36,6 +38,8 @@ class RolloutStatistics:
         self._keys: List[Tuple[str, bool]] = []
         self._log: Dict[str, torch.Tensor] = {}
         self._sums = torch.zeros(0, dtype=torch.float64, device=device)
+        self._recorder = Recorder(device, enabled=device.type == "cuda")
+        self._taken_in = Recorded(self._take_in, self._recorder, copied=1)
         self.clear()
 
     def restart(self, mask: torch.Tensor) -> None:
@@ -46,6 +50,7 @@ class RolloutStatistics:
         """All episodes begin anew, with these observations."""
         self._over.fill_(True)
         self._finite.begin(obs)
+        self._recorder.forget()
 
     def clear(self) -> None:
         """Forget the sums; running episodes go on."""
@@ -55,6 +60,13 @@ class RolloutStatistics:
 
     def add(self, step: Step, actions: torch.Tensor) -> None:
         """Count a step in, and the actions (N, ...) that led to it."""
+        if self._names is None:
+            self._choose(step.log)
+        same_names(self._log, step.log)
+        self._taken_in(actions, step)
+        self._steps += 1
+
+    def _take_in(self, actions: torch.Tensor, step: Step) -> None:
         self._finite.add(actions, step)
         # Filled, not multiplied: a return may be NaN.
         self.episode_return.masked_fill_(self._over, 0.0).add_(step.reward)
@@ -62,9 +74,6 @@ class RolloutStatistics:
         torch.logical_or(step.terminated, step.truncated, out=self._over)
         diverged = step.log.get("bad_world")
         finished = self._over if diverged is None else self._over & ~diverged
-        if self._names is None:
-            self._choose(step.log)
-        same_names(self._log, step.log)
         columns = [finished, step.truncated, torch.where(finished, self.episode_return, 0.0),
                    self.episode_length * finished, finished & self._success(step.log)]
         measures = [step.log[name] for name in self._names or ()]
@@ -72,7 +81,6 @@ class RolloutStatistics:
         if diverged is not None:  # what a diverged world shows is no measure, but for its own column, which is first
             table[len(columns) + 1:].masked_fill_(diverged, 0.0)
         self._sums += table.sum(dim=1)
-        self._steps += 1
 
     def _success(self, log: Dict[str, torch.Tensor]) -> torch.Tensor:
         """Which environments have reached their goal (N,), as SB3 calls it."""
@@ -87,14 +95,16 @@ class RolloutStatistics:
                              key=lambda name: name != "bad_world")
         self._keys = [(keys[name], log[name].dtype is torch.bool) for name in self._names]
         self._log = dict(log)
-        self._sums = torch.zeros(5 + len(self._names), dtype=torch.float64, device=self._device)
+        with torch.inference_mode(False):  # else it could not be written to outside of that mode
+            self._sums = torch.zeros(5 + len(self._names), dtype=torch.float64, device=self._device)
 
     def merge(self, total: Callable[[torch.Tensor], torch.Tensor], processes: int) -> None:
         """Until ``clear()``, what is read is of all robots of so many processes.
 
         :param total: the sum of a tensor over the processes.
         """
-        self._sums, self._robots = total(self._sums), self._num_envs * processes
+        self._sums.copy_(total(self._sums))
+        self._robots = self._num_envs * processes
 
     def read(self) -> Dict[str, float]:
         """The means and counts under their log keys; episode means are absent while none has finished."""

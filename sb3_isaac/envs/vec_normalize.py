@@ -16,8 +16,10 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.contract.mirror import Mirror
+from sb3_isaac.contract.recorded import Recorded
+from sb3_isaac.contract.recorder import Recorder
 from sb3_isaac.contract.tensor_env import Obs, Step
-from sb3_isaac.envs.mean_std import Array, Merge, Mirrored, center_and_scale, for_tensors, take_in
+from sb3_isaac.envs.mean_std import Array, Merge, Mirrored, TensorMeanStd, center_and_scale, for_tensors, take_in
 from sb3_isaac.envs.vec_env import IsaacVecEnv
 
 _LAST = ("old_obs", "old_reward")
@@ -42,11 +44,18 @@ class VecNormalize(sb3.VecNormalize):
         if norm_obs and isinstance(venv.unwrapped, IsaacVecEnv):
             norm_obs, norm_obs_keys = _without_images(venv.observation_space, norm_obs_keys)
         super().__init__(venv, training, norm_obs, norm_reward, clip_obs, clip_reward, gamma, epsilon, norm_obs_keys)
+        self._begin()
+        for rms in self._statistics():
+            for_tensors(rms)
+
+    def _begin(self) -> None:
         self._mirrors: Dict[str, Mirror] = {}
         self._merge: Optional[Merge] = None
-        observed: Any = self.obs_rms if norm_obs else {}
-        for rms in (self.ret_rms, *(observed.values() if isinstance(observed, dict) else [observed])):
-            for_tensors(rms)
+        self._recorded: Optional[Recorded] = None
+
+    def _statistics(self) -> List[RunningMeanStd]:
+        observed: Any = self.obs_rms if self.norm_obs else {}
+        return [self.ret_rms, *(observed.values() if isinstance(observed, dict) else [observed])]
 
     @property
     def device(self) -> torch.device:
@@ -118,11 +127,32 @@ class VecNormalize(sb3.VecNormalize):
     def step_tensor(self, actions: torch.Tensor) -> Step:
         """One control step with actions (N, ...) on ``device``; its observations and reward are new tensors.
 
-        Groups of ``final_obs`` that are not normalised stay the environment's own live tensors.
+        All others may change at the next step, as those of the environment do.
         """
         step = self._isaac_env().step_tensor(actions)
+        self.old_reward = step.reward
+        if self._recorded is None:
+            self._recorded = Recorded(self._take_in, Recorder(self.device, enabled=self.device.type == "cuda"))
+        if self._recorded.plain or self._merge is not None:
+            self.old_obs, obs, final_obs, reward = self._take_in(step)
+            return step._replace(obs=obs, reward=reward, final_obs=final_obs)
+        kept = [self._returns, *(part for rms in self._statistics() if self.training and isinstance(rms, TensorMeanStd)
+                                 for part in rms.mirrored())]
+        # Where they are is what the recorded step depends on; edits of arrays come in before it.
+        self.old_obs, obs, final_obs, reward = self._recorded(step, [part.tensor(self.device) for part in kept],
+                                                              self._settings())
+        for part in kept:
+            part.written()
+        obs = {group: value.clone() for group, value in obs.items()}
+        return step._replace(obs=obs, reward=reward.clone(), final_obs=final_obs)
+
+    def _settings(self) -> List[Any]:
+        return [self.training, self.norm_obs, self.norm_reward, self.clip_obs, self.clip_reward, self.gamma,
+                self.epsilon, *self._statistics(), *self._mirrors.values()]
+
+    def _take_in(self, step: Step, *settings: Any) -> Tuple[Obs, Obs, Obs, torch.Tensor]:
+        """Learn of a step. Its observations as they are, and normalised: observations, final ones, and the reward."""
         raw_obs = _row_by_row(step.obs)
-        self.old_obs, self.old_reward = raw_obs, step.reward
         self._learn_obs(raw_obs)
         obs, final_obs = self._normal(raw_obs), self._normal(step.final_obs, new=False)
         returns, reward = self._returns.tensor(self.device), step.reward
@@ -133,7 +163,7 @@ class VecNormalize(sb3.VecNormalize):
             _, scale = center_and_scale(self.ret_rms, self.epsilon, self.device)
             reward = (reward * scale).clamp_(-self.clip_reward, self.clip_reward)
         self._returns.write(returns.masked_fill(step.terminated | step.truncated, 0.0))  # it may be NaN
-        return step._replace(obs=obs, reward=reward, final_obs=final_obs)
+        return raw_obs, obs, final_obs, reward
 
     def _isaac_env(self) -> IsaacVecEnv:
         if not isinstance(self.venv, IsaacVecEnv):
@@ -197,14 +227,14 @@ class VecNormalize(sb3.VecNormalize):
 
     def __getstate__(self) -> Dict[str, Any]:
         """The state of a stock VecNormalize, without its VecEnv and what depends on it."""
-        ours = ("venv", "class_attributes", "_returns", "_old_obs", "_old_reward", "_mirrors", "_merge")
+        ours = ("venv", "class_attributes", "_returns", "_old_obs", "_old_reward", "_mirrors", "_merge", "_recorded")
         state = {key: value for key, value in self.__dict__.items() if key not in ours}
         state.update({name: getattr(self, name) for name in _LAST if f"_{name}" in self.__dict__})
         return state
 
     def __setstate__(self, state: Dict[str, Any]) -> None:
         super().__setstate__({key: value for key, value in state.items() if key not in _LAST})
-        self._mirrors, self._merge = {}, None
+        self._begin()
         for name in _LAST:
             if name in state:
                 setattr(self, name, state[name])

@@ -15,7 +15,8 @@ from typing import Any, Dict, Mapping, Optional, Protocol, Tuple, Union
 
 import torch
 
-from sb3_isaac.contract.errors import UserError, number_above_zero, unknown, whole_number
+from sb3_isaac.contract.errors import UserError, number_above_zero, truth, unknown, whole_number
+from sb3_isaac.contract.recorder import Recorder
 from sb3_isaac.gymcompat.install import install, nvidia_is_imported
 from sb3_isaac.robots import Robot
 from sb3_isaac.terrain.heightfield import Heightfield
@@ -83,6 +84,8 @@ class Simulator(Protocol):
     """Seconds spent in physics since construction."""
     weight_n: float
     """Weight of one robot, N."""
+    recorder: Optional[Recorder]
+    """Records steps of a task on this simulator, on a GPU; None where that cannot be done."""
 
     def step(self, targets: torch.Tensor) -> None:
         """One control step towards joint targets (N, J) rad, N·m where the robot has torque drives, or (substeps, N, J)
@@ -133,7 +136,7 @@ class Simulator(Protocol):
 def make_simulator(sim: str, robot: Robot, num_envs: int, *, device: Union[str, torch.device] = "auto",
                    physics_dt: float = 0.01, substeps: int = 2, threads: Optional[int] = None,
                    ground: Optional[Heightfield] = None, nconmax: Optional[int] = None,
-                   njmax: Optional[int] = None) -> Simulator:
+                   njmax: Optional[int] = None, cuda_graphs: bool = True) -> Simulator:
     """N robots on the simulator `sim`.
 
     :param sim: ``mujoco`` is MuJoCo on the CPU's cores, ``mujoco_warp`` MuJoCo Warp on a GPU; ``isaacgym`` is NVIDIA's
@@ -147,6 +150,8 @@ def make_simulator(sim: str, robot: Robot, num_envs: int, *, device: Union[str, 
         ``mujoco_warp`` (:mod:`~sb3_isaac.engine.ground_planes`); None is a plane.
     :param nconmax, njmax: room for contacts and constraint rows of each robot on ``mujoco_warp``, which the others do
         not need; by default what a short trial shows to be enough.
+    :param cuda_graphs: on a GPU by ``mujoco_warp``, record a step of the task and repeat it, which is several times as
+        fast as to tell each part of it to the GPU anew.
     """
     if number_above_zero("physics_dt", physics_dt) > MOST_PHYSICS_DT:
         raise UserError(f"physics_dt is {physics_dt} s: give at most {MOST_PHYSICS_DT}, or legs are unstable.")
@@ -178,7 +183,7 @@ def make_simulator(sim: str, robot: Robot, num_envs: int, *, device: Union[str, 
     if sim == "mujoco_warp":
         engine = importlib.import_module("sb3_isaac.engine.warp").WarpEngine
         options["engine"] = functools.partial(engine, device=str(device), nconmax=nconmax, njmax=njmax,
-                                              ground=ground)
+                                              ground=ground, cuda_graphs=truth("cuda_graphs", cuda_graphs))
         options["planes"] = ground is not None
     module = importlib.import_module("sb3_isaac.sim.mujoco")
     return module.MujocoSimulator(robot, num_envs, physics_dt=physics_dt, substeps=substeps, threads=threads,

@@ -19,6 +19,7 @@ import torch
 from isaacgym import gymapi, gymtorch
 
 from sb3_isaac.contract.errors import UserError
+from sb3_isaac.contract.recorder import Recorder
 from sb3_isaac.contract.rotations import rotate, rotate_inverse, wxyz_from_xyzw, xyzw_from_wxyz
 from sb3_isaac.robots import Robot
 from sb3_isaac.sim import SimState
@@ -53,6 +54,7 @@ class IsaacGymSimulator:
                  substeps: int = 2, threads: Optional[int] = None) -> None:
         self.robot, self.num_envs, self.substeps = robot, num_envs, substeps
         self.control_dt, self.physics_s = physics_dt * substeps, 0.0
+        self.recorder: Optional[Recorder] = None
         self.device = _device(device)
         self._is_emulated = bool(getattr(isaacgym, "__emulated__", False))
         self._gym = gymapi.acquire_gym()

@@ -52,6 +52,7 @@ class MujocoSimulator:
         self.model = compose_scene(robot, physics_dt, ground=ground, planes=planes)
         self.engine = engine(self.model, num_envs, threads)
         self.device, self.diverged = self.engine.device, self.engine.diverged
+        self.recorder = getattr(self.engine, "recorder", None)  # one's own Engine need not have it
         self.weight_n = float(-self.model.opt.gravity[2] * self.model.body_subtreemass[0])
         self.body_names = tuple(self.model.body(i).name for i in range(1, self.model.nbody))
         joints = [self.model.joint(name) for name in robot.joints]

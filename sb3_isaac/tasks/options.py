@@ -32,6 +32,7 @@ class LeggedOptions(TypedDict, total=False):
     threads: Optional[int]
     nconmax: Optional[int]
     njmax: Optional[int]
+    cuda_graphs: Optional[bool]
     terrain: Optional[Mapping[str, Any]]
     privileged: bool
     render_mode: Optional[str]

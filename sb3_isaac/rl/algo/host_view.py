@@ -14,6 +14,18 @@ def on_host(value: Any) -> Any:
     return value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else value
 
 
+def own_arrays(value: Any) -> Any:
+    """Tensors as numpy arrays of their own, also in a dict; anything else as it is."""
+    if isinstance(value, dict):
+        return {key: own_arrays(part) for key, part in value.items()}
+    return value.cpu().numpy().copy() if isinstance(value, torch.Tensor) else value
+
+
+def copied(value: Any) -> Any:
+    """A copy of a tensor, or of a dict of them."""
+    return {key: part.clone() for key, part in value.items()} if isinstance(value, dict) else value.clone()
+
+
 class Lazy:
     """A value that `make` gives when it is first asked for; from then on it is that same object."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from typing import Iterator
+from typing import Any, Dict, Iterator
 
 import torch
 
@@ -21,6 +21,13 @@ def _has_fused_kernel(device_type: str) -> bool:
     return True
 
 
+def takes_fused_kernel(optimizer: torch.optim.Optimizer, group: Dict[str, Any]) -> bool:
+    """Whether torch's own Adam or AdamW updates a group of parameters, and may do so by its fused kernel."""
+    return (type(optimizer) in (torch.optim.Adam, torch.optim.AdamW) and group.get("foreach") is None
+            and not group.get("differentiable")
+            and all(p.is_floating_point() and _has_fused_kernel(p.device.type) for p in group["params"]))
+
+
 @contextlib.contextmanager
 def fused_by_default(optimizer: torch.optim.Optimizer) -> Iterator[None]:
     """While it lasts, torch's own Adam and AdamW take their fused kernel where the user left that choice to torch.
@@ -29,9 +36,7 @@ def fused_by_default(optimizer: torch.optim.Optimizer) -> Iterator[None]:
     they are. Afterwards the optimizer's settings are the user's again, so that a saved model holds those.
     """
     groups = [group for group in optimizer.param_groups
-              if type(optimizer) in (torch.optim.Adam, torch.optim.AdamW)
-              and group.get("fused") is None and group.get("foreach") is None and not group.get("differentiable")
-              and all(p.is_floating_point() and _has_fused_kernel(p.device.type) for p in group["params"])]
+              if group.get("fused") is None and takes_fused_kernel(optimizer, group)]
     for group in groups:
         group["fused"] = True
         for parameter in group["params"]:

@@ -14,15 +14,18 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch.nn import functional as F
 
 from sb3_isaac.contract.errors import UserError, unknown
+from sb3_isaac.contract.recorded import Recorded
+from sb3_isaac.contract.recorder import Recorder
 from sb3_isaac.contract.tensor_env import Obs, Step
 from sb3_isaac.envs.vec_env import IsaacVecEnv, unwrap
 from sb3_isaac.envs.vec_normalize import VecNormalize
 from sb3_isaac.rl import distributed
 from sb3_isaac.rl.algo.finite import check_rollout, check_update
-from sb3_isaac.rl.algo.gaussian import act, evaluate
-from sb3_isaac.rl.algo.host_view import HostView, Lazy, ReadAsNumpy
+from sb3_isaac.rl.algo.gaussian import act, evaluate, is_plain
+from sb3_isaac.rl.algo.host_view import HostView, Lazy, ReadAsNumpy, copied, own_arrays
 from sb3_isaac.rl.algo.linear import MatrixLibraries
 from sb3_isaac.rl.algo.optimizer import fused_by_default
+from sb3_isaac.rl.algo.recorded_update import RecordedUpdate
 from sb3_isaac.rl.algo.rollout_buffer import Minibatch, Observations, TensorRolloutBuffer
 from sb3_isaac.rl.algo.step_locals import StepLocals, WithStepLocals
 from sb3_isaac.rl.algo.symmetry import Symmetry
@@ -67,6 +70,8 @@ class PPO(stable_baselines3.PPO):
         :class:`~sb3_isaac.rl.algo.symmetry.Symmetry`. "auto" does so where it can be done, and else warns that it
         cannot, and why. None leaves the policy alone.
     :param compile_loss: run the loss through ``torch.compile``.
+    :param cuda_graphs: on a GPU, record a forward pass and a gradient step once and repeat them, where the policy is a
+        plain Gaussian one and the optimizer torch's Adam.
     """
 
     policy_aliases: ClassVar[Dict[str, Any]] = {**stable_baselines3.PPO.policy_aliases,
@@ -75,13 +80,14 @@ class PPO(stable_baselines3.PPO):
     _last_episode_starts: Any = ReadAsNumpy()
 
     def __init__(self, policy: Any, env: Any, *args: Any, desired_kl: Optional[float] = None,
-                 symmetry: Optional[str] = None, compile_loss: bool = False,
+                 symmetry: Optional[str] = None, compile_loss: bool = False, cuda_graphs: bool = True,
                  **kwargs: Unpack[PPOArguments]) -> None:
         if desired_kl is not None and not desired_kl > 0:
             raise UserError(f"desired_kl is {desired_kl}: give a number above 0, such as 0.01, or None.")
         if symmetry not in (None, "equivariant", "auto"):
             raise unknown("symmetry", symmetry, ("equivariant", "auto", "None"))
-        self.desired_kl, self.symmetry, self.compile_loss = desired_kl, symmetry, compile_loss
+        self.desired_kl, self.symmetry, self.compile_loss, self.cuda_graphs = (desired_kl, symmetry, compile_loss,
+                                                                               cuda_graphs)
         super().__init__(policy, env, *args, **kwargs)
         if desired_kl is not None and self.target_kl is None:
             self.target_kl = target_kl(desired_kl)
@@ -97,6 +103,8 @@ class PPO(stable_baselines3.PPO):
             self._bounds = tuple(torch.as_tensor(bound, device=self.device)
                                  for bound in (self.action_space.low, self.action_space.high))
         self.matrix_libraries = MatrixLibraries()
+        self._recorder = Recorder(self.device, enabled=self.cuda_graphs and self.device.type == "cuda")
+        self._acted, self._update = Recorded(self._act, self._recorder, copied=1), RecordedUpdate(self, self._recorder)
         self._warned = False
         self._symmetry: Optional[Symmetry] = None
         if self.symmetry is not None and self.env is not None:
@@ -141,7 +149,8 @@ class PPO(stable_baselines3.PPO):
     def _excluded_save_params(self) -> List[str]:
         """A zip names nothing of ours, so that stock SB3 loads it where sb3_isaac is not installed."""
         return [*super()._excluded_save_params(), "rollout_buffer_class", "_loss_function", "_bounds", "_warned",
-                "matrix_libraries", "_symmetry", "_last_original_obs"]
+                "matrix_libraries", "_symmetry", "_last_original_obs", "_recorder", "_acted",
+                "_update"]
 
     def save(self, path: Any, exclude: Optional[Iterable[str]] = None, include: Optional[Iterable[str]] = None) -> None:
         """See SB3. A policy class of ours is written so that it loads without sb3_isaac as well."""
@@ -174,7 +183,7 @@ class PPO(stable_baselines3.PPO):
 
     def _last_to_host(self) -> None:
         """The observation that the environment stands at as numpy, which SB3 goes on from, also after ``load``."""
-        self._last_obs, self._last_episode_starts = (_on_host(self._last_obs), _on_host(self._last_episode_starts))
+        self._last_obs, self._last_episode_starts = (own_arrays(self._last_obs), own_arrays(self._last_episode_starts))
 
     def _warn_of_numpy(self, env: VecEnv) -> None:
         if self._warned or not isinstance(env.unwrapped, IsaacVecEnv):
@@ -206,8 +215,7 @@ class PPO(stable_baselines3.PPO):
             if self.use_sde and self.sde_sample_freq > 0 and n_steps % self.sde_sample_freq == 0:
                 self.policy.reset_noise(env.num_envs)
             with torch.no_grad():
-                actions, values, log_probs = act(self.policy, obs, self.matrix_libraries)
-            clipped_actions = self._applied(actions)
+                actions, values, log_probs, clipped_actions = self._sampled(obs)
             step = env.step_tensor(clipped_actions.to(env.device))
             self.num_timesteps += robots
             # All of the step that is needed later is copied now: a callback may step the environment, too.
@@ -215,7 +223,7 @@ class PPO(stable_baselines3.PPO):
             reward, dones = self._to_learner(step.reward.clone()), self._to_learner(step.terminated | step.truncated)
             new_obs = self._observations(step.obs)
             if isinstance(env, IsaacVecEnv):
-                new_obs = _copy(new_obs)
+                new_obs = copied(new_obs)
             arrays = {name: HostView(tensor) for name, tensor in (
                 ("actions", actions), ("rewards", reward), ("dones", dones), ("new_obs", new_obs))}
             seen: Any = StepLocals({
@@ -261,6 +269,16 @@ class PPO(stable_baselines3.PPO):
             tensor = tensor.pin_memory()
         return tensor.to(self.device, non_blocking=True)
 
+    def _sampled(self, obs: Observations) -> Tuple[torch.Tensor, ...]:
+        """Actions as sampled, values, log-probabilities, and actions as applied."""
+        if not self._recorder.enabled or not is_plain(self.policy):
+            return self._act(obs)
+        return tuple(value.clone() for value in self._acted(obs, self.policy))
+
+    def _act(self, obs: Observations, *_: Any) -> Tuple[torch.Tensor, ...]:
+        actions, values, log_probs = act(self.policy, obs, self.matrix_libraries)
+        return actions, values, log_probs, self._applied(actions)
+
     def _applied(self, actions: torch.Tensor) -> torch.Tensor:
         """Actions within the action space: clipped, or unscaled from [−1, 1] where the policy squashes."""
         if not isinstance(self.action_space, spaces.Box):
@@ -288,7 +306,7 @@ class PPO(stable_baselines3.PPO):
                          else self.clip_range_vf(self._current_progress_remaining))  # type: ignore[operator]
         if not self.matrix_libraries.measured:
             self.matrix_libraries.measure(self.policy, self.batch_size)
-        with fused_by_default(self.policy.optimizer):
+        with fused_by_default(self.policy.optimizer), self._update.used():
             losses, last_epoch = self._epochs(clip_range, clip_range_vf)
         if self._symmetry is not None:
             self._symmetry.symmetrise_weights()
@@ -320,21 +338,29 @@ class PPO(stable_baselines3.PPO):
     def _minibatch(self, batch: Minibatch, clip_range: float,
                    clip_range_vf: Optional[float]) -> Tuple[torch.Tensor, bool]:
         """One gradient step; what to log of it (len(LOGGED),), and False where ``target_kl`` forbade the step."""
-        if self.normalize_advantage and len(batch.advantages) > 1:
-            mean, std = distributed.mean_and_std(batch.advantages)
-            batch = batch._replace(advantages=(batch.advantages - mean) / (std + 1e-8))
-        loss, parts = self._loss_function(batch, clip_range, clip_range_vf)
+        if self._update.in_use:
+            return self._update.minibatch(batch, clip_range, clip_range_vf)
+        loss, parts = self._loss_function(self._with_normal_advantages(batch), clip_range, clip_range_vf)
         if self.target_kl is not None and float(distributed.mean(parts[KL])) > 1.5 * self.target_kl:
             return parts, False
-        optimizer = self.policy.optimizer
-        optimizer.zero_grad()
+        self._descend(loss)
+        return parts, True
+
+    def _with_normal_advantages(self, batch: Minibatch) -> Minibatch:
+        if not self.normalize_advantage or len(batch.advantages) < 2:
+            return batch
+        mean, std = distributed.mean_and_std(batch.advantages)
+        return batch._replace(advantages=(batch.advantages - mean) / (std + 1e-8))
+
+    def _descend(self, loss: torch.Tensor) -> None:
+        """One gradient step."""
+        self.policy.optimizer.zero_grad()
         loss.backward()
         distributed.average_gradients(self.policy.parameters())
         if self._symmetry is not None:
             self._symmetry.symmetrise_gradients()
         torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
-        optimizer.step()
-        return parts, True
+        self.policy.optimizer.step()
 
     def _loss(self, batch: Minibatch, clip_range: float,
               clip_range_vf: Optional[float]) -> Tuple[torch.Tensor, torch.Tensor]:
@@ -359,10 +385,6 @@ class PPO(stable_baselines3.PPO):
             return loss, torch.stack((policy_loss, value_loss, entropy_loss, clip_fraction, approx_kl, loss))
 
 
-def _copy(obs: Observations) -> Observations:
-    return {key: value.clone() for key, value in obs.items()} if isinstance(obs, dict) else obs.clone()
-
-
 def _infos(env: TensorVecEnv, step: Step) -> Lazy:
     """SB3's list of a dict for each environment, of the `step` that `env` has just made."""
     inner = unwrap(env)
@@ -375,10 +397,3 @@ def _infos(env: TensorVecEnv, step: Step) -> Lazy:
         return inner.infos(step)
 
     return Lazy(make)
-
-
-def _on_host(value: Any) -> Any:
-    """Tensors as numpy arrays of their own, also in a dict; anything else as it is."""
-    if isinstance(value, dict):
-        return {key: _on_host(part) for key, part in value.items()}
-    return value.cpu().numpy().copy() if isinstance(value, torch.Tensor) else value

@@ -11,6 +11,8 @@ from gymnasium import spaces
 from sb3_isaac.contract.device import known_empty
 from sb3_isaac.contract.errors import UserError, mapping, number_above_zero, truth, unknown, whole_number
 from sb3_isaac.contract.mirror import Mirror, Mirrors
+from sb3_isaac.contract.recorded import Recorded
+from sb3_isaac.contract.recorder import Recorder
 from sb3_isaac.contract.stage import Stage
 from sb3_isaac.contract.tensor_env import Obs, Step, TensorEnv
 from sb3_isaac.tasks.parts.command import Axis, Commands
@@ -72,6 +74,8 @@ class EpisodicTask(TensorEnv):
     """Observation -> its kind of mirror image, see :mod:`~sb3_isaac.tasks.parts.mirror`."""
     sim: Any = None
     """Its :class:`~sb3_isaac.sim.Simulator`, where it has one."""
+    recorder: Optional[Recorder] = None
+    """Records its steps on a GPU, so that they are repeated without Python; None: they are not recorded."""
     LEAST_REWARD: Optional[float] = None
     """A step's reward is not below this."""
     SOFT_OPTIONS: Tuple[str, ...] = ("reward", "command")
@@ -145,6 +149,7 @@ class EpisodicTask(TensorEnv):
             self._generator.seed()
         else:
             self._generator.manual_seed(whole_number("seed", seed, least=0))
+        self._advanced = Recorded(self._advance, self.recorder, owner=self, copied=1)
 
     def set_tables(self, *, reward: Optional[Mapping[str, Any]] = None, command: Optional[Mapping[str, Any]] = None,
                    observation: Optional[Mapping[str, Any]] = None, termination: Optional[Mapping[str, Any]] = None,
@@ -228,6 +233,7 @@ class EpisodicTask(TensorEnv):
     def steer(self, values: Sequence[float]) -> None:
         """Tell all environments this command, a number for each axis, from now on and in episodes to come."""
         self._commands.fix(values)
+        self._forget_recording()
         self.command.copy_(torch.tensor(list(values), dtype=torch.float32, device=self.device).expand_as(self.command))
 
     def stage(self) -> Stage:
@@ -268,6 +274,9 @@ class EpisodicTask(TensorEnv):
         shape = (self.num_envs, *(self.action_space.shape or ()))
         if actions.shape != shape:
             raise UserError(f"actions have shape {tuple(actions.shape)}: give {shape}.")
+        return Step(*self._advanced(actions))  # a new one, so that it can be told from that of another step
+
+    def _advance(self, actions: torch.Tensor) -> Step:
         diverged = self.act(actions)
         self.steps += 1
         features = self.features()
@@ -382,6 +391,11 @@ class EpisodicTask(TensorEnv):
             value.copy_(state["obs"][group])
         self._started = state["started"]
         self._generator.set_state(state["generator"].cpu())
+        self._forget_recording()
+
+    def _forget_recording(self) -> None:
+        if self.recorder is not None:
+            self.recorder.forget()
 
     def _names(self) -> Tuple[str, ...]:
         return ("command", "steps", "reach", *self.MEMORY, *self._STATE)

@@ -39,9 +39,9 @@ class LeggedTask(RobotTask):
     range. An episode starts in the default pose, joints off by up to 0.1 rad and moving a little.
 
     :param num_envs: N robots.
-    :param sim, device, threads, physics_dt, substeps, nconmax, njmax: see :func:`~sb3_isaac.sim.make_simulator`;
-        ``sim`` may be a Simulator, which brings the others. By default 2 physics steps of 0.01 s: 100 Hz is stable here
-        and twice as fast as 200 Hz.
+    :param sim, device, threads, physics_dt, substeps, nconmax, njmax, cuda_graphs: see
+        :func:`~sb3_isaac.sim.make_simulator`; ``sim`` may be a Simulator, which brings the others. By default 2 physics
+        steps of 0.01 s: 100 Hz is stable here and twice as fast as 200 Hz.
     :param seed: of the first reset; None draws one.
     :param robot: a :class:`~sb3_isaac.robots.Robot`, or what stands for one (:func:`~sb3_isaac.robots.get_robot`): a
         registered name, the path of an MJCF or URDF file, a mapping of ``mjcf`` and fields that are used as given;
@@ -114,12 +114,13 @@ class LeggedTask(RobotTask):
         randomize: Optional[Mapping[str, Any]] = None, limits: Optional[Mapping[str, Any]] = None,
         episode_length_s: float = 20.0, stagger: bool = True, physics_dt: Optional[float] = None,
         substeps: Optional[int] = None, threads: Optional[int] = None, nconmax: Optional[int] = None,
-        njmax: Optional[int] = None, terrain: Optional[Mapping[str, Any]] = None, privileged: bool = False,
+        njmax: Optional[int] = None, cuda_graphs: Optional[bool] = None,
+        terrain: Optional[Mapping[str, Any]] = None, privileged: bool = False,
         render_mode: Optional[str] = None,
     ) -> None:
         self.ground = self._ground_of(terrain)
         self.set_simulator(sim, num_envs, robot=robot, device=device, physics_dt=physics_dt, substeps=substeps,
-                           threads=threads, nconmax=nconmax, njmax=njmax,
+                           threads=threads, nconmax=nconmax, njmax=njmax, cuda_graphs=cuda_graphs,
                            ground=None if self.ground is None else self.ground.grid.ground)
         if self.ground is not None:
             self.MEMORY = {**self.MEMORY, "told_w": Memory(lambda task: (2,), lambda f: f.told_w)}
@@ -241,7 +242,7 @@ class LeggedTask(RobotTask):
             torch.where(mask[:, None], self.ground.origin(self.level), self.origin_w, out=self.origin_w)
             self._start_pos_w[:, :2] = 0.0
             self._start_pos_w += self.origin_w
-            self._start_quat_w = from_yaw(math.pi * drawn[:, -1])
+            self._start_quat_w.copy_(from_yaw(math.pi * drawn[:, -1]))
         self.sim.reset(mask, self._start_pos_w, self._start_quat_w, self.SPEED_M_S * drawn[:, :3],
                        self.TURN_RAD_S * drawn[:, 3:6],
                        self.default_joint_pos + self.JOINT_NOISE_RAD * drawn[:, 6:6 + joints],

@@ -28,20 +28,23 @@ class RobotTask(EpisodicTask):
     def set_simulator(self, sim: Union[str, Simulator], num_envs: int, *, robot: Any = None, device: str = "auto",
                       physics_dt: Optional[float] = None, substeps: Optional[int] = None,
                       threads: Optional[int] = None, nconmax: Optional[int] = None, njmax: Optional[int] = None,
-                      ground: Optional[Heightfield] = None) -> None:
+                      cuda_graphs: Optional[bool] = None, ground: Optional[Heightfield] = None) -> None:
         """The first part of a constructor: ``sim robot control_dt``, of a simulator that is made or given."""
         if isinstance(sim, str):
             sim = make_simulator(sim, get_robot(self.ROBOT if robot is None else robot), num_envs, device=device,
                                  physics_dt=self.PHYSICS_DT if physics_dt is None else physics_dt,
                                  substeps=self.SUBSTEPS if substeps is None else substeps, threads=threads,
-                                 nconmax=nconmax, njmax=njmax, ground=ground)
+                                 nconmax=nconmax, njmax=njmax, ground=ground,
+                                 cuda_graphs=True if cuda_graphs is None else cuda_graphs)
         else:
             _check_instance(sim, num_envs, robot=robot, physics_dt=physics_dt, substeps=substeps, threads=threads,
-                            nconmax=nconmax, njmax=njmax, terrain=ground, device=None if device == "auto" else device)
+                            nconmax=nconmax, njmax=njmax, terrain=ground, device=None if device == "auto" else device,
+                            cuda_graphs=cuda_graphs)
         if sim.robot.drive != self.DRIVE:
             raise UserError(f"robot {sim.robot.name!r} has {sim.robot.drive} drives and {type(self).__name__} is for "
                             f"{self.DRIVE} drives: give a robot with drive={self.DRIVE!r}.")
         self.sim, self.robot, self.control_dt = sim, sim.robot, sim.control_dt
+        self.recorder = getattr(sim, "recorder", None)  # one's own Simulator need not have it
         self._renderers: Dict[Tuple[int, int, int], Any] = {}
 
     def mirror_kinds(self) -> Dict[str, Mirror]:

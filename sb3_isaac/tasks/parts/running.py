@@ -164,8 +164,9 @@ class RunTask(RobotTask):
     ============ ===== =============================================
 
     :param num_envs: N robots.
-    :param sim, device, threads, physics_dt, substeps, nconmax, njmax: see :func:`~sb3_isaac.sim.make_simulator`;
-        ``sim`` may be a Simulator, which brings the others. By default 2 physics steps of 1/120 s.
+    :param sim, device, threads, physics_dt, substeps, nconmax, njmax, cuda_graphs: see
+        :func:`~sb3_isaac.sim.make_simulator`; ``sim`` may be a Simulator, which brings the others. By default 2 physics
+        steps of 1/120 s.
     :param seed: of the first reset; None draws one.
     :param reward, observation, termination: changes of the tables, see
         :class:`~sb3_isaac.tasks.parts.episode.EpisodicTask`.
@@ -211,9 +212,10 @@ class RunTask(RobotTask):
                  observation: Optional[Mapping[str, Any]] = None, termination: Optional[Mapping[str, Any]] = None,
                  episode_length_s: float = 1000.0 / 60.0, stagger: bool = True, physics_dt: Optional[float] = None,
                  substeps: Optional[int] = None, threads: Optional[int] = None, nconmax: Optional[int] = None,
-                 njmax: Optional[int] = None, render_mode: Optional[str] = None) -> None:
+                 njmax: Optional[int] = None, cuda_graphs: Optional[bool] = None,
+                 render_mode: Optional[str] = None) -> None:
         self.set_simulator(sim, num_envs, device=device, physics_dt=physics_dt, substeps=substeps, threads=threads,
-                           nconmax=nconmax, njmax=njmax)
+                           nconmax=nconmax, njmax=njmax, cuda_graphs=cuda_graphs)
         self.setup(self.sim.num_envs, self.sim.device, seed=seed, episode_length_s=episode_length_s, stagger=stagger,
                    render_mode=render_mode)
         joints, on = len(self.robot.joints), self.device
