@@ -6,21 +6,26 @@ there is a GPU, the same is shown of graphs.
 
 from __future__ import annotations
 
+import sys
 import warnings
 from typing import Any, Dict, Iterator, List, Tuple
 
 import pytest
 import torch
+
+pytest.importorskip("mujoco")
 from tape import RecordedEngine, TapeRecorder, work
 
 from sb3_isaac import PPO, IsaacVecEnv, VecNormalize
+from sb3_isaac.contract.device import known_empty
 from sb3_isaac.contract.recorded import Contents, Recorded
 from sb3_isaac.contract.recorder import Recorder
 from sb3_isaac.contract.tensor_env import Step, TensorEnv
+from sb3_isaac.engine.cpu import CpuEngine
 from sb3_isaac.rl.algo.recorded_update import RecordedUpdate
-from sb3_isaac.tasks import task_class
+from sb3_isaac.sim.mujoco import MujocoSimulator
+from sb3_isaac.tasks import make_task
 from sb3_isaac.tasks.double_pendulum import DoublePendulum
-from sb3_isaac.tasks.parts import command, episode, legged
 
 DEVICES = ["cpu", *(["cuda:0"] if torch.cuda.is_available() else [])]
 N = 8
@@ -71,24 +76,24 @@ def equal(left: Any, right: Any, where: str) -> None:
 @pytest.fixture
 def unread(monkeypatch: pytest.MonkeyPatch) -> None:
     """Masks are not looked at, as on a GPU."""
-    for module in (command, episode, legged):
-        monkeypatch.setattr(module, "known_empty", lambda mask: False)
+    for name, module in list(sys.modules.items()):
+        if name.startswith("sb3_isaac.") and getattr(module, "known_empty", None) is known_empty:
+            monkeypatch.setattr(module, "known_empty", lambda mask: False)
 
 
 @pytest.mark.parametrize(("task", "options"), [
     ("IsaacQuadrupedFlat-v0", {"randomize": RANDOMIZE}),
     ("IsaacQuadrupedVelocity-v0", {"privileged": True, "clock": True, "command": {"resample_s": 0.1}}),
     ("IsaacAnt-v0", {}),
+    ("IsaacQuadrupedRough-v0", {}),
 ])
-def test_a_recorded_task_is_that_task(task: str, options: Dict[str, Any], unread: None) -> None:
+def test_a_recorded_task_is_that_task(task: str, options: Dict[str, Any], unread: None,
+                                      monkeypatch: pytest.MonkeyPatch) -> None:
     """Robots fall, run out of time, are pushed and drawn anew; a state saved is gone on from."""
-    from sb3_isaac.engine.cpu import CpuEngine
-    from sb3_isaac.robots import get_robot
-    from sb3_isaac.sim.mujoco import MujocoSimulator
-
-    cls: Any = task_class(task)
-    pair = [cls(sim=MujocoSimulator(get_robot(cls.ROBOT), N, threads=1, engine=engine), seed=0, episode_length_s=0.2,
-                **options) for engine in (CpuEngine, RecordedEngine)]
+    pair: List[Any] = []
+    for engine in (CpuEngine, RecordedEngine):
+        monkeypatch.setitem(MujocoSimulator.__init__.__kwdefaults__, "engine", engine)
+        pair.append(make_task(task, N, threads=1, seed=0, episode_length_s=0.2, **options))
     for env in pair:
         env.reset(seed=3)
     run(pair, 14)
