@@ -63,6 +63,10 @@ class Recorded:
             part()
         return self._result
 
+    def forget(self) -> None:
+        """What was recorded is out of date."""
+        self._known = []
+
     def _depends_on(self, arguments: Tuple[Any, ...]) -> List[Any]:
         held = list(vars(self._owner).values()) if self._owner is not None else []
         return [self._recorder.version, *_leaves(arguments[self._copied:]), *held,  # type: ignore[union-attr]

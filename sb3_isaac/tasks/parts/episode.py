@@ -141,7 +141,7 @@ class EpisodicTask(TensorEnv):
         self.stagger = truth("stagger", stagger)
         self.steps = torch.zeros(num_envs, dtype=torch.long, device=device)
         """Control steps (N,) since the episode began (a staggered first episode begins in its midst)."""
-        self._started = False
+        self._started, self._advanced = False, Recorded(self._advance, self.recorder, owner=self, copied=1)
         for name, memory in self.MEMORY.items():
             setattr(self, name, self.zeros(*memory.shape(self)))
         self._generator = torch.Generator(device=device)
@@ -149,7 +149,6 @@ class EpisodicTask(TensorEnv):
             self._generator.seed()
         else:
             self._generator.manual_seed(whole_number("seed", seed, least=0))
-        self._advanced = Recorded(self._advance, self.recorder, owner=self, copied=1)
 
     def set_tables(self, *, reward: Optional[Mapping[str, Any]] = None, command: Optional[Mapping[str, Any]] = None,
                    observation: Optional[Mapping[str, Any]] = None, termination: Optional[Mapping[str, Any]] = None,
@@ -233,7 +232,7 @@ class EpisodicTask(TensorEnv):
     def steer(self, values: Sequence[float]) -> None:
         """Tell all environments this command, a number for each axis, from now on and in episodes to come."""
         self._commands.fix(values)
-        self._forget_recording()
+        self._advanced.forget()
         self.command.copy_(torch.tensor(list(values), dtype=torch.float32, device=self.device).expand_as(self.command))
 
     def stage(self) -> Stage:
@@ -391,11 +390,7 @@ class EpisodicTask(TensorEnv):
             value.copy_(state["obs"][group])
         self._started = state["started"]
         self._generator.set_state(state["generator"].cpu())
-        self._forget_recording()
-
-    def _forget_recording(self) -> None:
-        if self.recorder is not None:
-            self.recorder.forget()
+        self._advanced.forget()
 
     def _names(self) -> Tuple[str, ...]:
         return ("command", "steps", "reach", *self.MEMORY, *self._STATE)
@@ -403,5 +398,3 @@ class EpisodicTask(TensorEnv):
 
 def _like(mask: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
     return mask.reshape(-1, *[1] * (value.dim() - 1))
-
-
