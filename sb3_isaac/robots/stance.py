@@ -61,7 +61,7 @@ def standing_pose(model: mujoco.MjModel, legs: List[Leg]) -> Tuple[np.ndarray, f
             cost = _cost(places[:, k], tries[:, leg.joints], sides[k], reach, 5.0 if spread is None else 100.0)
             if spread == ROUND_SPREADS[0] or cost.min() < costs[k]:
                 costs[k] = cost.min()
-                best[list(leg.joints)] = tries[cost.argmin(), leg.joints]
+                best[list(leg.joints)] = tries[np.argmin(cost), leg.joints]
     return best.round(3), reach
 
 

@@ -69,7 +69,7 @@ def read_log(path: Path, joints: Sequence[str]) -> MotionLog:
     values = np.array([_numbers(path, line, row, columns, head) for line, row in enumerate(rows[1:], start=2)])
     steps = np.diff(values[:, 0])
     period = float(np.median(steps))
-    gap = int(np.abs(steps - period).argmax())
+    gap = int(np.argmax(np.abs(steps - period)))
     if period <= 0 or abs(steps[gap] - period) > 0.5 * period:
         raise UserError(f"{path} line {gap + 3}: {steps[gap]:g} s after the line before, where others are {period:g} s "
                         "apart: give a log at even steps without gaps.")

@@ -92,7 +92,7 @@ def collapse(history: History) -> Optional[str]:
     if len(rewards) < 4 * RECENT:
         return None
     smooth = np.convolve(rewards, np.full(RECENT, 1 / RECENT), mode="valid")
-    best = int(smooth.argmax())
+    best = int(np.argmax(smooth))
     gain, noise = smooth[best] - smooth[0], float(np.median(np.abs(np.diff(rewards))))
     if best + 2 * RECENT < len(smooth) and gain > 5 * noise and (smooth[-RECENT:] < smooth[0] + gain / 2).all():
         steps = (history.count - len(rewards) + best + RECENT) * history.facts.transitions
