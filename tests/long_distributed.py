@@ -2,7 +2,7 @@
 
 `python tests/long_distributed.py resume kill` resumes a run of two processes, and kills one, which goes on by itself
 (``--max-restarts``); two minutes. `python tests/long_distributed.py speed` compares one process of two threads with two
-processes of one: steps/s, and seconds until the flat quadruped's episodes are worth REWARD. Ten minutes on free cores.
+processes of one: steps/s, and seconds until the flat quadruped's episodes are worth REWARD. Five minutes on free cores.
 """
 
 from __future__ import annotations

@@ -44,12 +44,13 @@ def run(args: argparse.Namespace) -> int:
     import_gym_packages(args)
     from sb3_isaac.clients import env_options
     from sb3_isaac.config import parse_options
-    from sb3_isaac.contract.files import write_text
+    from sb3_isaac.contract.files import expect_writable, write_text
     from sb3_isaac.policy.formats import load_policy
     from sb3_isaac.rl.policy.evaluate import env_of
     from sb3_isaac.rl.policy.robustness import conditions_of, try_under, verdict
     from sb3_isaac.view.robustness import draw
 
+    expect_writable(args.out)
     runs = [args.run] if args.other is None else [args.run, args.other]
     policies = [load_policy(here(run)) for run in runs]
     env_id = env_of(policies[0])

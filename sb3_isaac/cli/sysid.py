@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Record or read, identify, print and write."""
+    from sb3_isaac.contract.files import expect_writable
     from sb3_isaac.robots import get_robot
     from sb3_isaac.sim.motion_log import read_log
     from sb3_isaac.sim.payload import find_payload
@@ -35,6 +36,7 @@ def run(args: argparse.Namespace) -> int:
     robot, path = get_robot(args.robot), Path(args.log)
     if args.yaml and not args.yaml.endswith((".yml", ".yaml")):
         raise UserError(f"--yaml was given {args.yaml!r}: give a file that ends in .yml, to train with it.")
+    expect_writable(args.yaml)
     if args.record:
         return _record(args, robot, path)
     if args.true:

@@ -52,6 +52,19 @@ def write_error(path: Union[str, Path], error: OSError) -> UserError:
                      "was saved before is unchanged.")
 
 
+def expect_writable(path: Union[str, Path, None]) -> None:
+    """Raise before work whose result could not be written to the file `path`; None is no file."""
+    if path is None:
+        return
+    there, folder = Path(path), Path(path).parent
+    if there.is_dir():
+        raise UserError(f"could not write {path}, which is a folder: give the name of a file.")
+    if not folder.is_dir():
+        raise write_error(path, FileNotFoundError())
+    if not os.access(there if there.exists() else folder, os.W_OK):
+        raise write_error(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+
+
 @contextlib.contextmanager
 def atomic_file(path: Union[str, Path]) -> Iterator[Path]:
     """A temporary path to write to; it replaces `path` when the block ends without an error, else it is deleted.
