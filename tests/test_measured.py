@@ -1,4 +1,4 @@
-"""Measures that nobody reads are not made; those that are read are the same."""
+"""What of a step is not computed, or not again: measures that nobody reads, features of a state that stands still."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from sb3_isaac import PPO, IsaacVecEnv
 from sb3_isaac.contract.tensor_env import Step
 from sb3_isaac.rl.policy.evaluate import evaluate
 from sb3_isaac.tasks import make_task
+from sb3_isaac.tasks.parts.feature import feature, state_feature
+from sb3_isaac.tasks.parts.features import LeggedFeatures
 
 pytest.importorskip("mujoco")
 FLAT = "IsaacQuadrupedFlat-v0"
@@ -75,4 +77,39 @@ def test_where_no_episode_ended_the_last_observation_is_the_next_ones() -> None:
         assert torch.equal(step.obs["policy"], step.final_obs["policy"]) is (k < 4)
         assert step.obs["policy"].data_ptr() != step.final_obs["policy"].data_ptr()
     assert step.truncated.all()
+    env.close()
+
+
+@pytest.mark.parametrize(("env_id", "options"), [
+    (FLAT, {"privileged": True}), ("IsaacQuadrupedVelocity-v0", {"clock": True, "heading": True, "privileged": True}),
+    ("IsaacQuadrupedRough-v0", {"scan": True, "privileged": True})])
+def test_observations_are_those_of_features_computed_anew(env_id: str, options: Any) -> None:
+    """In steps in which an episode ends, in those in which none does, and where commands are drawn anew."""
+    env: Any = make_task(env_id, 6, seed=0, threads=1, episode_length_s=0.16, command={"resample_s": 0.06}, **options)
+    env.reset(seed=0)
+    generator, ended = torch.Generator().manual_seed(0), []
+    for _ in range(16):
+        step = env.step(2.0 * torch.rand(6, 12, generator=generator) - 1.0)
+        anew = env._observe(env.features(), {group: value.clone() for group, value in step.obs.items()})
+        assert all(torch.equal(anew[group], value) for group, value in step.obs.items())
+        ended.append(bool((step.terminated | step.truncated).any()))
+    assert set(ended) == {True, False}
+    env.close()
+
+
+def test_features_of_the_state_depend_on_nothing_else() -> None:
+    env: Any = make_task("IsaacQuadrupedRough-v0", 4, seed=0, threads=1)
+    env.reset(seed=0)
+    env.step(torch.rand(4, 12))
+    names = [name for name, value in vars(LeggedFeatures).items() if isinstance(value, state_feature)]
+    before, again = env.features(), env.features()
+    assert "lin_vel_b" in names and "swing_peak" not in names and isinstance(LeggedFeatures.swing_peak, feature)
+    values = [getattr(before, name) for name in names]
+    for name in env.MEMORY:
+        getattr(env, name).uniform_()
+    env.command.uniform_()
+    for name, value in zip(names, values):
+        now = getattr(again, name)
+        pairs = zip(value.values(), now.values()) if isinstance(value, dict) else [(value, now)]
+        assert all(torch.equal(*pair) for pair in pairs), name
     env.close()

@@ -12,10 +12,10 @@ from sb3_isaac.contract.mirror import Mirror
 from sb3_isaac.contract.tensor_env import Display, Panel, Shown, StopRule
 from sb3_isaac.tasks.parts import gait
 from sb3_isaac.tasks.parts.command import Axis
-from sb3_isaac.tasks.parts.episode import Measure, Memory
 from sb3_isaac.tasks.parts.feature import feature
 from sb3_isaac.tasks.parts.features import LeggedFeatures
 from sb3_isaac.tasks.parts.legged import LeggedTask
+from sb3_isaac.tasks.parts.memory import Measure, Memory
 from sb3_isaac.tasks.parts.mirror import Kind
 from sb3_isaac.tasks.parts.terms import Function, Term
 

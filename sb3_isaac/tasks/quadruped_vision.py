@@ -14,9 +14,9 @@ from sb3_isaac.contract.errors import number_above_zero, truth, unknown
 from sb3_isaac.contract.tensor_env import Display, Obs, Panel, Shown, StopRule
 from sb3_isaac.sim.ray_camera import FAR_M, RayCamera
 from sb3_isaac.tasks.over_walker import OverWalker
-from sb3_isaac.tasks.parts.episode import Memory
 from sb3_isaac.tasks.parts.feature import feature
 from sb3_isaac.tasks.parts.legged import QUADRUPED_HEIGHT_M
+from sb3_isaac.tasks.parts.memory import Memory
 from sb3_isaac.tasks.parts.terms import Function, Term
 
 PIXELS, FOV_DEG, PITCH_DEG = 84, 100.0, 8.0

@@ -12,8 +12,8 @@ from sb3_isaac.contract.errors import whole_number
 from sb3_isaac.contract.mirror import Mirror
 from sb3_isaac.contract.tensor_env import Display, Panel, Shown, StopRule
 from sb3_isaac.tasks.over_walker import OverWalker
-from sb3_isaac.tasks.parts.episode import Memory
 from sb3_isaac.tasks.parts.feature import feature
+from sb3_isaac.tasks.parts.memory import Memory
 from sb3_isaac.tasks.parts.mirror import command_mirror
 from sb3_isaac.tasks.parts.terms import Function, Term
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from sb3_isaac.contract.recorder import Recorder
 from sb3_isaac.contract.stage import Stage
 from sb3_isaac.contract.tensor_env import Obs, Step, TensorEnv
 from sb3_isaac.tasks.parts.command import Axis, Commands
+from sb3_isaac.tasks.parts.memory import Measure, Memory
 from sb3_isaac.tasks.parts.mirror import EVERYWHERE, Kind, command_mirror, term_mirror
 from sb3_isaac.tasks.parts.stage import TaskStage
 from sb3_isaac.tasks.parts.terms import (
@@ -27,21 +28,6 @@ from sb3_isaac.tasks.parts.terms import (
     weights_of,
     with_functions,
 )
-
-Measure = Union[torch.Tensor, Callable[[], torch.Tensor]]
-
-
-class Memory(NamedTuple):
-    """What a task keeps of each environment from step to step, a tensor (N, *shape) that is an attribute of the task.
-
-    :param shape: of one environment's value, from the task.
-    :param keep: its value after a step, of the step's features; None leaves it to the task's ``act``.
-    :param start: its value in an episode's first state, of that state's features; None is 0.
-    """
-
-    shape: Callable[[Any], Tuple[int, ...]] = lambda task: ()
-    keep: Optional[Function] = None
-    start: Optional[Function] = None
 
 
 class EpisodicTask(TensorEnv):
@@ -87,6 +73,10 @@ class EpisodicTask(TensorEnv):
     def features(self) -> Any:
         """The features of this moment, new at each call."""
         raise NotImplementedError
+
+    def features_again(self, features: Any) -> Any:
+        """The features of the same state as `features`, once what it was remembered for has changed."""
+        return self.features()
 
     def act(self, actions: torch.Tensor) -> torch.Tensor:
         """Apply actions (N, A) and simulate one control step; which worlds diverged, (N,) bool."""
@@ -296,7 +286,7 @@ class EpisodicTask(TensorEnv):
         self.learnt(features, terminated, truncated)
         self._tell(over | self._commands.due(self.steps, self.control_dt, self._generator), over)
         self._begin(over)
-        self._observe(self.features(), self._obs)
+        self._observe(self.features_again(features) if none_over else self.features(), self._obs)
         if none_over:
             for group, value in self._final_obs.items():
                 value.copy_(self._obs[group])

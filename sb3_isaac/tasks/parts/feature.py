@@ -30,3 +30,14 @@ class feature(Generic[T]):  # a decorator, as functools.cached_property is
             return self
         value = instance.__dict__[self._name] = self._compute(instance)  # found there before this is asked again
         return value
+
+
+class state_feature(feature[T]):
+    """A feature of the simulation's state alone: the same as long as nothing is simulated, placed or pushed."""
+
+
+def keep_state_features(features: Any, of: Any) -> None:
+    """Give `features` what `of` has computed already of the same state."""
+    for name, value in vars(of).items():
+        if isinstance(getattr(type(of), name, None), state_feature):
+            vars(features)[name] = value

@@ -10,7 +10,7 @@ import torch
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.contract.rotations import heading_of, into_body, matrix_of
 from sb3_isaac.tasks.parts import gait
-from sb3_isaac.tasks.parts.feature import feature
+from sb3_isaac.tasks.parts.feature import feature, state_feature
 from sb3_isaac.tasks.parts.ground import LEAST_TOLD_M, Ground
 
 if TYPE_CHECKING:
@@ -115,27 +115,27 @@ class LeggedFeatures:
         """World vectors (N, 3) in the body's frame."""
         return into_body(self.body_to_world, vector_w)
 
-    @feature
+    @state_feature
     def body_to_world(self) -> torch.Tensor:
         """(N, 3, 3) rotation matrices."""
         return matrix_of(self._state.root_quat_w)
 
-    @feature
+    @state_feature
     def lin_vel_b(self) -> torch.Tensor:
         """(N, 3) m/s, body."""
         return self.to_body(self._state.root_lin_vel_w)
 
-    @feature
+    @state_feature
     def ang_vel_b(self) -> torch.Tensor:
         """(N, 3) rad/s, body."""
         return self._state.root_ang_vel_b
 
-    @feature
+    @state_feature
     def gravity_b(self) -> torch.Tensor:
         """(N, 3) unit vector, body."""
         return -self.body_to_world[:, 2]
 
-    @feature
+    @state_feature
     def heading(self) -> torch.Tensor:
         """(N,) rad."""
         return heading_of(self.body_to_world)
@@ -146,7 +146,7 @@ class LeggedFeatures:
         turned = self.heading - self._task.last_heading
         return (torch.remainder(turned + math.pi, 2 * math.pi) - math.pi) / self._task.control_dt
 
-    @feature
+    @state_feature
     def trunk_height(self) -> torch.Tensor:
         """(N,) m."""
         return self.above_ground(self._state.root_pos_w)
@@ -157,22 +157,22 @@ class LeggedFeatures:
         ground = self._task.ground
         return z if ground is None else z - ground.heights.exact_height_at(x, y)
 
-    @feature
+    @state_feature
     def trunk_pos_w(self) -> torch.Tensor:
         """(N, 2) m."""
         return self._state.root_pos_w[:, :2]
 
-    @feature
+    @state_feature
     def joint_pos(self) -> torch.Tensor:
         """(N, J) rad, minus the default pose."""
         return self._state.joint_pos - self._task.default_joint_pos
 
-    @feature
+    @state_feature
     def beyond(self) -> Dict[str, torch.Tensor]:
         """{limit: (N, J)}."""
         return self._task.limits.beyond(self._state.joint_pos, self.joint_vel, self.torque)
 
-    @feature
+    @state_feature
     def power_w(self) -> torch.Tensor:
         """(N,) W."""
         return gait.mechanical_power(self.torque, self.joint_vel)
@@ -216,12 +216,12 @@ class LeggedFeatures:
         x, y = (self.trunk_pos_w - self.stood_at_w).unbind(dim=1)
         return (x * x + y * y).sqrt() * self.settled
 
-    @feature
+    @state_feature
     def scaled_torque(self) -> torch.Tensor:
         """(N, J) N·m."""
         return self.torque * self._task.torque_scale
 
-    @feature
+    @state_feature
     def scaled_power_w(self) -> torch.Tensor:
         """(N,) W."""
         return self.power_w * self._task.power_scale
@@ -231,12 +231,12 @@ class LeggedFeatures:
         """(N,) in (0, 1]."""
         return gait.track_velocity(self.lin_vel_b, self.ang_vel_b[:, 2], self.velocity_command)
 
-    @feature
+    @state_feature
     def contact(self) -> torch.Tensor:
         """(N, B) bool."""
         return touches(self._state.contact_force_w)
 
-    @feature
+    @state_feature
     def foot_contact(self) -> torch.Tensor:
         """(N, F) bool."""
         return columns(self.contact, self._task.feet)
@@ -246,12 +246,12 @@ class LeggedFeatures:
         """(N, F) bool."""
         return self.foot_contact & (self.foot_air_time > 1.5 * self._task.control_dt)
 
-    @feature
+    @state_feature
     def foot_pos_w(self) -> torch.Tensor:
         """(N, F, 3) m, world."""
         return self._state.foot_pos_w
 
-    @feature
+    @state_feature
     def foot_clearance(self) -> torch.Tensor:
         """(N, F) m."""
         return self.above_ground(self.foot_pos_w) - self._task.stance_height
@@ -278,12 +278,12 @@ class LeggedFeatures:
         """(N, F) bool."""
         return self.foot_contact & (self._task.last_swing_peak > 0.0)
 
-    @feature
+    @state_feature
     def knee_contact(self) -> torch.Tensor:
         """(N,) bool."""
         return columns(self.contact, self._task.penalised).any(dim=1)
 
-    @feature
+    @state_feature
     def trunk_contact(self) -> torch.Tensor:
         """(N,) bool."""
         return columns(self.contact, self._task.terminal).any(dim=1)
@@ -297,7 +297,7 @@ class LeggedFeatures:
             raise UserError("there is no terrain to scan or to walk away from: give the option terrain.")
         return self._task.ground
 
-    @feature
+    @state_feature
     def height_scan(self) -> torch.Tensor:
         """(N, 187) m."""
         state, ground = self._state, self.ground

@@ -41,7 +41,7 @@ def mechanical_power(torque: torch.Tensor, joint_vel: torch.Tensor) -> torch.Ten
 
 def sum_square(x: torch.Tensor) -> torch.Tensor:
     """Σ x², for rates, torques and deviations (N, k)."""
-    return x.square().sum(dim=1)
+    return (x * x).sum(dim=1)
 
 
 def air_time(air_time_s: torch.Tensor, landed: torch.Tensor, moving: torch.Tensor) -> torch.Tensor:

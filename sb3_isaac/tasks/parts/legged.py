@@ -18,13 +18,14 @@ from sb3_isaac.contract.tensor_env import Obs
 from sb3_isaac.robots import Robot
 from sb3_isaac.sim import Simulator
 from sb3_isaac.tasks.parts.command import Axis, Commands, outside, told_by
-from sb3_isaac.tasks.parts.episode import Measure, Memory
+from sb3_isaac.tasks.parts.feature import keep_state_features
 from sb3_isaac.tasks.parts.features import UNITS, LeggedFeatures
 from sb3_isaac.tasks.parts.gait_report import gait_report, walked
 from sb3_isaac.tasks.parts.ground import Ground
 from sb3_isaac.tasks.parts.legged_randomize import LeggedRandomization
 from sb3_isaac.tasks.parts.limits import TERMS, Limits
 from sb3_isaac.tasks.parts.limits import measures as limit_measures
+from sb3_isaac.tasks.parts.memory import Measure, Memory
 from sb3_isaac.tasks.parts.randomize import Each, whole_ranges
 from sb3_isaac.tasks.parts.robot_task import RobotTask
 
@@ -180,6 +181,12 @@ class LeggedTask(RobotTask):
     def features(self) -> LeggedFeatures:
         """See :meth:`EpisodicTask.features`."""
         return LeggedFeatures(self)
+
+    def features_again(self, features: LeggedFeatures) -> LeggedFeatures:
+        """See :meth:`EpisodicTask.features_again`."""
+        again = self.features()
+        keep_state_features(again, features)
+        return again
 
     def act(self, actions: torch.Tensor) -> torch.Tensor:
         """See :meth:`EpisodicTask.act`."""

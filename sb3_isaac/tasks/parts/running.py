@@ -18,10 +18,10 @@ from sb3_isaac.contract.mirror import Mirror
 from sb3_isaac.contract.rotations import from_yaw, heading_of, into_body, matrix_of
 from sb3_isaac.contract.tensor_env import Display, Panel, Shown
 from sb3_isaac.sim import Simulator
-from sb3_isaac.tasks.parts.episode import Memory
 from sb3_isaac.tasks.parts.feature import feature
 from sb3_isaac.tasks.parts.features import columns, touches
 from sb3_isaac.tasks.parts.gait import mechanical_power
+from sb3_isaac.tasks.parts.memory import Memory
 from sb3_isaac.tasks.parts.mirror import Kind
 from sb3_isaac.tasks.parts.robot_task import RobotTask
 from sb3_isaac.tasks.parts.terms import Function
