@@ -63,6 +63,7 @@ def test_a_rollout_makes_those_that_it_logs_unless_others_are_asked_for(asked: A
     PPO("MlpPolicy", env, n_steps=4, batch_size=32, n_epochs=1).learn(32, callback=reader)
     assert set(reader.names) == {"bad_world", *(asked or env.env.logged)}
     assert env.env.measured == asked, "afterwards it is as it was"
+    env.step_tensor(torch.zeros(8, 12))  # with more measures than in the rollout
     report = evaluate(env.env, lambda obs: torch.zeros(8, 12), seed=0)
     assert "foot_clearance_m" in report, "an evaluation reads all of them"
     env.close()

@@ -62,7 +62,7 @@ class RolloutStatistics:
         """Count a step in, and the actions (N, ...) that led to it."""
         if self._names is None:
             self._choose(step.log)
-        same_names(self._log, step.log)
+        same_names(self._log, self._read_of(step.log))
         self._taken_in(actions, step)
         self._steps += 1
 
@@ -82,6 +82,11 @@ class RolloutStatistics:
             table[len(columns) + 1:].masked_fill_(diverged, 0.0)
         self._sums += table.sum(dim=1)
 
+    def _read_of(self, log: Mapping[str, torch.Tensor]) -> Dict[str, torch.Tensor]:
+        """What is read of a log, which holds more where others read it too."""
+        return {name: value for name, value in log.items()
+                if name in self.reads or name == "bad_world" or name.startswith("reward/")}
+
     def _success(self, log: Dict[str, torch.Tensor]) -> torch.Tensor:
         """Which environments have reached their goal (N,), as SB3 calls it."""
         return log["is_success"].bool() if "is_success" in log else torch.zeros_like(self._over)
@@ -94,7 +99,7 @@ class RolloutStatistics:
         self._names = sorted((name for name, value in log.items() if name in keys and value.dim() == 1),
                              key=lambda name: name != "bad_world")
         self._keys = [(keys[name], log[name].dtype is torch.bool) for name in self._names]
-        self._log = dict(log)
+        self._log = self._read_of(log)
         with torch.inference_mode(False):  # else it could not be written to outside of that mode
             self._sums = torch.zeros(5 + len(self._names), dtype=torch.float64, device=self._device)
 
