@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+from math import inf
 from typing import Dict, Mapping, Tuple
 
 import torch
 
+from sb3_isaac.contract.device import known_empty
 from sb3_isaac.contract.errors import UserError, unknown
 
 
@@ -95,23 +97,27 @@ class Episodes:
         live = self.running
         diverged = log["bad_world"] if "bad_world" in log else torch.zeros_like(live)
         good = live & ~diverged
-        self.reward += torch.where(good, reward, torch.zeros_like(reward))
+        out = ~good
+        self.reward += reward.masked_fill(out, 0.0)
         self.length += live
         if log:
-            self._add_measures(log, good)
+            self._add_measures(log, out)
         self.diverged |= diverged & live
         self.terminated |= terminated & good
         self.running = live & ~(terminated | truncated)
 
-    def _add_measures(self, log: Mapping[str, torch.Tensor], good: torch.Tensor) -> None:
+    def _add_measures(self, log: Mapping[str, torch.Tensor], out: torch.Tensor) -> None:
+        """Take in the measures of the environments that are not in the mask `out` (N,) bool."""
         rows = [value[None] if value.dim() == 1 else value.flatten(1).t() for value in log.values()]
         values = torch.cat(rows).float()  # numbers and booleans together become numbers
         if not self._rows:
             self._lay_out(log, values)
         same_names(self._rows, log)
-        self._total += torch.where(good, values, torch.zeros_like(values))
-        self._least = torch.where(good, torch.minimum(self._least, values), self._least)
-        self._greatest = torch.where(good, torch.maximum(self._greatest, values), self._greatest)
+        all_in = known_empty(out)
+        added, low, high = (values if all_in else values.masked_fill(out, nothing) for nothing in (0.0, inf, -inf))
+        self._total += added
+        self._least = torch.minimum(self._least, low)
+        self._greatest = torch.maximum(self._greatest, high)
 
     def _lay_out(self, log: Mapping[str, torch.Tensor], values: torch.Tensor) -> None:
         start = 0
@@ -120,5 +126,5 @@ class Episodes:
             self._rows[name], self._shapes[name] = slice(start, start + width), tuple(value.shape[1:])
             start += width
         self._total = torch.zeros_like(values)
-        self._least = torch.full_like(values, float("inf"))
-        self._greatest = torch.full_like(values, float("-inf"))
+        self._least = torch.full_like(values, inf)
+        self._greatest = torch.full_like(values, -inf)
