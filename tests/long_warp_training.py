@@ -25,7 +25,7 @@ import warp
 
 from sb3_isaac import PPO, IsaacVecEnv, TrainingLog, VecNormalize
 from sb3_isaac.cli.main import main
-from sb3_isaac.contract.device import known_empty
+from sb3_isaac.contract.device import copy_where, known_empty
 from sb3_isaac.rl.algo.rollout_buffer import TensorRolloutBuffer
 from sb3_isaac.tasks import make_task
 from sb3_isaac.testing import check_tensor_env
@@ -92,6 +92,8 @@ def unread(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, module in list(sys.modules.items()):
         if name.startswith("sb3_isaac.") and getattr(module, "known_empty", None) is known_empty:
             monkeypatch.setattr(module, "known_empty", lambda mask: False)
+        if name.startswith("sb3_isaac.") and getattr(module, "copy_where", None) is copy_where:
+            monkeypatch.setattr(module, "copy_where", lambda mask, values, own: torch.where(mask, values, own, out=own))
 
 
 @pytest.mark.parametrize(("task", "options"), [

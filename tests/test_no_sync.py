@@ -10,7 +10,7 @@ from host_sync import Guard, HostSyncError
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 
 from sb3_isaac import PPO, IsaacVecEnv, TrainingLog, VecNormalize
-from sb3_isaac.contract.device import known_empty
+from sb3_isaac.contract.device import copy_where, known_empty
 from sb3_isaac.contract.episodes import Episodes
 from sb3_isaac.rl.algo.final_observations_cpu import FinalObservationsOnCpu
 from sb3_isaac.rl.algo.rollout_buffer import TensorRolloutBuffer
@@ -122,3 +122,15 @@ def test_an_empty_mask_is_known_where_reading_costs_nothing() -> None:
     mask = torch.tensor([False, True, False])
     assert not known_empty(mask) and known_empty(mask & ~mask)
     assert not known_empty(mask.to("meta")), "which has no numbers to read"
+
+
+def test_a_masked_copy_is_the_same_whether_the_mask_is_read_or_not() -> None:
+    """Into tensors of both layouts, on the CPU by rows; on another device by going through all."""
+    mask, values = torch.tensor([True, False, True]), torch.arange(6.0).view(2, 3)
+    for own in (torch.zeros(2, 3), torch.zeros(3, 2).t()):
+        copy_where(mask, values, own)
+        assert own.tolist() == [[0.0, 0.0, 2.0], [3.0, 0.0, 5.0]]
+        copy_where(~mask & mask, values + 1.0, own)
+        assert own.tolist() == [[0.0, 0.0, 2.0], [3.0, 0.0, 5.0]]
+    with torch.device("meta"):
+        copy_where(mask.to("meta"), torch.zeros(2, 3), torch.zeros(2, 3))

@@ -17,7 +17,7 @@ pytest.importorskip("mujoco")
 from tape import RecordedEngine, TapeRecorder, work
 
 from sb3_isaac import PPO, IsaacVecEnv, VecNormalize
-from sb3_isaac.contract.device import known_empty
+from sb3_isaac.contract.device import copy_where, known_empty
 from sb3_isaac.contract.recorded import Contents, Recorded
 from sb3_isaac.contract.recorder import Recorder
 from sb3_isaac.contract.tensor_env import Step, TensorEnv
@@ -79,6 +79,8 @@ def unread(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, module in list(sys.modules.items()):
         if name.startswith("sb3_isaac.") and getattr(module, "known_empty", None) is known_empty:
             monkeypatch.setattr(module, "known_empty", lambda mask: False)
+        if name.startswith("sb3_isaac.") and getattr(module, "copy_where", None) is copy_where:
+            monkeypatch.setattr(module, "copy_where", lambda mask, values, own: torch.where(mask, values, own, out=own))
 
 
 @pytest.mark.parametrize(("task", "options"), [

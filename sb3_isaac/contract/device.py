@@ -16,6 +16,16 @@ def known_empty(mask: torch.Tensor) -> bool:
     return mask.device.type == "cpu" and not bool(mask.any())
 
 
+def copy_where(mask: torch.Tensor, values: torch.Tensor, own: torch.Tensor) -> None:
+    """Copy `values` (..., N) into `own` where `mask` (N,) bool holds: of these alone on the CPU, where that is the
+    faster the fewer they are, and by going through all elsewhere, which waits for no device."""
+    if mask.device.type == "cpu":
+        ids = mask.nonzero().flatten()
+        own.index_copy_(-1, ids, values.index_select(-1, ids))
+    else:
+        torch.where(mask, values, own, out=own)
+
+
 def usable_device(name: str) -> torch.device:
     """The device `name`, ``auto`` being the CPU; raises UserError where this torch has none of that name."""
     try:

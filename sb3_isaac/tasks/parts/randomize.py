@@ -6,7 +6,7 @@ from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tup
 
 import torch
 
-from sb3_isaac.contract.device import known_empty
+from sb3_isaac.contract.device import copy_where, known_empty
 from sb3_isaac.contract.errors import UserError, brief, is_number, number_above_zero, unknown
 
 WHEN = ("startup", "reset", "interval")
@@ -102,7 +102,7 @@ class Together:
         numbers = self._task.uniform(self._raw).mul_(0.5 * (high - low)).add_(0.5 * (low + high))
         for own, told in self._told:
             own.copy_(told)
-        torch.where(mask[:, None], numbers, self._values, out=self._values)
+        copy_where(mask, numbers.t(), self._values.t())
         for apply in self._apply:
             apply(self._task, mask)
 

@@ -7,6 +7,7 @@ from typing import Any, Collection, Dict, List, Mapping, NamedTuple, Optional, S
 
 import torch
 
+from sb3_isaac.contract.device import copy_where
 from sb3_isaac.contract.errors import UserError, brief, is_number, mapping, unknown
 
 
@@ -99,7 +100,7 @@ class LateTargets:
 
     def restart(self, mask: torch.Tensor, targets: torch.Tensor) -> None:
         """Let the targets (N, J) of the robots of `mask` be all that they were told before."""
-        torch.where(mask, targets.t(), self._past.now, out=self._past.now)
+        copy_where(mask, targets.t(), self._past.now)
         self._past.restart(mask)
 
     def state_dict(self) -> Dict[str, Any]:
@@ -161,7 +162,7 @@ class Sensors:
             self._past.restart(mask)
         if self._biased:
             drawn = self._task.uniform(self._task.zeros(self._bias.shape[1])).mul_(self._bias_size)
-            torch.where(mask[:, None], drawn, self._bias, out=self._bias)
+            copy_where(mask, drawn.t(), self._bias.t())
 
     def tell(self, obs: torch.Tensor, draws: Mapping[str, torch.Tensor]) -> None:
         """Make of true observations (N, K), in place, what the sensors tell at this moment."""
@@ -189,7 +190,7 @@ class Sensors:
             starts = self._past.age == 0
             for part, of in self._late:
                 for kept in (self._past.now[of], self._told[of]):
-                    torch.where(starts, rows[part], kept, out=kept)
+                    copy_where(starts, rows[part], kept)
         self._is_new = False
         for part, of in self._late:
             rows[part] = self._told[of]
