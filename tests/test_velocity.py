@@ -46,6 +46,23 @@ def test_a_share_is_zero_on_each_axis_and_a_share_on_all() -> None:
     assert (fixed[:, 0] == 0.7).all() and (fixed[:, 1] == 0.0).all(), "a number is kept, a range is not"
 
 
+def test_a_share_is_at_the_ends_of_each_axis_also_of_ranges_that_widen() -> None:
+    """Corners: 0.25² of the draws, a quarter of them each."""
+    told = draw(Commands(AXES, {"edge_share": 0.25, "zero_share": 0.2}), 100_000)
+    ends = torch.tensor([1.5, 0.8])
+    assert (told.abs() <= ends).all()
+    at_end = told.abs() == ends
+    torch.testing.assert_close(at_end.float().mean(dim=0), torch.tensor([0.25, 0.25]), atol=0.005, rtol=0)
+    torch.testing.assert_close((told == 0.0).float().mean(dim=0), torch.tensor([0.2, 0.2]), atol=0.005, rtol=0)
+    for corner in ((1, 1), (1, -1), (-1, 1), (-1, -1)):
+        share = (told == ends * torch.tensor(corner)).all(dim=1).float().mean()
+        assert float(share) == pytest.approx(0.25**2 / 4, abs=0.002)
+    commands, told = Commands(AXES, {"edge_share": 1.0, "first": {"forward_m_s": [0.5, 1.0]}}), torch.zeros(1000, 2)
+    commands.draw(told, torch.ones(1000, dtype=torch.bool), torch.zeros(1000), 0.02, torch.Generator().manual_seed(0),
+                  torch.tensor(0.5))
+    assert sorted(told[:, 0].unique().tolist()) == pytest.approx([-0.5, 1.25])
+
+
 def test_random_times_are_so_far_apart_on_average() -> None:
     commands, generator = Commands(AXES, {"resample_s": 2.0, "random_times": True}), torch.Generator().manual_seed(0)
     due = [commands.due(torch.zeros(1000, dtype=torch.long), 0.02, generator) for _ in range(500)]
@@ -280,6 +297,7 @@ def test_commands_that_begin_with_a_minus_are_numbers() -> None:
     ({"command": {"yaw_rad_s": [-1.0, math.inf]}}, ("yaw_rad_s", "low <= high")),
     ({"command": {"zero_share": 1.5}}, ("zero_share", "from 0 to 1")),
     ({"command": {"stand_share": 0.9}}, ("zero_share 0.2", "more than 1")),
+    ({"command": {"edge_share": 0.9}}, ("zero_share 0.2", "edge_share 0.9", "more than 1")),
     ({"command": {"random_times": 3}}, ("random_times", "true or false")),
     ({"command": {"sequence": 3}}, ("sequence", "a list")),
     ({"command": {"sequence": [{"speed": 1.0}]}}, ("'speed'", "forward_m_s")),

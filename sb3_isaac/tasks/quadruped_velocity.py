@@ -116,7 +116,7 @@ class QuadrupedVelocity(LeggedTask):
         "forward_m_s": Axis(-1.5, 1.5, mirror=1), "left_m_s": Axis(-0.8, 0.8, mirror=-1),
         "yaw_rad_s": Axis(-1.2, 1.2, mirror=-1)}
     COMMAND_SETTINGS = {"resample_s": 5.0, "random_times": True, "zero_share": 0.2, "stand_share": 0.25,
-                        "widen_at": 0.5,
+                        "edge_share": 0.25, "widen_at": 0.5,
                         "first": {"forward_m_s": [0.4, 1.2], "left_m_s": [-0.1, 0.1], "yaw_rad_s": [-0.3, 0.3]}}
     """Training begins with walking forward: told to go anywhere, a robot that cannot step yet learns to stand."""
     EVALUATION = GRID

@@ -33,6 +33,8 @@ class Commands:
                  control step with the probability ``control_dt / resample_s``
     zero_share   the part of the draws that is 0 on an axis, for each axis by itself
     stand_share  the part of the draws that is 0 on all axes
+    edge_share   the part of the draws that is at an end of an axis's range, for each axis by itself: the corners, such
+                 as fast ahead, sideways and turning at once, are hardest, and else never drawn
     sequence     commands told in turn, [{axis: value}, ...], in place of draws: robot i begins with number i and goes
                  on to the next every ``resample_s``; after the last comes the first. An axis that is not in them is
                  drawn.
@@ -56,8 +58,8 @@ class Commands:
     """
 
     SETTINGS: Mapping[str, Any] = {"resample_s": 5.0, "random_times": False, "zero_share": 0.0, "stand_share": 0.0,
-                                   "sequence": (), "together": False, "shuffled": False, "first": {}, "widen_at": 0.6,
-                                   "widen_s": 10.0}
+                                   "edge_share": 0.0, "sequence": (), "together": False, "shuffled": False, "first": {},
+                                   "widen_at": 0.6, "widen_s": 10.0}
 
     def __init__(self, axes: Mapping[str, Axis], given: Optional[Mapping[str, Any]] = None,
                  settings: Optional[Mapping[str, Any]] = None) -> None:
@@ -74,9 +76,10 @@ class Commands:
                 raise unknown("command option", name, (*axes, *self.SETTINGS))
             mirror = found.mirror if isinstance(found, Axis) and name not in axes else axes[name].mirror
             self.axes[name] = _range(name, found)._replace(mirror=mirror)
-        if self.settings["zero_share"] + self.settings["stand_share"] > 1.0:
-            raise UserError(f"command zero_share {self.settings['zero_share']} and stand_share "
-                            f"{self.settings['stand_share']} are more than 1 together: give smaller ones.")
+        for share in ("stand_share", "edge_share"):
+            if self.settings["zero_share"] + self.settings[share] > 1.0:
+                raise UserError(f"command zero_share {self.settings['zero_share']} and {share} {self.settings[share]} "
+                                "are more than 1 together: give smaller ones.")
         self.settings["first"] = {name: value for name, value in self.settings["first"].items()
                                   if "first" in given or name not in given}
         self._first = {name: _within(_range(name, value), self.axes[name])
@@ -141,8 +144,12 @@ class Commands:
         told = self._told(steps, control_dt, device) if len(self._sequence) else None
         for i, (column, name, axis) in enumerate(zip(command.unbind(dim=1), self.axes, self.axes.values())):
             low, high = self._reached(name, axis, wide)
+            lower = drawn[i] < 0.5
             values = drawn[i].mul_(high - low).add_(low)
             if stand is not None and axis.low < axis.high:
+                if self.settings["edge_share"]:
+                    at_edge = drawn[rows + i] > 1.0 - self.settings["edge_share"]
+                    values = torch.where(at_edge, torch.where(lower, low, high), values)
                 values.masked_fill_(stand | (drawn[rows + i] < wide * self.settings["zero_share"]), 0.0)
             if told is not None:
                 values = torch.where(told[:, i].isnan(), values, told[:, i])
@@ -156,7 +163,7 @@ class Commands:
         return first.low + wide * (axis.low - first.low), first.high + wide * (axis.high - first.high)
 
     def _mixed(self) -> bool:
-        return bool(self.settings["zero_share"] or self.settings["stand_share"])
+        return any(self.settings[share] for share in ("zero_share", "stand_share", "edge_share"))
 
     def _told(self, steps: torch.Tensor, control_dt: float, device: torch.device) -> torch.Tensor:
         """The sequence's row for each robot now, (N, axes)."""
