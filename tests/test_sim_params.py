@@ -272,7 +272,7 @@ def test_the_simulator_takes_any_engine() -> None:
         def __getattr__(self, name: str) -> Any:
             allowed = {"model", "num_worlds", "device", "threads", "timestep_s", "diverged", "physics_s", "field",
                        "live", "update", "reset", "write", "model_field", "set_model_field", "warnings", "mj_data",
-                       "state_dict", "load_state_dict", "close"}
+                       "state_dict", "load_state_dict", "close", "recorder"}
             assert name in allowed, f"{name} is not of the protocol"
             return getattr(self._own, name)
 

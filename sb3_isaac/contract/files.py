@@ -45,7 +45,7 @@ def _sync_folder(path: Path) -> None:
 def write_error(path: Union[str, Path], error: OSError) -> UserError:
     """The sentence for a file or folder that could not be written."""
     folder = Path(path).parent
-    if not folder.exists():
+    if not folder.exists() and error.errno not in (errno.ENOTDIR, errno.EACCES):
         return UserError(f"could not write {path}: there is no folder {folder}, or no longer; make it or choose "
                          "another place.")
     return UserError(f"could not write {path} ({error.strerror or error}): make room or choose another place; what "
@@ -53,15 +53,17 @@ def write_error(path: Union[str, Path], error: OSError) -> UserError:
 
 
 def expect_writable(path: Union[str, Path, None]) -> None:
-    """Raise before work whose result could not be written to the file `path`; None is no file."""
+    """Raise before work whose result could not be written to the file `path`, whose folder is made where it is missing;
+    None is no file."""
     if path is None:
         return
-    there, folder = Path(path), Path(path).parent
+    there = Path(path)
     if there.is_dir():
         raise UserError(f"could not write {path}, which is a folder: give the name of a file.")
-    if not folder.is_dir():
-        raise write_error(path, FileNotFoundError())
-    if not os.access(there if there.exists() else folder, os.W_OK):
+    nearest = next(one for one in (there, *there.absolute().parents) if one.exists())
+    if nearest != there and not nearest.is_dir():
+        raise write_error(path, NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)))
+    if not os.access(nearest, os.W_OK):
         raise write_error(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
 
 
