@@ -53,10 +53,10 @@ def put_planes(spec: mujoco.MjSpec, model: mujoco.MjModel, floor: str) -> None:
         body = spec.body(model.body(model.geom_bodyid[geom]).name)
         spec.geom(model.geom(geom).name).conaffinity = 0
         for position, radius in points_of(model, geom):
-            point = body.add_geom(plain(), name=f"point {count}", type=mujoco.mjtGeom.mjGEOM_SPHERE, pos=position,
+            point = body.add_geom(plain(), name=f"scene point {count}", type=mujoco.mjtGeom.mjGEOM_SPHERE, pos=position,
                                   size=[radius, 0.0, 0.0], mass=0.0, contype=0, conaffinity=0)
             plane = ground if count == 0 else spec.worldbody.add_geom(
-                plain(), name=f"{floor} {count}", type=mujoco.mjtGeom.mjGEOM_PLANE, size=[0.0, 0.0, 1.0], contype=0,
+                plain(), name=f"scene plane {count}", type=mujoco.mjtGeom.mjGEOM_PLANE, size=[0.0, 0.0, 1.0], contype=0,
                 conaffinity=0)
             spec.add_pair(plain(), geomname1=point.name, geomname2=plane.name, condim=3, friction=friction)
             count += 1

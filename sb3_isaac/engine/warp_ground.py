@@ -1,4 +1,3 @@
-# mypy: disable-error-code="misc,index,arg-type,valid-type"
 """The kernel that moves planes along below a robot's points, so that they are uneven ground (``ground_planes``)."""
 
 from typing import Any
@@ -15,7 +14,7 @@ ON_GROUND_M = wp.constant(1e-3)
 
 
 @wp.func
-def face_at(heights: wp.array2d(dtype=float), corner: wp.vec2, spacing: wp.vec2, x: float, y: float) -> wp.vec3:
+def face_at(heights: wp.array2d[float], corner: wp.vec2, spacing: wp.vec2, x: float, y: float) -> wp.vec3:
     """Height m and slopes along x and y of the triangle below a point; beyond the border, that of the border."""
     u, v = (x - corner[0]) / spacing[0], (y - corner[1]) / spacing[1]
     if not u >= 0.0:  # NaN, of a world that diverged, included
@@ -35,9 +34,9 @@ def face_at(heights: wp.array2d(dtype=float), corner: wp.vec2, spacing: wp.vec2,
 
 
 @wp.kernel
-def move_planes(heights: wp.array2d(dtype=float), corner: wp.vec2, spacing: wp.vec2, points: wp.array(dtype=int),
-                planes: wp.array(dtype=int), radii: wp.array(dtype=float), xpos: wp.array2d(dtype=wp.vec3),
-                xmat: wp.array2d(dtype=wp.mat33)) -> None:
+def move_planes(heights: wp.array2d[float], corner: wp.vec2, spacing: wp.vec2, points: wp.array[int],
+                planes: wp.array[int], radii: wp.array[float], xpos: wp.array2d[wp.vec3],
+                xmat: wp.array2d[wp.mat33]) -> None:
     """Put the plane of each point where the ground is closest to it.
 
     That is the triangle below the point, or one that lies a radius aside of it and faces it: the wall that a foot
