@@ -232,6 +232,17 @@ def test_missing_imageio_names_the_extra(tmp_path, monkeypatch):
         write_video([], str(tmp_path / "out.mp4"), fps=25)
 
 
+def test_a_context_that_is_freed_while_another_is_made_does_not_disturb_it(sim):
+    """As garbage collection does with a renderer that was forgotten."""
+    from sb3_isaac.engine.gl import close_context, open_context, open_gl
+
+    forgotten = open_gl(64, 64)
+    of_forgotten = open_context(sim.visual_model, 64)
+    gl = open_gl(64, 64)
+    close_context(forgotten, of_forgotten)
+    close_context(gl, open_context(sim.visual_model, 64))
+
+
 def test_no_opengl_library_is_one_sentence(env, monkeypatch):
     for name in ("MUJOCO_GL", "PYOPENGL_PLATFORM", "DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)

@@ -10,7 +10,7 @@ from typing import Any, Dict, Sequence
 import mujoco
 import numpy as np
 
-from sb3_isaac.engine.gl import close_context, open_context, open_gl
+from sb3_isaac.engine.gl import close_context, make_current, open_context, open_gl
 
 
 class CameraRenderer:
@@ -44,7 +44,7 @@ class CameraRenderer:
             eye.pos, eye.forward, eye.up = position_m, forward, up
             eye.frustum_bottom, eye.frustum_top, eye.frustum_center = -top, top, 0.0
             eye.frustum_width, eye.frustum_near, eye.frustum_far = 0.0, near_m, far_m
-        self._gl.make_current()
+        make_current(self._gl)
         color, flags = self._pixels(), self._scene.flags
         flags[mujoco.mjtRndFlag.mjRND_SEGMENT] = flags[mujoco.mjtRndFlag.mjRND_IDCOLOR] = 1
         depth = np.empty((self._rect.height, self._rect.width), np.float32)

@@ -8,7 +8,7 @@ import ctypes.util
 import importlib
 import os
 import sys
-from typing import Any, Iterator, Tuple
+from typing import Any, Iterator, Optional, Tuple
 
 import mujoco
 
@@ -88,8 +88,19 @@ def open_gl(width: int, height: int) -> Any:
     with _told(backend):
         classes = importlib.import_module(f"mujoco.{backend}") if backend in ("egl", "osmesa") else mujoco
         gl = classes.GLContext(width, height)
-        gl.make_current()
+        make_current(gl)
     return gl
+
+
+_current: Any = None
+"""The GL context that was made current last."""
+
+
+def make_current(gl: Any) -> None:
+    """Let what is drawn from now on be drawn in this context."""
+    global _current
+    gl.make_current()
+    _current = gl
 
 
 def open_context(model: mujoco.MjModel, height: int) -> mujoco.MjrContext:
@@ -101,11 +112,17 @@ def open_context(model: mujoco.MjModel, height: int) -> mujoco.MjrContext:
     return context
 
 
-def close_context(gl: Any, context: mujoco.MjrContext) -> None:
-    """Free both, in the order of their dependence."""
+def close_context(gl: Any, context: Optional[mujoco.MjrContext] = None) -> None:
+    """Free both, in the order of their dependence. Garbage collection may do so while another draws: that goes on."""
+    global _current
+    other = None if _current is gl else _current
     gl.make_current()
-    context.free()
+    if context is not None:
+        context.free()
     gl.free()
+    _current = other
+    if other is not None:
+        other.make_current()
 
 
 def processor_draws() -> bool:
@@ -122,5 +139,5 @@ def frame_size() -> Tuple[int, int]:
     except UserError:  # what is drawn may need no OpenGL
         return SIZE
     size = SOFTWARE_SIZE if processor_draws() else SIZE
-    gl.free()
+    close_context(gl)
     return size

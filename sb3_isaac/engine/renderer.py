@@ -12,7 +12,7 @@ import numpy as np
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.engine import Engine
 from sb3_isaac.engine.flat_shadows import FlatShadows
-from sb3_isaac.engine.gl import close_context, open_context, open_gl, processor_draws
+from sb3_isaac.engine.gl import close_context, make_current, open_context, open_gl, processor_draws
 from sb3_isaac.engine.seen_ground import SeenGround
 
 AZIMUTH_DEG, ELEVATION_DEG = 152.0, -14.0
@@ -96,7 +96,7 @@ class SceneRenderer:
         :param follow: another world in the middle than that of the constructor; the camera of each goes its own way.
         :param marks: what to draw besides in a world of this index.
         """
-        self._gl.make_current()
+        make_current(self._gl)
         self._update_scene(self._follow if follow is None else follow, marks)
         rect, pixels = self._rect, np.empty((self._rect.height, self._rect.width, 3), np.uint8)
         mujoco.mjr_render(rect, self._scene, self._context)
