@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sys
 from pathlib import Path
 from typing import Any, Dict, Iterator
 
@@ -25,7 +24,6 @@ import warp
 
 from sb3_isaac import PPO, IsaacVecEnv, TrainingLog, VecNormalize
 from sb3_isaac.cli.main import main
-from sb3_isaac.contract.device import copy_where, known_empty
 from sb3_isaac.rl.algo.rollout_buffer import TensorRolloutBuffer
 from sb3_isaac.tasks import make_task
 from sb3_isaac.testing import check_tensor_env
@@ -84,16 +82,6 @@ class Watched(BaseCallback):
         if n_steps == self.locals["n_rollout_steps"] - 1:
             self.stack.close()
         return True
-
-
-@pytest.fixture
-def unread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Masks are not looked at, as on a GPU: work for them is done though they are empty."""
-    for name, module in list(sys.modules.items()):
-        if name.startswith("sb3_isaac.") and getattr(module, "known_empty", None) is known_empty:
-            monkeypatch.setattr(module, "known_empty", lambda mask: False)
-        if name.startswith("sb3_isaac.") and getattr(module, "copy_where", None) is copy_where:
-            monkeypatch.setattr(module, "copy_where", lambda mask, values, own: torch.where(mask, values, own, out=own))
 
 
 @pytest.mark.parametrize(("task", "options"), [

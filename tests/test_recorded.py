@@ -6,7 +6,6 @@ there is a GPU, the same is shown of graphs.
 
 from __future__ import annotations
 
-import sys
 import warnings
 from typing import Any, Dict, Iterator, List, Tuple
 
@@ -17,7 +16,6 @@ pytest.importorskip("mujoco")
 from tape import RecordedEngine, TapeRecorder, work
 
 from sb3_isaac import PPO, IsaacVecEnv, VecNormalize
-from sb3_isaac.contract.device import copy_where, known_empty
 from sb3_isaac.contract.recorded import Contents, Recorded
 from sb3_isaac.contract.recorder import Recorder
 from sb3_isaac.contract.tensor_env import Step, TensorEnv
@@ -71,16 +69,6 @@ def equal(left: Any, right: Any, where: str) -> None:
             equal(left[name], right[name], f"{where}, {name}")
     else:
         assert torch.equal(left, right), where
-
-
-@pytest.fixture
-def unread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Masks are not looked at, as on a GPU."""
-    for name, module in list(sys.modules.items()):
-        if name.startswith("sb3_isaac.") and getattr(module, "known_empty", None) is known_empty:
-            monkeypatch.setattr(module, "known_empty", lambda mask: False)
-        if name.startswith("sb3_isaac.") and getattr(module, "copy_where", None) is copy_where:
-            monkeypatch.setattr(module, "copy_where", lambda mask, values, own: torch.where(mask, values, own, out=own))
 
 
 @pytest.mark.parametrize(("task", "options"), [

@@ -144,12 +144,11 @@ class Commands:
         told = self._told(steps, control_dt, device) if len(self._sequence) else None
         for i, (column, name, axis) in enumerate(zip(command.unbind(dim=1), self.axes, self.axes.values())):
             low, high = self._reached(name, axis, wide)
-            lower = drawn[i] < 0.5
+            edge = torch.where(drawn[i] < 0.5, low, high) if self.settings["edge_share"] else None
             values = drawn[i].mul_(high - low).add_(low)
             if stand is not None and axis.low < axis.high:
-                if self.settings["edge_share"]:
-                    at_edge = drawn[rows + i] > 1.0 - self.settings["edge_share"]
-                    values = torch.where(at_edge, torch.where(lower, low, high), values)
+                if edge is not None:
+                    values = torch.where(drawn[rows + i] > 1.0 - self.settings["edge_share"], edge, values)
                 values.masked_fill_(stand | (drawn[rows + i] < wide * self.settings["zero_share"]), 0.0)
             if told is not None:
                 values = torch.where(told[:, i].isnan(), values, told[:, i])
