@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from sb3_isaac.rl.algo import linear
+from sb3_isaac.rl.algo import activation, linear
 from sb3_isaac.rl.algo.linear import ByOneDnn, MatrixLibraries, ProductTimes, run_layers
 
 
@@ -25,11 +25,13 @@ def networks() -> List[nn.Module]:
 
 @pytest.mark.parametrize("net", networks(), ids=lambda net: type(net).__name__)
 @pytest.mark.parametrize("rows", [1, 257])
-@pytest.mark.parametrize("by", [ByOneDnn(), ByOneDnn(False, False, True)], ids=["usual", "others"])
-def test_outputs_and_gradients_are_torchs(net: nn.Module, rows: int, by: ByOneDnn) -> None:
-    choices = MatrixLibraries()
-    choices.load_state_dict({f"{layer.in_features}x{layer.out_features}": list(by) for layer in net.modules()
-                             if isinstance(layer, nn.Linear)})
+@pytest.mark.parametrize("others", [False, True], ids=["usual", "others"])
+def test_outputs_and_gradients_are_torchs(net: nn.Module, rows: int, others: bool,
+                                          monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(activation, "BLOCK", 1000)  # several blocks, and a shorter one
+    choices, by = MatrixLibraries(), ByOneDnn(False, False, True) if others else ByOneDnn()
+    choices.load_state_dict({**{f"{layer.in_features}x{layer.out_features}": list(by) for layer in net.modules()
+                                if isinstance(layer, nn.Linear)}, "ELU": [others], "Tanh": [others]})
     x = torch.randn(rows, 44, generator=torch.Generator().manual_seed(1))
     weight = torch.randn(rows, 64)
     results: List[Any] = []
@@ -92,3 +94,22 @@ def test_times_are_of_this_machine() -> None:
     libraries.measure(layer, 1000)
     assert all(seconds > 0 for product in libraries.times[300, 200] for seconds in product)
     assert torch.equal(torch.get_rng_state(), random_state), "a run's random numbers do not depend on it"
+
+
+def test_activations_are_torchs_for_any_number_and_timed_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    if linear._ONEDNN is None:
+        pytest.skip("this torch has no oneDNN")
+    x = torch.tensor([[float("nan"), float("inf"), -float("inf"), 0.0, -0.0, 1e-30, -1e-30, -90.0, 90.0, -0.5, 0.5]])
+    for kind, cheaper in activation._CHEAPER.items():
+        torch.testing.assert_close(cheaper.apply(x.clone()), kind()(x), rtol=0.0, atol=1.2e-7, equal_nan=True)
+    libraries = MatrixLibraries()
+    for own_s, faster in ((2.0, True), (1.05, False)):
+        monkeypatch.setattr(activation, "median_seconds", lambda *ways, own_s=own_s: [1.0, own_s])
+        libraries.measure(nn.Sequential(nn.Linear(3, 2), nn.Tanh(), nn.ReLU()), 8)
+        assert libraries.activations.by_other == {"Tanh": faster}
+        other = MatrixLibraries()
+        other.load_state_dict(libraries.state_dict())
+        assert other.activations.by_other == {"Tanh": faster}
+    monkeypatch.undo()
+    libraries.measure(nn.Sequential(nn.Linear(3, 2), nn.ELU()), 1000)
+    assert libraries.activations.by_other.keys() == {"Tanh", "ELU"}

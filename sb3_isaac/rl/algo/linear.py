@@ -1,4 +1,5 @@
-"""The layers of a policy's networks, each matrix product by the faster of torch's two libraries on a CPU.
+"""The layers of a policy's networks, each matrix product by the faster of torch's two libraries on a CPU, and each
+activation in the faster way.
 
 ``nn.Linear`` multiplies float32 matrices by the BLAS library that torch was built with, MKL in torch's wheels; the same
 wheels have oneDNN. Which one is faster depends on the processor, on the shape and on which of a layer's three products
@@ -7,8 +8,6 @@ it is: the output, the gradient of the input, or the gradient of the weights. Re
 
 from __future__ import annotations
 
-import statistics
-import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 import torch
@@ -16,14 +15,14 @@ from torch import nn
 from torch.nn import functional as F
 
 from sb3_isaac.policy.layers import has_hooks
+from sb3_isaac.rl.algo.activation import Activations, is_known
+from sb3_isaac.rl.algo.faster import median_seconds, prefers_first
 
 # oneDNN's y = x Wᵀ + b; None where this torch was built without it, and then nn.Linear is used.
 _ONEDNN: Any = (getattr(torch.ops.mkldnn, "_linear_pointwise", None)
                 if torch.backends.mkldnn.is_available() else None)
 WORTH_MEASURING = 5e7
 """Floating-point operations of a product below which the choice of a library saves nothing."""
-MARGIN = 1.1
-"""A library other than the usual one has to be faster by this factor, so that noise seldom decides."""
 
 
 class ByOneDnn(NamedTuple):
@@ -45,13 +44,14 @@ class ProductTimes(NamedTuple):
 
 
 class MatrixLibraries:
-    """Which library computes which product of a linear layer, by the layer's (inputs, outputs).
+    """Which library computes which product of a linear layer, by the layer's (inputs, outputs); and the activations.
 
-    Unmeasured shapes have the default of :class:`ByOneDnn`. What was chosen decides how sums round, so a resumed run
+    Unmeasured shapes have the default of :class:`ByOneDnn`. What was chosen decides how numbers round, so a resumed run
     takes over the choice of the run that it goes on with: :meth:`state_dict`.
     """
 
     def __init__(self) -> None:
+        self.activations = Activations()
         self._chosen: Dict[Tuple[int, int], ByOneDnn] = {}
         self.measured = False
         self.times: Dict[Tuple[int, int], List[ProductTimes]] = {}
@@ -61,29 +61,35 @@ class MatrixLibraries:
         return self._chosen.get((inputs, outputs), ByOneDnn())
 
     def measure(self, module: nn.Module, rows: int) -> None:
-        """Time the products of each linear layer inside `module` on `rows` rows, about a third of a second in all."""
+        """Time the products and activations of the layers inside `module` on `rows` rows, about a third of a second."""
         self.measured = True
-        layers = [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
-        for shape in dict.fromkeys((layer.in_features, layer.out_features) for layer in layers
-                                   if _is_fast(layer, layer.weight)):
+        layers = [layer for layer in module.modules() if isinstance(layer, nn.Linear) and _is_fast(layer, layer.weight)]
+        if layers:
+            self.activations.measure(module, rows)
+        for shape in dict.fromkeys((layer.in_features, layer.out_features) for layer in layers):
             if 2.0 * rows * shape[0] * shape[1] >= WORTH_MEASURING:
                 self.times[shape] = _product_times(rows, *shape)
-                self._chosen[shape] = ByOneDnn(*(
-                    (blas > onednn / MARGIN if usual else blas > onednn * MARGIN)
-                    for (onednn, blas), usual in zip(self.times[shape], ByOneDnn())))
+                self._chosen[shape] = ByOneDnn(*(prefers_first(*times, usual=usual)
+                                                 for times, usual in zip(self.times[shape], ByOneDnn())))
 
     def state_dict(self) -> Dict[str, List[bool]]:
-        """The measured choices as plain data: ``"44x256"`` to :class:`ByOneDnn`'s three; empty if not measured."""
-        return {f"{k}x{m}": list(by) for (k, m), by in self._chosen.items()} if self.measured else {}
+        """The measured choices as plain data: ``"44x256"`` to :class:`ByOneDnn`'s three, ``"ELU"`` to whether another
+        function than torch's computes it; empty if not measured."""
+        if not self.measured:
+            return {}
+        return {**{f"{k}x{m}": list(by) for (k, m), by in self._chosen.items()},
+                **{name: [by] for name, by in self.activations.by_other.items()}}
 
     def load_state_dict(self, state: Dict[str, List[bool]]) -> None:
         """Take over what :meth:`state_dict` gave."""
+        shapes = {name: by for name, by in state.items() if name[0].isdigit()}
         self._chosen = {(int(k), int(m)): ByOneDnn(*map(bool, by))
-                        for (k, m), by in ((shape.split("x"), by) for shape, by in state.items())}
+                        for (k, m), by in ((shape.split("x"), by) for shape, by in shapes.items())}
+        self.activations.by_other = {name: bool(by[0]) for name, by in state.items() if name not in shapes}
         self.measured = bool(state)
 
 
-def _product_times(rows: int, inputs: int, outputs: int, repeats: int = 3) -> List[ProductTimes]:
+def _product_times(rows: int, inputs: int, outputs: int) -> List[ProductTimes]:
     """Median seconds of the output, the input's gradient and the weights' gradient of a layer, libraries in turn."""
     x, weight, grad = (torch.full(shape, 0.5) for shape in ((rows, inputs), (outputs, inputs), (rows, outputs)))
     bias = torch.zeros(outputs)
@@ -91,18 +97,8 @@ def _product_times(rows: int, inputs: int, outputs: int, repeats: int = 3) -> Li
         (lambda: _product(x, weight, bias), lambda: F.linear(x, weight, bias)),
         (lambda: _product(grad, weight.t()), lambda: grad @ weight),
         (lambda: _product(grad.t(), x.t()), lambda: grad.t() @ x))
-    times: List[ProductTimes] = []
     with torch.no_grad():
-        for pair in pairs:
-            rounds = [[_seconds(run) for run in pair] for _ in range(repeats + 1)][1:]
-            times.append(ProductTimes(*(statistics.median(column) for column in zip(*rounds))))
-    return times
-
-
-def _seconds(run: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
+        return [ProductTimes(*median_seconds(*pair)) for pair in pairs]
 
 
 def _product(x: torch.Tensor, weight: torch.Tensor, bias: Optional[torch.Tensor] = None) -> torch.Tensor:
@@ -133,7 +129,8 @@ class _Linear(torch.autograd.Function):
 
 
 def run_layers(layers: nn.Module, x: torch.Tensor, libraries: MatrixLibraries) -> torch.Tensor:
-    """``layers(x)`` of x (B, k), where a linear layer, alone or in a Sequential, is multiplied as `libraries` says.
+    """``layers(x)`` of x (B, k), where linear layers, alone or in a Sequential, are multiplied as `libraries` says, and
+    activations behind them computed so.
 
     A module of another type, a subclass or one with hooks is called as it is.
     """
@@ -142,9 +139,8 @@ def run_layers(layers: nn.Module, x: torch.Tensor, libraries: MatrixLibraries) -
     for layer in parts:
         if _is_fast(layer, x):
             x, fresh = _multiply(layer, x, libraries), True
-        elif fresh and type(layer) is nn.ELU and not has_hooks(layer):
-            # In place: saves the memory of x, and an exponential in the backward pass.
-            x, fresh = F.elu(x, layer.alpha, inplace=True), False
+        elif fresh and is_known(layer):
+            x, fresh = libraries.activations(layer, x), False
         else:
             x, fresh = layer(x), False
     return x
