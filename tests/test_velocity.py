@@ -59,8 +59,8 @@ def test_a_share_is_at_the_ends_of_each_axis_also_of_ranges_that_widen() -> None
         assert float(share) == pytest.approx(0.25**2 / 4, abs=0.002)
     commands, told = Commands(AXES, {"edge_share": 1.0, "first": {"forward_m_s": [0.5, 1.0]}}), torch.zeros(1000, 2)
     commands.draw(told, torch.ones(1000, dtype=torch.bool), torch.zeros(1000), 0.02, torch.Generator().manual_seed(0),
-                  torch.tensor(0.5))
-    assert sorted(told[:, 0].unique().tolist()) == pytest.approx([-0.5, 1.25])
+                  torch.tensor([[0.5, 0.25], [1.0, 1.0]]))
+    assert sorted(told[:, 0].unique().tolist()) == pytest.approx([-0.5, 1.125])
 
 
 def test_random_times_are_so_far_apart_on_average() -> None:
@@ -83,35 +83,51 @@ def test_commands_in_turn_begin_with_another_one_for_each_robot() -> None:
     assert torch.equal(draw(again, 5), draw(commands, 5))
 
 
+def widen(commands: Commands, reach: torch.Tensor, followed: float, times: int = 100) -> None:
+    for _ in range(times):
+        commands.widened(reach, torch.full((4,), followed), torch.zeros(4, 2), 0.02)
+
+
 def test_ranges_widen_while_commands_are_followed() -> None:
     """A hundred control steps of 0.02 s are a fifth of the way: from [0, 1] to [-1.5, 1.5] that is [-0.3, 1.1]."""
     commands = Commands(AXES, {"first": {"forward_m_s": [0.0, 1.0]}})
-    reach, well, badly = torch.zeros(()), torch.full((4,), 0.7), torch.full((4,), 0.5)
-    for _ in range(100):
-        commands.widened(reach, well, 0.02)
-        commands.widened(reach, badly, 0.02)
-    assert float(reach) == pytest.approx(0.2)
+    reach = commands.first_reach(torch.device("cpu"))
+    assert reach.tolist() == [[0.0, 0.0], [1.0, 1.0]], "an axis without a first range has all of its own"
+    widen(commands, reach, 0.7)
+    widen(commands, reach, 0.5)
+    assert reach[0].tolist() == pytest.approx([0.2, 0.2])
     told, everyone = torch.zeros(20_000, 2), torch.ones(20_000, dtype=torch.bool)
     commands.draw(told, everyone, torch.zeros(20_000), 0.02, torch.Generator().manual_seed(0), reach)
     assert -0.3 <= told[:, 0].min() < -0.29 and 1.09 < told[:, 0].max() <= 1.1
     assert told[:, 1].min() < -0.79, "an axis without a first range has all of its own"
-    for _ in range(1000):
-        commands.widened(reach, well, 0.02)
-    assert float(reach) == 1.0
+    widen(commands, reach, 0.7, times=1000)
+    assert (reach == 1.0).all()
     fixed = Commands(AXES, {"forward_m_s": 1.5, "first": {"forward_m_s": [0.0, 1.0]}})
-    fixed.draw(told, everyone, torch.zeros(20_000), 0.02, torch.Generator(), torch.zeros(()))
+    fixed.draw(told, everyone, torch.zeros(20_000), 0.02, torch.Generator(), fixed.first_reach(reach.device))
     assert (told[:, 0] == 1.5).all(), "a number is told from the beginning"
+
+
+def test_an_end_widens_as_those_follow_that_are_told_what_is_near_it() -> None:
+    """Of the present range [0, 1], from 0.75 on; robots that do not count have 0, and the others twice as much."""
+    commands = Commands(AXES, {"first": {"forward_m_s": [0.0, 1.0]}, "each_end": True})
+    reach = commands.first_reach(torch.device("cpu"))
+    told = torch.tensor([[0.1, 0.0], [0.8, 0.0], [0.5, 0.0], [0.9, 0.0], [0.0, 0.0], [0.8, 0.0]])
+    commands.widened(reach, torch.tensor([0.5, 0.7, 0.1, 0.0, 0.0, 0.0]) * 2.0, told, 2.0)
+    assert reach[0].tolist() == pytest.approx([0.0, 0.2]), "0.7 of one that counts is enough, 0.5 is not"
+    commands.widened(reach, torch.tensor([0.7, 0.5, 0.7, 0.0, 0.0, 0.0]) * 2.0, told, 2.0)
+    assert reach[0].tolist() == pytest.approx([0.2, 0.2]), "the range was [0, 1.1] by then, and 0.8 not at its end"
+    commands.widened(reach, torch.zeros(6), told, 2.0)
+    assert reach[0].tolist() == pytest.approx([0.2, 0.2]), "where nobody counts, nothing widens"
 
 
 def test_standing_is_told_more_often_as_the_ranges_widen() -> None:
     """A hundred control steps of 0.02 s of 10 s are a fifth: of a share of 0.5, a tenth of the robots stand."""
     commands = Commands(AXES, {"first": {"forward_m_s": [0.5, 1.0]}, "stand_share": 0.5})
-    reach, well = torch.zeros(()), torch.full((4,), 0.7)
+    reach = commands.first_reach(torch.device("cpu"))
     told, everyone = torch.zeros(20_000, 2), torch.ones(20_000, dtype=torch.bool)
     standing = []
     for times in (0, 100, 1000):
-        for _ in range(times):
-            commands.widened(reach, well, 0.02)
+        widen(commands, reach, 0.7, times)
         commands.draw(told, everyone, torch.zeros(20_000), 0.02, torch.Generator().manual_seed(0), reach)
         standing.append(float((told == 0).all(dim=1).float().mean()))
     assert standing == [0.0, pytest.approx(0.1, abs=0.01), pytest.approx(0.5, abs=0.02)]

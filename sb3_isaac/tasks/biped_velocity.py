@@ -42,7 +42,7 @@ class BipedVelocity(QuadrupedVelocity):
     COMMAND: Mapping[str, Axis] = {
         "forward_m_s": Axis(-0.5, 1.0, mirror=1), "left_m_s": Axis(-0.3, 0.3, mirror=-1),
         "yaw_rad_s": Axis(-0.8, 0.8, mirror=-1)}
-    COMMAND_SETTINGS = {**QuadrupedVelocity.COMMAND_SETTINGS, "edge_share": 0.0,
+    COMMAND_SETTINGS = {**QuadrupedVelocity.COMMAND_SETTINGS, "edge_share": 0.0, "each_end": False,
                         "first": {"forward_m_s": [0.3, 0.7], "left_m_s": [-0.1, 0.1], "yaw_rad_s": [-0.2, 0.2]}}
     EVALUATION = GRID
     SHOWN = shown((0.8, 0.0, 0.0), (0.5, 0.0, 0.6), (0.0, 0.25, 0.0), (0.8, 0.0, 0.0), (0.5, 0.0, -0.6))

@@ -54,7 +54,7 @@ class QuadrupedRough(QuadrupedVelocity):
         "forward_m_s": Axis(-1.0, 1.0, mirror=1), "left_m_s": Axis(-0.5, 0.5, mirror=-1),
         "yaw_rad_s": Axis(-1.0, 1.0, mirror=-1)}
     COMMAND_SETTINGS = {**QuadrupedVelocity.COMMAND_SETTINGS, "stand_share": 0.05, "edge_share": 0.0,
-                        "widen_at": 0.45, "resample_s": 10.0,
+                        "widen_at": 0.45, "each_end": False, "resample_s": 10.0,
                         "first": {"forward_m_s": [0.4, 1.0], "left_m_s": [-0.1, 0.1], "yaw_rad_s": [-0.3, 0.3]}}
     EVALUATION = COMMANDS
     CONDITIONS = {**QuadrupedVelocity.CONDITIONS, "terrain": (0.0, 3.0, 6.0)}

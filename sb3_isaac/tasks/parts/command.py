@@ -47,6 +47,9 @@ class Commands:
                  the user gives
     widen_at     how well commands have to be followed, from 0 to 1, for ranges to widen
     widen_s      seconds of commands followed that this takes
+    each_end     whether each end of a range widens by itself, as those robots follow that are told the quarter of the
+                 present range at it: backward, say, widens no sooner than a robot goes backward. Else all widen as all
+                 robots follow
     ============ ================================================================================================
 
     The shares are of axes that have a range; an axis that is given as a number keeps it.
@@ -59,7 +62,9 @@ class Commands:
 
     SETTINGS: Mapping[str, Any] = {"resample_s": 5.0, "random_times": False, "zero_share": 0.0, "stand_share": 0.0,
                                    "edge_share": 0.0, "sequence": (), "together": False, "shuffled": False, "first": {},
-                                   "widen_at": 0.6, "widen_s": 10.0}
+                                   "widen_at": 0.6, "widen_s": 10.0, "each_end": False}
+    OUTER = 0.25
+    """The part of a range at whose following its end widens, with ``each_end``."""
 
     def __init__(self, axes: Mapping[str, Axis], given: Optional[Mapping[str, Any]] = None,
                  settings: Optional[Mapping[str, Any]] = None) -> None:
@@ -84,6 +89,7 @@ class Commands:
                                   if "first" in given or name not in given}
         self._first = {name: _within(_range(name, value), self.axes[name])
                        for name, value in self.settings["first"].items() if name in self.axes}
+        self._ends: Optional[Tuple[torch.Tensor, torch.Tensor]] = None
         self._sequence = torch.tensor([self._row(row) for row in self.settings["sequence"]])
         self._begins_with: Optional[torch.Tensor] = None
 
@@ -106,7 +112,7 @@ class Commands:
         """Tell these numbers, one for each axis, whenever a command is drawn from now on."""
         told = told_by(list(self.axes), values)
         self.axes = {name: axis._replace(low=told[name], high=told[name]) for name, axis in self.axes.items()}
-        self._first, self._sequence = {}, torch.tensor([])
+        self._first, self._sequence, self._ends = {}, torch.tensor([]), None
 
     def due(self, steps: torch.Tensor, control_dt: float, generator: torch.Generator) -> torch.Tensor:
         """Which robots are to be told anew after `steps` (N,) of their episode, (N,) bool."""
@@ -120,17 +126,35 @@ class Commands:
         return max(1, round(self.settings["resample_s"] / control_dt))
 
     def first_reach(self, device: torch.device) -> torch.Tensor:
-        """How far commands are at the beginning of training, (): 0 with ``first``, else 1, the whole way."""
-        return torch.tensor(0.0 if self._first else 1.0, device=device)
+        """How far each end of each range is at the beginning of training, (axes, 2): 0 at that of ``first``, 1 at its
+        own."""
+        first, own = self._first_and_own(device)
+        return (first == own).float()
 
-    def widened(self, reach: torch.Tensor, followed: torch.Tensor, control_dt: float) -> None:
-        """Let `reach` (), from 0 to 1, grow in place.
+    def widened(self, reach: torch.Tensor, followed: torch.Tensor, command: torch.Tensor, control_dt: float) -> None:
+        """Let `reach` (axes, 2), from 0 to 1, grow in place.
 
-        :param followed: (N,), how well each robot follows its command; its mean is compared with ``widen_at``.
+        :param followed: (N,), how well each robot follows its command, where those that do not count have 0 and the
+            others so much more that the mean is theirs; it is compared with ``widen_at``.
+        :param command: (N, axes), what they are told.
         """
-        if self._first:
-            well = followed.mean() > self.settings["widen_at"]
-            reach.add_(well * (control_dt / self.settings["widen_s"])).clamp_(max=1.0)
+        if not self._first:
+            return
+        well = followed.mean()
+        if self.settings["each_end"]:
+            counted = followed > 0.0
+            low, high = self._reached(reach).unbind(dim=1)
+            outer = self.OUTER * (high - low)
+            at_end = torch.stack((command <= low + outer, command >= high - outer), dim=2) & counted[:, None, None]
+            total = (at_end * followed[:, None, None]).sum(dim=0) * counted.float().mean()
+            well = total / at_end.sum(dim=0).clamp(min=1)
+        reach.add_((well > self.settings["widen_at"]) * (control_dt / self.settings["widen_s"])).clamp_(max=1.0)
+
+    def way(self, reach: torch.Tensor) -> torch.Tensor:
+        """How far the ends that widen are on average, (), from 0 to 1; 1 where none widens."""
+        first, own = self._first_and_own(reach.device)
+        left = ((first != own) * (1.0 - reach)).sum()
+        return 1.0 - left / (first != own).sum().clamp(min=1)
 
     def draw(self, command: torch.Tensor, mask: torch.Tensor, steps: torch.Tensor, control_dt: float,
              generator: torch.Generator, reach: Optional[torch.Tensor] = None) -> None:
@@ -139,11 +163,13 @@ class Commands:
         drawn = torch.rand(rows + (rows + 1 if mixed else 0), len(mask), generator=generator, device=device)
         if known_empty(mask):
             return
-        wide: Any = 1.0 if reach is None else reach
+        widens = reach is not None and bool(self._first)
+        reached = self._reached(reach) if widens else None  # type: ignore[arg-type]
+        wide: Any = self.way(reach) if widens else 1.0  # type: ignore[arg-type]
         stand = drawn[-1] < wide * self.settings["stand_share"] if mixed else None
         told = self._told(steps, control_dt, device) if len(self._sequence) else None
-        for i, (column, name, axis) in enumerate(zip(command.unbind(dim=1), self.axes, self.axes.values())):
-            low, high = self._reached(name, axis, wide)
+        for i, (column, axis) in enumerate(zip(command.unbind(dim=1), self.axes.values())):
+            low, high = (axis.low, axis.high) if reached is None else reached[i]
             edge = torch.where(drawn[i] < 0.5, low, high) if self.settings["edge_share"] else None
             values = drawn[i].mul_(high - low).add_(low)
             if stand is not None and axis.low < axis.high:
@@ -154,12 +180,18 @@ class Commands:
                 values = torch.where(told[:, i].isnan(), values, told[:, i])
             torch.where(mask, values, column, out=column)
 
-    def _reached(self, name: str, axis: Axis, wide: Any) -> Tuple[Any, Any]:
-        """The range of an axis, `wide` of the way from the first to its own: numbers, or tensors () where it widens."""
-        if name not in self._first:
-            return axis.low, axis.high
-        first = self._first[name]
-        return first.low + wide * (axis.low - first.low), first.high + wide * (axis.high - first.high)
+    def _reached(self, reach: torch.Tensor) -> torch.Tensor:
+        """The ends of each axis's range, (axes, 2), `reach` of the way from the first ones to its own."""
+        first, own = self._first_and_own(reach.device)
+        return first + reach * (own - first)
+
+    def _first_and_own(self, device: torch.device) -> Tuple[torch.Tensor, torch.Tensor]:
+        """The ends of each axis's range at the beginning of training and in the end, (axes, 2) each."""
+        if self._ends is None or self._ends[0].device != device:  # copied once: a copy waits for the device
+            first = [self._first.get(name, axis) for name, axis in self.axes.items()]
+            self._ends = (torch.tensor([one[:2] for one in first], device=device).reshape(-1, 2),
+                          torch.tensor([one[:2] for one in self.axes.values()], device=device).reshape(-1, 2))
+        return self._ends
 
     def _mixed(self) -> bool:
         return any(self.settings[share] for share in ("zero_share", "stand_share", "edge_share"))
@@ -204,7 +236,7 @@ def _setting(name: str, value: Any) -> Any:
         if not is_number(value) or value <= 0:
             raise UserError(f"command {name} is {value!r}: give a number of seconds above 0.")
         return number_above_zero(f"command {name}", value)
-    if name in ("random_times", "together", "shuffled"):
+    if name in ("random_times", "together", "shuffled", "each_end"):
         return truth(f"command {name}", value)
     if name == "first":
         return {axis: list(_range(f"first {axis}", ends)[:2]) for axis, ends in mapping("command first", value).items()}

@@ -91,12 +91,13 @@ class EpisodicTask(TensorEnv):
         raise NotImplementedError
 
     def followed(self, features: Any) -> Optional[torch.Tensor]:
-        """How well commands are followed, (N,), its mean in [0, 1], where ranges of commands widen by it."""
+        """How well commands are followed, where ranges of commands widen by it: (N,), its mean in [0, 1]. Where some do
+        not count, it is 0 for them, and so much more for the others that the mean is theirs."""
         return None
 
     def widen(self, followed: torch.Tensor) -> None:
         """Widen what widens as commands are `followed`, see :meth:`followed`."""
-        self._commands.widened(self.reach, followed, self.control_dt)
+        self._commands.widened(self.reach, followed, self.command, self.control_dt)
 
     def tell(self, group: str, obs: torch.Tensor) -> None:
         """Make of true observations (N, k), in place, what the sensors of a group tell: the truth, unless a task has
@@ -145,8 +146,8 @@ class EpisodicTask(TensorEnv):
                    groups: Tuple[str, ...] = ("policy",)) -> None:
         """The tables with the user's changes, and the spaces that follow; features must be there already."""
         self._commands = Commands(self.COMMAND, command, self.COMMAND_SETTINGS)
-        self.reach = torch.zeros((), device=self.device)
-        """How far the ranges of commands have widened, (): from 0, the first ones, to 1."""
+        self.reach = self._commands.first_reach(self.device)
+        """How far the ends of the commands' ranges have widened, (axes, 2): from 0, the first ones, to 1."""
         self.command_columns = {name: i for i, name in enumerate(self._commands.axes)}
         self.command = self.zeros(len(self._commands.axes))
         """What each environment is told, (N, C)."""
