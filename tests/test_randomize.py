@@ -165,6 +165,23 @@ def test_sensors_are_late_between_control_steps_too() -> None:
     assert obs[:, 0].tolist() == pytest.approx([3, 2, 9])
 
 
+def test_whether_to_stand_is_known_at_once() -> None:
+    """It is read off the command, which no sensor tells: it changes in the step in which the command does."""
+    task = make_task("IsaacQuadrupedVelocity-v0", 2, seed=0, threads=1, randomize={"obs_latency_s": 0.06}, stagger=False,
+                     command={"sequence": [{"forward_m_s": 1.0, "left_m_s": 0.0, "yaw_rad_s": 0.0},
+                                           {"forward_m_s": 0.0, "left_m_s": 0.0, "yaw_rad_s": 0.0}],
+                              "resample_s": 0.1, "random_times": False, "together": True})
+    task.reset()
+    told = []
+    for _ in range(10):
+        step = task.step(torch.zeros(2, 12))
+        standing = (task.command.abs().amax(dim=1) <= 0.1).float()
+        assert torch.equal(step.obs["policy"][:, -1], standing)
+        told.append(float(standing[0]))
+    task.close()
+    assert list(task.obs_table)[-1] == "told_to_stand" and set(told) == {0.0, 1.0}
+
+
 def test_nothing_is_left_of_a_world_that_diverged() -> None:
     """Its targets and sensors were NaN in the step in which it did; then its episode began anew."""
     late = LateTargets(0.04, 0.01, 2, torch.zeros(2, 1))

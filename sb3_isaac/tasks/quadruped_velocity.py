@@ -100,8 +100,8 @@ class QuadrupedVelocity(LeggedTask):
     With ``privileged=True`` there is a group ``critic`` of what only a simulator knows: ``lin_vel_b`` 3 m/s, body;
     ``foot_contact`` 4, 0 or 1; ``foot_clearance`` 4 m; ``friction`` 1, of the ground.
 
-    Commands are drawn anew at random moments, 5 s apart on average; a part of them is 0 on an axis, a part on all axes:
-    then the robot is to stand still on four feet, and to trot otherwise.
+    Commands are drawn anew at random moments, 5 s apart on average; a part of them is 0 on an axis, a part at an end of
+    an axis's range, and a part 0 on all axes: then the robot is to stand still on four feet, and to trot otherwise.
 
     An episode ends in a fall when a terminal body touches the ground or the trunk leans beyond 60°.
 

@@ -93,7 +93,7 @@ class LeggedTask(RobotTask):
     """The task's own terrain: settings that differ from the usual ones; None is a plane."""
     RANDOMIZE: Mapping[str, Any] = {}
     """What each robot has of its own: nothing, unless it is asked for."""
-    KNOWN: Tuple[str, ...] = ("last_action", "command", "clock")
+    KNOWN: Tuple[str, ...] = ("last_action", "command", "told_to_stand", "clock")
     """Observations that no sensor tells: never late or noisy."""
     CONDITIONS = {"friction": (0.4, 0.8, 1.25), "payload_kg": (-3.0, 0.0, 3.0), "latency_s": (0.0, 0.025, 0.05),
                   "noise_level": (0.0, 1.0), "push": (0.0, 0.5), "terrain": ()}

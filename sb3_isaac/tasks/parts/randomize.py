@@ -20,8 +20,8 @@ class Uniform(NamedTuple):
 
     :param when: ``startup``, ``reset`` or ``interval``; None: as the parameter's own.
     :param interval_s: mean seconds between two draws at ``interval``.
-    :param first: the range to begin training with; it widens to the whole one as the ranges of commands do, while
-        commands are followed.
+    :param first: the range to begin training with; both ends widen to the whole one while commands are followed, by all
+        robots on average.
     """
 
     low: float
