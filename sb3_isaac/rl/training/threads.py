@@ -19,8 +19,8 @@ ROUNDS, WORTH = 5, 1.3
 def choose_torch_threads() -> int:
     """Let torch take fewer threads where that is faster now, and say so; the number that it takes.
 
-    On free cores, and where ``OMP_NUM_THREADS`` is set, nothing is measured or changed: results depend on the number of
-    threads in their last bits.
+    On free cores, and where ``OMP_NUM_THREADS`` or ``MKL_NUM_THREADS`` is set, nothing is measured or changed: results
+    depend on the number of threads in their last bits.
     """
     most = torch.get_num_threads()
     if most == 1 or not cores_are_busy() or any(name in os.environ for name in CHOSEN_BY_USER):
