@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Any, Callable
@@ -12,7 +13,8 @@ import torch
 from gymcompat_robots import PENDULUM, WALKER, World, options, plane, sim_params
 
 from sb3_isaac.contract.errors import UserError
-from sb3_isaac.gymcompat.api import gymapi, gymtorch
+from sb3_isaac.gymcompat.api import gymapi, gymtorch, unsupported
+from sb3_isaac.gymcompat.api.gym import Gym
 from sb3_isaac.gymcompat.runtime import settings
 
 
@@ -172,6 +174,15 @@ def test_what_is_not_emulated_says_so_and_what_does_not_exist_is_an_attribute_er
     assert not hasattr(gymapi, "SoftMaterial") and not hasattr(gymapi, "Nonsense")
     with pytest.raises(NotImplementedError, match="SoftMaterial"):
         _ = gymapi.SoftMaterial
+
+
+def test_advice_is_of_calls_that_there_are() -> None:
+    """And no advice is left of what is emulated by now."""
+    absent = [name for name in unsupported._NAMES if name not in dir(Gym)]
+    given = {unsupported.advice(name) for name in absent}
+    for _, text in unsupported._ADVICE:
+        assert text in given, text
+        assert set(re.findall(r"[a-z]+(?:_[a-z]+)+", text)) <= set(dir(Gym)), text
 
 
 def test_drive_modes_cannot_appear_after_prepare_sim(tmp_path: Path) -> None:

@@ -8,16 +8,16 @@ from __future__ import annotations
 from typing import Optional
 
 _ADVICE = (  # the first whose word is part of the name
-    ("camera image render texture light segmentation materials",
-     "cameras take no pictures yet, so switch them off in the task's configuration"),
-    ("force_sensor get_sensor", "force sensors are not available yet; net_contact_force gives contact forces"),
-    ("dof_force", "joint force sensors are not available yet; keep the efforts that you set"),
-    ("jacobian mass_matrix", "Jacobians and mass matrices are not available yet"),
     ("soft particle cloth tet pneumatic triangle", "soft bodies have no counterpart here"),
+    ("viewer_camera", "set the viewer's camera with viewer_camera_look_at"),
+    ("texture materials", "textures and materials have no counterpart here: give colours with set_rigid_body_color"),
+    ("force_sensor get_sensor", "read force sensors with acquire_force_sensor_tensor"),
+    ("dof_force", "read joint forces with acquire_dof_force_tensor"),
     ("usd omni opensim attach_sim load_sim", "other formats are not read or written here: use URDF or MJCF"),
-    ("tendon", "tendons are simulated as the MJCF file says, but have no calls here"),
-    ("attractor", "attractors have no counterpart here: apply forces with apply_rigid_body_force_tensors"),
-    ("body_force body_forces", "apply forces at the centres of mass with apply_rigid_body_force_tensors"),
+    ("tendon", "this of a tendon is as the MJCF file says; get_actor_tendon_properties and set_actor_tendon_properties "
+               "have stiffness, damping and limits"),
+    ("body_force body_forces", "apply forces with apply_rigid_body_force_tensors, or at given places with "
+                               "apply_rigid_body_force_at_pos_tensors"),
     ("dof_effort", "set efforts with set_dof_actuation_force_tensor"),
     ("target", "set targets with set_dof_position_target_tensor or set_dof_velocity_target_tensor"),
     ("dof_states dof_position dof_velocity joint_position joint_velocity",
