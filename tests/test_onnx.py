@@ -165,6 +165,15 @@ def test_what_cannot_be_exported_is_one_sentence(case: str, words: str, run: Pat
     assert words in error and error.count("\n") == 1 and not (tmp_path / "p.onnx").exists()
 
 
+def test_torques_have_no_scale_of_joint_targets() -> None:
+    """Of ant and humanoid, whose actions are shares of a torque: nothing says that they are angles."""
+    told = {"obs_table": {"all": 6}, "control_dt": 0.02, "action_scale": 1.0, "torque_limit_nm": [15.0, 15.0]}
+    facts = deploy_facts(PolicyModule(content_of([nn.Linear(6, 2)])), told)
+    assert "action_scale" not in facts and facts["units"]["actions"] == "1"
+    assert deploy_facts(PolicyModule(content_of([nn.Linear(6, 2)])), {**told, "default_joint_pos": [0.0, 1.0]})[
+        "action_scale"] == 1.0
+
+
 def test_a_policy_of_a_task_that_tells_nothing(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="neither obs_table nor control_dt"):
         deploy_facts(PolicyModule(content_of([nn.Linear(6, 2)])), {})

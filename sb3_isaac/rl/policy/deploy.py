@@ -33,7 +33,7 @@ def deploy_facts(policy: PolicyModule, metadata: Mapping[str, Any]) -> Dict[str,
     joint_names        (J,)   in the order of ``action`` and ``joint_target``
     default_joint_pos  (J,)   rad, the target for an action of 0
     joint_range        (J, 2) rad, least and largest target; null where there is none
-    action_scale              rad for an action of 1
+    action_scale              rad for an action of 1, where there is a default_joint_pos
     kp, kd             (J,)   N·m/rad, N·m·s/rad of the drives: τ = kp (target − q) − kd q̇
     torque_limit_nm    (J,)   N·m, largest torque either way
     command                   {axis: [least, largest]} that it was trained for
@@ -60,6 +60,9 @@ def deploy_facts(policy: PolicyModule, metadata: Mapping[str, Any]) -> Dict[str,
         "actions": [list(pair) for pair in zip(policy.low.tolist(), policy.high.tolist())],
         **{key: told[key] for key in _HANDED_ON if told.get(key) is not None},
     }
+    if "default_joint_pos" not in facts:  # actions are no joint targets, but torques, say
+        facts.pop("action_scale", None)
+        units_of["actions"] = "1"
     if "joint_range" in facts:  # JSON has no infinity
         facts["joint_range"] = [[round(end, 6) if math.isfinite(end) else None for end in ends]
                                 for ends in facts["joint_range"]]
