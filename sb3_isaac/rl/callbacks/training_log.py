@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections import Counter
@@ -109,7 +110,8 @@ class TrainingLog(IterationCallback):
         whole = sum(totals.values()) or 1.0
         rows = [f"{phase.replace('_', ' '):<22} {totals[phase]:>9.1f} s {100 * totals[phase] / whole:>5.1f} %"
                 for phase in PHASES]
-        memory = f"{'memory':<22} {peak_memory_mb():>9.0f} MB at its peak"
+        peak_mb = peak_memory_mb()
+        memory = [] if math.isnan(peak_mb) else [f"{'memory':<22} {peak_mb:>9.0f} MB at its peak"]
         by_events = self._env.device.type == "cuda"
         title = f"where the time went{', physics and task by events of the GPU' if by_events else ''}"
-        return "\n".join([title, *rows, f"{'in all':<22} {whole:>9.1f} s", memory])
+        return "\n".join([title, *rows, f"{'in all':<22} {whole:>9.1f} s", *memory])
