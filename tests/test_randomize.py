@@ -167,10 +167,11 @@ def test_sensors_are_late_between_control_steps_too() -> None:
 
 def test_whether_to_stand_is_known_at_once() -> None:
     """It is read off the command, which no sensor tells: it changes in the step in which the command does."""
-    task = make_task("IsaacQuadrupedVelocity-v0", 2, seed=0, threads=1, randomize={"obs_latency_s": 0.06}, stagger=False,
-                     command={"sequence": [{"forward_m_s": 1.0, "left_m_s": 0.0, "yaw_rad_s": 0.0},
-                                           {"forward_m_s": 0.0, "left_m_s": 0.0, "yaw_rad_s": 0.0}],
-                              "resample_s": 0.1, "random_times": False, "together": True})
+    task = make_task("IsaacQuadrupedVelocity-v0", 2, seed=0, threads=1, stagger=False,
+                     randomize={"obs_latency_s": 0.06}, command={
+                         "sequence": [dict.fromkeys(("forward_m_s", "left_m_s", "yaw_rad_s"), speed)
+                                      for speed in (0.5, 0.0)],
+                         "resample_s": 0.1, "random_times": False, "together": True})
     task.reset()
     told = []
     for _ in range(10):
