@@ -35,7 +35,7 @@ from sb3_isaac.policy.torch_files import read_torch, torch_bytes
 FORMAT_VERSIONS = (1, 2, 3)
 MOST_PIXELS = 2**24
 TRAINED = Path(__file__).with_name("trained")
-"""Holds a trained policy of some of our tasks, by the task's id."""
+"""Holds a trained policy of each of our tasks, by the task's id."""
 
 
 def save_policy(path: Path, content: Mapping[str, Any]) -> None:

@@ -117,7 +117,8 @@ class Simulator(Protocol):
         `options` see :class:`~sb3_isaac.engine.renderer.SceneRenderer`."""
 
     def make_viewer(self) -> Any:
-        """A window on the first robot (``is_running() sync(lines) close()``), or None where there is none."""
+        """A window on one robot after the other (``is_running() pressed() sync(lines, robot) close()``), see
+        :meth:`TensorEnv.viewer`; None where there is none."""
 
     def make_shapes(self) -> Optional[Any]:
         """The robots as triangles: ``meshes snapshot poses level`` of :class:`~sb3_isaac.contract.stage.Stage`; None

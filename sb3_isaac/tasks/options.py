@@ -8,14 +8,15 @@ if TYPE_CHECKING:
     from sb3_isaac.robots import Robot
 
 
-LeggedId = Literal["IsaacQuadrupedFlat-v0", "IsaacQuadrupedVelocity-v0", "IsaacQuadrupedRough-v0"]
+LeggedId = Literal["IsaacQuadrupedFlat-v0", "IsaacQuadrupedVelocity-v0", "IsaacQuadrupedRough-v0",
+                   "IsaacBipedVelocity-v0"]
 
 
 class LeggedOptions(TypedDict, total=False):
-    """Keyword options of ``IsaacQuadrupedFlat-v0``, ``-Velocity-v0`` and ``-Rough-v0``.
+    """Keyword options of ``IsaacQuadrupedFlat-v0``, ``-Velocity-v0``, ``-Rough-v0`` and ``IsaacBipedVelocity-v0``.
 
-    What each means is told by :class:`~sb3_isaac.tasks.parts.legged.LeggedTask`; the last three are of velocity and
-    rough alone, ``scan`` of rough.
+    What each means is told by :class:`~sb3_isaac.tasks.parts.legged.LeggedTask`; the flat task lacks the last three,
+    and ``scan`` is of rough alone.
     """
 
     robot: Union[str, Mapping[str, Any], "Robot", None]

@@ -38,8 +38,8 @@ def try_under(policy: PolicyModule, conditions: Mapping[str, Sequence[float]], e
               on_step: Optional[Callable[[int, int], None]] = None, **extra: Any) -> Dict[str, Any]:
     """Run episodes in every cell, that is, every combination of the conditions' values, all at the same time.
 
-    ``cells`` is a list of ``{condition: value, ..., success, reward, falls, ...}``, means over the cell's episodes;
-    ``success`` is the mean over all cells, ``worst`` the pair of values of two conditions under which there was least.
+    ``cells`` is a list of ``{condition: value, ..., success, reward, terminated, ...}``, means over the cell's
+    episodes; ``success`` is the mean over all cells, ``worst`` the pair of values of two conditions under which there was least.
 
     :param episodes: in each cell.
     :param extra: options in place of those that the policy was trained with.
