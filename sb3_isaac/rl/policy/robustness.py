@@ -39,7 +39,8 @@ def try_under(policy: PolicyModule, conditions: Mapping[str, Sequence[float]], e
     """Run episodes in every cell, that is, every combination of the conditions' values, all at the same time.
 
     ``cells`` is a list of ``{condition: value, ..., success, reward, terminated, ...}``, means over the cell's
-    episodes; ``success`` is the mean over all cells, ``worst`` the pair of values of two conditions under which there was least.
+    episodes; ``success`` is the mean over all cells, ``worst`` the pair of values of two conditions under which there
+    was least.
 
     :param episodes: in each cell.
     :param extra: options in place of those that the policy was trained with.
