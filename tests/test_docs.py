@@ -102,6 +102,17 @@ def test_every_yaml_key_is_explained() -> None:
     assert known <= OWN_KEYS | set(algorithm_options("ppo")) | {key for env in OURS for key in env_options(env)}
 
 
+def test_defaults_of_ppo_are_those_of_its_constructor() -> None:
+    words = {"none": None, "true": True, "false": False}
+    table = page("yaml.md").partition("## Of PPO")[2].partition("\n## ")[0]
+    told = {}
+    for keys, defaults in re.findall(r"^\| (`[^|]*) \| ([^|]*) \|", table, re.MULTILINE):
+        for key, text in zip(re.findall(r"`(\w+)`", keys), defaults.split(", ")):
+            told[key] = words[text] if text in words else float(text.replace("−", "-"))
+    ours = algorithm_options("ppo")
+    assert len(told) > 20 and told == {key: ours[key] for key in told}
+
+
 def test_every_field_of_policy_pth_is_explained() -> None:
     assert keys_of("policy_format.md") == set(_FIELDS)
 
