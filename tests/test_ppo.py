@@ -14,10 +14,12 @@ from gymnasium import spaces
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback, StopTrainingOnMaxEpisodes
 from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.common.vec_env import VecCheckNan
 from stable_baselines3.common.vec_env import VecNormalize as StockNormalize
 
 from sb3_isaac import PPO, AdaptiveLearningRate, IsaacVecEnv, UserError, VecNormalize
+from sb3_isaac.rl.algo import minibatch
 from sb3_isaac.rl.algo.gaussian import act, evaluate
 from sb3_isaac.rl.algo.linear import MatrixLibraries
 from sb3_isaac.rl.algo.ppo import tensor_env_of
@@ -61,6 +63,10 @@ def bare(env: Any, gamma: float) -> Any:
     return env
 
 
+class OwnExtractor(FlattenExtractor):
+    """A user's own."""
+
+
 def test_learning_without_a_normalizer_is_stocks_too() -> None:
     """The environment's tensors change in place: each observation has to be in the buffer as the policy saw it."""
     *_, stock_watch = learn(stable_baselines3.PPO, bare, PENDULUM, 64)
@@ -95,6 +101,27 @@ def test_learning_is_stocks_number_for_number(env_id: str, num_envs: int, settin
     np.testing.assert_allclose(stock_env.obs_rms.var, our_env.obs_rms.var, rtol=1e-4)
     assert our_env.ret_rms.var == pytest.approx(stock_env.ret_rms.var, rel=1e-5)
     assert our_env.obs_rms.count == stock_env.obs_rms.count
+
+
+@pytest.mark.parametrize(("policy", "kwargs", "blocks"), [
+    ("MlpPolicy", {}, 4), ("AsymmetricPolicy", {}, 4), ("MlpPolicy", {"features_extractor_class": OwnExtractor}, 1)])
+def test_a_minibatch_in_blocks_gives_the_same_step(policy: str, kwargs: Dict[str, Any], blocks: int,
+                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    """80 transitions, 24 at a time; a user's own features may depend on which transitions are computed together."""
+    made: List[Any] = []
+    for rows in (1000, 8):
+        monkeypatch.setattr(minibatch, "BLOCK_ROWS", rows)
+        monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+        env = IsaacVecEnv(QUADRUPED, num_envs=10, seed=0, privileged=policy == "AsymmetricPolicy")
+        model = PPO(policy, env, n_steps=8, batch_size=80, n_epochs=2, seed=0, ent_coef=0.01, clip_range_vf=0.2,
+                    policy_kwargs=kwargs, device="cpu", learning_rate=1e-2)
+        model.learn(80)
+        batch = next(model.rollout_buffer.get(80))
+        made.append([*model.policy.parameters(), *(torch.tensor(value) for key, value in sorted(
+            model.logger.name_to_value.items()) if key.startswith("train/"))])
+        assert len(minibatch.in_blocks(batch, model.policy)) == (blocks if rows == 8 else 1)
+    for whole, in_parts in zip(*made):
+        torch.testing.assert_close(in_parts, whole, rtol=1e-4, atol=1e-5)
 
 
 def test_the_loss_is_stocks_on_the_same_data() -> None:

@@ -24,6 +24,7 @@ from sb3_isaac.rl.algo.finite import check_rollout, check_update
 from sb3_isaac.rl.algo.gaussian import act, evaluate, is_plain
 from sb3_isaac.rl.algo.host_view import HostView, Lazy, ReadAsNumpy, copied, own_arrays
 from sb3_isaac.rl.algo.linear import MatrixLibraries
+from sb3_isaac.rl.algo.minibatch import in_blocks, with_normal_advantages
 from sb3_isaac.rl.algo.optimizer import fused_by_default
 from sb3_isaac.rl.algo.recorded_update import RecordedUpdate
 from sb3_isaac.rl.algo.rollout_buffer import Minibatch, Observations, TensorRolloutBuffer
@@ -340,22 +341,21 @@ class PPO(stable_baselines3.PPO):
         """One gradient step; what to log of it (len(LOGGED),), and False where ``target_kl`` forbade the step."""
         if self._update.in_use:
             return self._update.minibatch(batch, clip_range, clip_range_vf)
-        loss, parts = self._loss_function(self._with_normal_advantages(batch), clip_range, clip_range_vf)
+        batch = with_normal_advantages(batch) if self.normalize_advantage else batch
+        self.policy.optimizer.zero_grad()
+        parts: Any = 0.0
+        for block in [batch] if self.compile_loss else in_blocks(batch, self.policy):
+            share = len(block.advantages) / len(batch.advantages)
+            loss, of_block = self._loss_function(block, clip_range, clip_range_vf)
+            (loss * share).backward()
+            parts = parts + of_block * share
         if self.target_kl is not None and float(distributed.mean(parts[KL])) > 1.5 * self.target_kl:
             return parts, False
-        self._descend(loss)
+        self._descend()
         return parts, True
 
-    def _with_normal_advantages(self, batch: Minibatch) -> Minibatch:
-        if not self.normalize_advantage or len(batch.advantages) < 2:
-            return batch
-        mean, std = distributed.mean_and_std(batch.advantages)
-        return batch._replace(advantages=(batch.advantages - mean) / (std + 1e-8))
-
-    def _descend(self, loss: torch.Tensor) -> None:
-        """One gradient step."""
-        self.policy.optimizer.zero_grad()
-        loss.backward()
+    def _descend(self) -> None:
+        """One step along the gradients that the policy has."""
         distributed.average_gradients(self.policy.parameters())
         if self._symmetry is not None:
             self._symmetry.symmetrise_gradients()

@@ -11,6 +11,7 @@ from sb3_isaac.contract.recorded import Recorded
 from sb3_isaac.contract.recorder import Recorder
 from sb3_isaac.rl import distributed
 from sb3_isaac.rl.algo.gaussian import is_plain
+from sb3_isaac.rl.algo.minibatch import with_normal_advantages
 from sb3_isaac.rl.algo.optimizer import takes_fused_kernel
 from sb3_isaac.rl.algo.rollout_buffer import Minibatch
 from sb3_isaac.rl.algo.update_log import KL
@@ -79,14 +80,17 @@ class RecordedUpdate:
     def _step(self, batch: Minibatch, clip_range: float, clip_range_vf: Optional[float], target_kl: Optional[float],
               *_: Any) -> torch.Tensor:
         model = self._model
-        loss, parts = model._loss(model._with_normal_advantages(batch), clip_range, clip_range_vf)
+        batch = with_normal_advantages(batch) if model.normalize_advantage else batch
+        model.policy.optimizer.zero_grad()
+        loss, parts = model._loss(batch, clip_range, clip_range_vf)
+        loss.backward()
         if target_kl is not None:
             self._forbidden.copy_(parts[KL] > 1.5 * target_kl)
         groups = model.policy.optimizer.param_groups
         before = [group["capturable"] for group in groups]
         for group in groups:
             group["capturable"] |= self._recorder.recording  # torch asks for it then, and warns of it else
-        model._descend(loss)
+        model._descend()
         for group, capturable in zip(groups, before):
             group["capturable"] = capturable
         return parts
