@@ -119,7 +119,7 @@ class NetworkFloor:
             for net in (self._actor, self._critic))
         self._n_envs = model.n_envs
         self._libraries = MatrixLibraries()
-        self._libraries.measure(policy, model.batch_size)
+        self._libraries.measure(policy, min(model.batch_size, block_rows()))
 
     def rollout_s(self) -> float:
         """Seconds of the forward passes of a rollout: both networks a step, and the last value.

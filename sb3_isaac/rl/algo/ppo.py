@@ -24,7 +24,7 @@ from sb3_isaac.rl.algo.finite import check_rollout, check_update
 from sb3_isaac.rl.algo.gaussian import act, evaluate, is_plain
 from sb3_isaac.rl.algo.host_view import HostView, Lazy, ReadAsNumpy, copied, own_arrays
 from sb3_isaac.rl.algo.linear import MatrixLibraries
-from sb3_isaac.rl.algo.minibatch import in_blocks, with_normal_advantages
+from sb3_isaac.rl.algo.minibatch import block_rows, in_blocks, with_normal_advantages
 from sb3_isaac.rl.algo.optimizer import fused_by_default
 from sb3_isaac.rl.algo.recorded_update import RecordedUpdate
 from sb3_isaac.rl.algo.rollout_buffer import Minibatch, Observations, TensorRolloutBuffer
@@ -306,7 +306,7 @@ class PPO(stable_baselines3.PPO):
         clip_range_vf = (None if self.clip_range_vf is None
                          else self.clip_range_vf(self._current_progress_remaining))  # type: ignore[operator]
         if not self.matrix_libraries.measured:
-            self.matrix_libraries.measure(self.policy, self.batch_size)
+            self.matrix_libraries.measure(self.policy, min(self.batch_size, block_rows()))
         with fused_by_default(self.policy.optimizer), self._update.used():
             losses, last_epoch = self._epochs(clip_range, clip_range_vf)
         if self._symmetry is not None:
