@@ -31,7 +31,7 @@ def task_state(model: Any) -> Dict[str, Any]:
     | random | states of the global random generators |
     | log | values that wait for the next row of the log: the last update's, and an evaluation's |
     | discounted_returns | (N,) of VecNormalize, if there is one |
-    | matrix_libraries | which library computes which product, if it was measured |
+    | matrix_libraries | which library computes which product, and activations in which way, if it was measured |
     | last_original_obs | last_obs as an off-policy algorithm keeps it, not normalised |
     | lstm_states | of the actor and of the critic, hidden and cell, (layers, N, width) each, if it is recurrent |
     """
