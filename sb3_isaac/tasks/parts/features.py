@@ -76,6 +76,7 @@ class LeggedFeatures:
     foot_contact     (N, F)     bool
     foot_landed      (N, F)     bool: touched down in this step
     foot_air_time    (N, F)     s since the foot left the ground, its landing step included
+    foot_pos_w       (N, F, 3)  m, world, of the feet's frames
     foot_clearance   (N, F)     m above its height in stance on the ground below it
     foot_vel_w       (N, F, 3)  m/s, mean over the control step
     foot_slip        (N,)       m/s, mean horizontal speed of the feet on the ground
