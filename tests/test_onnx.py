@@ -227,6 +227,17 @@ def test_a_loop_is_given_another_command(exported: Path, command: str, words: st
 
 
 @pytest.mark.usefixtures("deploy")
+def test_a_loop_says_what_it_cannot_observe() -> None:
+    """Such as the biped's clock, which no sensor tells and this program does not run."""
+    from control_loop import observation
+
+    policy = {"observations": [{"name": name} for name in ("joint_pos", "clock")], "default_joint_pos": [0.5]}
+    state = {"joint_pos": [0.6], "joint_vel": [0.0], "ang_vel": [0.0] * 3, "gravity": [0.0, 0.0, -1.0]}
+    with pytest.raises(SystemExit, match="the policy observes clock, which this program does not know"):
+        observation(policy, state, [0.0], [1.0, 0.0])
+
+
+@pytest.mark.usefixtures("deploy")
 def test_a_loop_and_a_simulated_robot_by_packets(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A policy of the default pose, packets lost and late: the robot stands for two seconds where it was."""
     import control_loop

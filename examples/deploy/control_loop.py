@@ -21,6 +21,10 @@ def observation(policy, state, action, command):
         "joint_pos": np.subtract(state["joint_pos"], policy["default_joint_pos"]), "joint_vel": state["joint_vel"],
         "last_action": action, "imu_ang_vel_b": state["ang_vel"], "imu_gravity_b": state["gravity"],
         "command": command, "told_to_stand": [float(max(map(abs, command)) <= 0.1)]}
+    unknown = [part["name"] for part in policy["observations"] if part["name"] not in parts]
+    if unknown:
+        sys.exit(f"the policy observes {', '.join(unknown)}, which this program does not know: give its function "
+                 "observation a line for that.")
     return np.concatenate([parts[part["name"]] for part in policy["observations"]]).astype(np.float32)[None]
 
 
