@@ -181,6 +181,17 @@ def test_an_evaluation_tells_every_axis_and_those_of_ones_own() -> None:
     assert Sideways.evaluation_options({})["command"] == {"forward_m_s": 1.0, "resample_s": 1e6}
 
 
+def test_an_axis_that_an_evaluation_leaves_is_drawn_from_its_whole_range() -> None:
+    """And not from where training begins, 0.1 m/s to either side: evaluations are alike at any time of it."""
+    class Ahead(task_class("IsaacQuadrupedVelocity-v0")):  # type: ignore[misc]
+        EVALUATION = ({"forward_m_s": 1.0},)
+
+    env = Ahead(64, seed=0, threads=1, **Ahead.evaluation_options({}))
+    env.reset()
+    env.close()
+    assert env.command[:, 0].eq(1.0).all() and float(env.command[:, 1].abs().max()) > 0.5
+
+
 @pytest.mark.parametrize("bounds", [300.0, (1.0,), (2.0, 1.0), ("a", "b"), (float("nan"), 1.0)])
 def test_a_stop_rule_without_a_range_is_one_sentence(bounds: Any) -> None:
     with pytest.raises(UserError, match=r"range of reward_mean is .*: give .low, high."):

@@ -103,7 +103,7 @@ class LeggedTask(RobotTask):
     UNITS: Mapping[str, str] = UNITS
     """What the observations' numbers are, for programs on a robot."""
     EVALUATION: Sequence[Mapping[str, float]] = ()
-    """The commands of evaluations, {axis: value}; one in which an axis is missing leaves that to be drawn."""
+    """The commands of evaluations, {axis: value}; an axis that is missing in one is drawn, from its whole range."""
     SHOWN: Sequence[Mapping[str, float]] = ()
     """Those of a demonstration, all robots told the same; without them they are those of evaluations, by turns."""
 
@@ -326,6 +326,9 @@ class LeggedTask(RobotTask):
             given.update(sequence=told, random_times=False, **order)
         for name, value in (told[0].items() if len(told) == 1 else ()):
             given[name] = value if name in cls.command_axes(options) else Axis(value, value)  # one's own has to be that
+        drawn = [name for name in axes if not told or any(name not in one for one in told)]
+        if {*drawn} & {*cls.COMMAND_SETTINGS.get("first", {}), *given.get("first", {})}:
+            given["first"] = {}  # from whole ranges, as what is randomised
         randomize = {"randomize": whole_ranges(options["randomize"])} if options.get("randomize") else {}
         made = {**super().evaluation_options(options), **randomize, "command": {**given, "resample_s": hold_s or 1e6}}
         if cls._ground_of(made.get("terrain")) is not None:
