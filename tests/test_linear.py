@@ -18,6 +18,7 @@ def networks() -> List[nn.Module]:
         nn.Sequential(nn.Linear(44, 64), nn.ELU(), nn.Linear(64, 32), nn.ELU(alpha=0.5), nn.Linear(32, 3)),
         nn.Sequential(nn.Linear(44, 16), nn.Tanh(), nn.ELU(), nn.Linear(16, 1, bias=False)),
         nn.Sequential(nn.ELU(), nn.Linear(44, 5), nn.ReLU()),
+        nn.Sequential(nn.Linear(44, 8), nn.ELU(alpha=-0.5), nn.Linear(8, 3)),
         nn.Linear(44, 7),
         nn.Sequential(),
     ]

@@ -353,3 +353,11 @@ def test_an_update_at_the_highest_rate_does_not_take_a_precise_policy_apart(ours
     assert model.target_kl == pytest.approx(0.2)
     assert model.policy.optimizer.state[model.policy.log_std]["step"] < 20
     assert model.learning_rate < 1e-2
+
+
+def test_a_batch_size_beyond_the_rollout_is_the_rollout() -> None:
+    with pytest.warns(UserWarning, match="mini-batch size of 10000000000"):
+        model = PPO("MlpPolicy", IsaacVecEnv("IsaacDoublePendulum-v0", num_envs=2, seed=0), n_steps=8,
+                    batch_size=10**10, n_epochs=1)
+    model.learn(16)
+    assert model.logger.name_to_value["train/n_updates"] == 1

@@ -89,8 +89,9 @@ class Activations:
 
 
 def is_known(layer: nn.Module) -> bool:
-    """Whether :class:`Activations` computes `layer`: no subclass, and without hooks."""
-    return type(layer) in _CHEAPER and not has_hooks(layer)
+    """Whether :class:`Activations` computes `layer`: no subclass, without hooks, and no ELU of a negative alpha, whose
+    gradient needs the input that computing in its place overwrites."""
+    return type(layer) in _CHEAPER and not has_hooks(layer) and getattr(layer, "alpha", 1.0) >= 0.0
 
 
 def _own(layer: nn.Module, x: torch.Tensor) -> torch.Tensor:
