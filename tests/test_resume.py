@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -21,12 +22,13 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from sb3_isaac import IsaacVecEnv, RunCheckpoints, UserError, load_policy
 from sb3_isaac.cli.main import main
+from sb3_isaac.cli.resume import _resume
 from sb3_isaac.config import TrainConfig, load_config
 from sb3_isaac.contract import names
 from sb3_isaac.policy.formats import find_policy
 from sb3_isaac.rl.training import build
 from sb3_isaac.rl.training.metrics import MetricsCsv, read_metrics
-from sb3_isaac.rl.training.run_folder import CHECKPOINT_FILES
+from sb3_isaac.rl.training.run_folder import CHECKPOINT_FILES, read_meta
 from sb3_isaac.rl.training.run_lock import lock_run
 from sb3_isaac.rl.training.task_state import restore_task_state, task_state
 from sb3_isaac.rl.training.train import Settings, configured_callbacks, train, uses_nvidias_isaacgym
@@ -186,6 +188,15 @@ def test_a_checkpoint_that_is_older_than_the_run_is_not_continued_in_it(tmp_path
     train(config_of(), tmp_path, Settings(eval_every=0, save_every=1))
     with pytest.raises(UserError, match="has 128 steps"):
         train(config_of(n_timesteps=512), tmp_path, Settings(eval_every=0), tmp_path / "checkpoints" / "128")
+
+
+def test_a_run_folder_means_its_newest_state(tmp_path: Path) -> None:
+    run = started(tmp_path, "-n", "256", "--eval-freq", "-1", "--save-freq", "128")
+    older = run / "checkpoints" / "128"  # the newest when it was looked for, before another process saved 256
+    args = argparse.Namespace(trained_agent=str(run), n_timesteps=512, log_folder=None, hyperparams=[], env_kwargs=[],
+                              **dict.fromkeys(("env", "algo", "seed", "num_envs", "conf_file", "device")))
+    assert _resume(args, run, older, read_meta(older)).folder == run
+    assert _resume(args, older, older, read_meta(older)).folder == run.with_name("IsaacDoublePendulum-v0_2")
 
 
 # ---- which policy

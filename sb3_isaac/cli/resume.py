@@ -94,7 +94,8 @@ def _resume(args: argparse.Namespace, given: Path, checkpoint: Path, meta: Mappi
     _refuse_resumed_changes(args, meta)
     config, saved = _saved(args, checkpoint), meta.get("settings", {})
     run = run_of(given)
-    if run is not None and steps_of(find_checkpoint(run)) <= meta["num_timesteps"]:
+    # A run folder means its newest state, also where a process that trains in it has saved another since it was read.
+    if run is not None and (given == run or steps_of(find_checkpoint(run)) <= meta["num_timesteps"]):
         return Begin(config, _as_typed(args, run), checkpoint, saved=saved)
     # Going on from an older state is another run: what came after it in this one stays.
     beside = run.parent.parent if run is not None and run.parent.name == meta["algo"] else Path(LOGS)
