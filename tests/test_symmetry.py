@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import stable_baselines3
 import torch
+from stable_baselines3.common.torch_layers import FlattenExtractor
 from torch import nn
 
 from sb3_isaac import PPO, IsaacVecEnv, UserError, VecNormalize
@@ -98,7 +99,7 @@ def test_terms_of_ones_own_say_their_mirror_or_symmetry_is_refused() -> None:
 
 
 def trained(policy: str = "AsymmetricPolicy", steps: int = 256, **kwargs: Any) -> PPO:
-    env = VecNormalize(IsaacVecEnv(ENV, num_envs=16, seed=0, threads=1, privileged=policy == "AsymmetricPolicy"))
+    env = VecNormalize(IsaacVecEnv(ENV, num_envs=16, seed=0, threads=1, privileged=policy != "MlpPolicy"))
     model = PPO(policy, env, n_steps=8, batch_size=32, n_epochs=2, seed=0, learning_rate=1e-3, symmetry="equivariant",
                 policy_kwargs={"net_arch": [16, 8], "activation_fn": nn.ELU, **kwargs})
     return model.learn(steps)
@@ -130,6 +131,19 @@ def test_a_trained_policy_does_in_the_mirror_what_it_does(policy: str, tmp_path:
     before = [p.clone() for p in again.policy.parameters()]
     again.learn(0)
     assert again.symmetry == "equivariant" and all(map(torch.equal, before, again.policy.parameters()))
+
+
+def test_a_policy_that_sees_all_groups_is_symmetric_too() -> None:
+    model = trained("MultiInputPolicy")
+    mirrors = model.get_env().unwrapped.env.mirror()  # type: ignore[union-attr]
+    obs = {group: torch.randn(5, len(mirror.sign)) for group, mirror in mirrors.observation.items()}
+    image = {group: mirrors.observation[group].of(value) for group, value in obs.items()}
+    with torch.no_grad():
+        actions, mirrored = (model.policy.get_distribution(seen).mode() for seen in (obs, image))
+        assert actions.abs().max() > 1e-3
+        torch.testing.assert_close(mirrored, mirrors.action.of(actions), atol=1e-6, rtol=1e-4)
+        torch.testing.assert_close(model.policy.predict_values(image), model.policy.predict_values(obs), atol=1e-6,
+                                   rtol=1e-4)
 
 
 def test_its_gradient_is_that_of_the_data_and_their_mirror_image() -> None:
@@ -164,11 +178,20 @@ def test_moments_are_those_of_the_observations_and_their_mirror_image() -> None:
     assert rms.mean == pytest.approx(twin.mean, abs=1e-5) and rms.var == pytest.approx(twin.var, abs=1e-4)
 
 
+class OnePlus(FlattenExtractor):
+    """As wide as what it sees, and no mirror image of itself."""
+
+    def forward(self, observations: torch.Tensor) -> torch.Tensor:
+        return super().forward(observations) + 1.0
+
+
 def test_what_cannot_be_symmetric_is_refused_in_a_sentence() -> None:
     with pytest.raises(UserError, match="net_arch has one of 5"):
         trained(net_arch=[5])
     with pytest.raises(UserError, match=r"IsaacVecEnv, alone or in sb3_isaac\.VecNormalize"):
         PPO("MlpPolicy", "CartPole-v1", symmetry="equivariant")
+    with pytest.raises(UserError, match="has a OnePlus of its own"):
+        trained("MlpPolicy", features_extractor_class=OnePlus)
     with pytest.raises(UserError, match="symmetry 'yes'"):
         PPO("MlpPolicy", "CartPole-v1", symmetry="yes")
     with pytest.raises(UserError, match="train without symmetry"):

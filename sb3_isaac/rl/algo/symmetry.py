@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any, List, Sequence, Tuple
 
 import torch
+from stable_baselines3.common.torch_layers import CombinedExtractor, FlattenExtractor
 from torch import nn
 
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.contract.mirror import Mirror, Mirrors
-from sb3_isaac.policy.layers import ACTIVATIONS
+from sb3_isaac.policy.layers import ACTIVATIONS, has_hooks
 from sb3_isaac.rl.algo.gaussian import is_plain
 from sb3_isaac.rl.policy.asymmetric import GroupExtractor
 
@@ -88,8 +89,20 @@ def _mean_image(value: torch.Tensor, index: torch.Tensor, sign: torch.Tensor) ->
 
 
 def _seen_by(policy: Any, which: str, mirrors: Mirrors) -> Mirror:
-    """The mirror of what the actor (``pi``) or the critic (``vf``) sees."""
+    """The mirror of what the actor (``pi``) or the critic (``vf``) sees.
+
+    :raises UserError: where that is other than observations side by side.
+    """
     extractor = policy.features_extractor if policy.share_features_extractor else getattr(
         policy, f"{which}_features_extractor")
-    groups: Sequence[str] = extractor.groups if isinstance(extractor, GroupExtractor) else ("policy",)
+    groups: Sequence[str] = ()
+    if type(extractor) is FlattenExtractor:
+        groups = ("policy",)
+    elif type(extractor) is GroupExtractor and not extractor.encoders:
+        groups = extractor.groups
+    elif type(extractor) is CombinedExtractor and all(type(of) is nn.Flatten for of in extractor.extractors.values()):
+        groups = tuple(extractor.extractors)
+    if not groups or has_hooks(extractor):
+        raise UserError(f"symmetry needs observations as they are and the policy has a {type(extractor).__name__} of "
+                        "its own: leave symmetry or the features extractor out.")
     return Mirror.joined([mirrors.observation[group] for group in groups])
