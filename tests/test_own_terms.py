@@ -77,6 +77,29 @@ def test_the_weight_of_a_term_of_ones_own_can_be_changed() -> None:
     assert "mine" not in env.options()["reward"], "as if made without it"
 
 
+def test_options_that_were_changed_on_the_way_are_part_of_the_state() -> None:
+    def hop(f: Any) -> torch.Tensor:
+        return f.lin_vel_b[:, 2]
+
+    changed, knows, new = (make_task("IsaacQuadrupedVelocity-v0", 4, threads=1, seed=0, heading=True) for _ in range(3))
+    changed.reset(seed=0)
+    made = changed.options()
+    assert "options" not in changed.state_dict(), "another weight in the task's file is to act in a run that goes on"
+    changed.change_options(reward={"energy": -1.0, "hop": (0.5, hop)}, command={"forward_m_s": [0.0, 0.5]})
+    changed.reset(seed=1)
+    state = changed.state_dict()
+    knows.change_options(reward={"hop": (2.0, hop)})
+    knows.load_state_dict(state)
+    assert knows.options() == changed.options() and knows.state_dict()["options"] == state["options"]
+    for task in (changed, knows):
+        task.step(torch.full((4, 12), 0.3))
+    assert torch.equal(*(task.step(torch.zeros(4, 12)).reward for task in (changed, knows)))
+    with pytest.warns(UserWarning, match="the saved reward has hop"):
+        new.load_state_dict(state)
+    assert new.options()["reward"] == {**made["reward"], "energy": -1.0}
+    assert new.options()["command"] == changed.options()["command"]
+
+
 def test_the_first_observation_of_an_episode_knows_no_action_of_the_last_one() -> None:
     env = make_task(FLAT, 2, seed=0, threads=1, observation={"policy": {"action_before": lambda f: f.last_action}})
     env.reset()

@@ -27,6 +27,7 @@ from sb3_isaac.tasks.parts.terms import (
     total_reward,
     weights_of,
     with_functions,
+    with_known_terms,
 )
 
 
@@ -65,6 +66,7 @@ class EpisodicTask(TensorEnv):
     LEAST_REWARD: Optional[float] = None
     """A step's reward is not below this."""
     SOFT_OPTIONS: Tuple[str, ...] = ("reward", "command")
+    in_inference_mode = True
     _STATE: Tuple[str, ...] = ()
     """Tensors of the subclass, besides its memory, that a continuation needs."""
 
@@ -163,6 +165,7 @@ class EpisodicTask(TensorEnv):
                 raise UserError(f"observation group {group!r} is empty: leave at least one observation in it.")
         self._known_terms: Dict[str, Term] = {}
         self.change_options(reward=reward, **({} if command is None else {"command": command}))
+        self._made_with = self.options()
         features = self.features()
         for name, ends in self._terminations.items():
             checked(ends, features, self.num_envs, f"termination {name!r}", boolean=True)
@@ -368,13 +371,16 @@ class EpisodicTask(TensorEnv):
     # ---- continuation
 
     def state_dict(self) -> Dict[str, Any]:
-        """See :meth:`TensorEnv.state_dict`."""
-        return {"task": {name: getattr(self, name).clone() for name in self._names()},
+        """See :meth:`TensorEnv.state_dict`. Options are in it where they were changed after the task was made."""
+        changed = {} if self.options() == self._made_with else {"options": self.options()}
+        return {**changed, "task": {name: getattr(self, name).clone() for name in self._names()},
                 "obs": {group: value.clone() for group, value in self._obs.items()},
                 "started": self._started, "generator": self._generator.get_state()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See :meth:`TensorEnv.load_state_dict`."""
+        if "options" in state:
+            self.change_options(**with_known_terms(state["options"], self._known_terms))
         for name in self._names():
             getattr(self, name).copy_(state["task"][name])
         for group, value in self._obs.items():

@@ -6,6 +6,7 @@ terminations, (N,) or (N, k) for observations.
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional, Tuple
 
 import torch
@@ -52,6 +53,17 @@ def reward_terms(table: Mapping[str, Term], given: Optional[Mapping[str, Any]],
         value_of = known[name].value if pair is None else function(pair[1], f"reward term {name!r}")
         terms[name] = Term(float(weight), value_of)
     return terms
+
+
+def with_known_terms(options: Mapping[str, Any], known: Mapping[str, Term]) -> Dict[str, Any]:
+    """The saved `options` of a task, without reward terms whose functions are not `known`: a warning names these."""
+    weights = options.get("reward", {})
+    missing = [name for name in weights if name not in known]
+    if missing:
+        warnings.warn(f"the saved reward has {', '.join(missing)}, which nobody has given here: it is left out until "
+                      "change_options gives it again.", stacklevel=2)
+    kept = {"reward": {name: weight for name, weight in weights.items() if name in known}}
+    return {**options, **(kept if "reward" in options else {})}
 
 
 def with_functions(table: Mapping[str, Function], given: Optional[Mapping[str, Any]], what: str) -> Dict[str, Function]:
