@@ -7,13 +7,17 @@ import sys
 from pathlib import Path
 from typing import Any, Iterator
 
+import gymnasium
 import pytest
 import torch
+from stable_baselines3 import PPO as StockPPO
 
-from sb3_isaac import IsaacVecEnv, UserError, register_task
+from sb3_isaac import PPO, IsaacVecEnv, Step, UserError, register_task
 from sb3_isaac.cli.main import main
 from sb3_isaac.contract import names
-from sb3_isaac.rl.policy.evaluate import eval_options
+from sb3_isaac.envs.vec_env import unwrap
+from sb3_isaac.rl.callbacks.evaluation import Evaluation
+from sb3_isaac.rl.policy.evaluate import eval_options, run_episodes
 from sb3_isaac.tasks import make_task
 from sb3_isaac.tasks.parts.command import Axis
 from sb3_isaac.tasks.quadruped_flat import QuadrupedFlat
@@ -112,6 +116,7 @@ def test_a_task_made_of_anothers_tables() -> None:
     ({"observation": {"policy": {"joint_poss": None}}}, ["joint_poss", "did you mean 'joint_pos'"]),
     ({"termination": {"tillt": None}}, ["tillt", "did you mean 'tilt'"]),
     ({"command": {"height_m": [0.2, 0.3]}}, ["height_m", "forward_m_s"]),
+    ({"command": {"first": {"forward": [0.0, 1.0]}}}, ["'forward'", "first", "did you mean 'forward_m_s'"]),
 ])
 def test_a_wrong_term_is_one_sentence(options: Any, words: Any) -> None:
     with pytest.raises(UserError) as error:
@@ -151,3 +156,37 @@ def test_a_turn_of_many_radians_is_counted_whole() -> None:
     env = QuadrupedFlat(sim=ScriptedSim(turning), stagger=False, episode_length_s=4.0,  # type: ignore[arg-type]
                         command={"forward_m_s": 1.0, "yaw_rad_s": 0.0, "resample_s": 1e6})
     assert evaluate(env, lambda obs: torch.zeros(1, 12))["yaw_drift_rad"] == pytest.approx(12.0, abs=0.01)
+
+
+def test_a_task_may_hold_networks_and_differentiate(monkeypatch: pytest.MonkeyPatch) -> None:
+    import my_tasks
+
+    class Learnt(my_tasks.Cart):
+        """A network drives it, and its reward has the slope of a potential."""
+
+        def __init__(self, num_envs: int = 1) -> None:
+            super().__init__(num_envs)
+            self.motor = torch.nn.Linear(1, 1)
+
+        def step(self, actions: torch.Tensor) -> Step:
+            step = super().step(self.motor(actions))
+            with torch.enable_grad():
+                x = self.state[:, 0].detach().requires_grad_()
+                slope, = torch.autograd.grad((-x.square()).exp().sum(), x)
+            return step._replace(reward=step.reward + slope)
+
+    monkeypatch.setattr(my_tasks, "Cart", Learnt)
+    assert make_task("MyCart-v0", 1).motor.weight.requires_grad
+    model = PPO("MlpPolicy", IsaacVecEnv("MyCart-v0", num_envs=2), n_steps=8, batch_size=16, n_epochs=1)
+    evaluation = Evaluation(lambda: IsaacVecEnv("MyCart-v0", num_envs=2), every=1)
+    model.learn(32, callback=evaluation)
+    assert evaluation.report is not None and evaluation.report["steps"] == 32
+    task = unwrap(model.get_env()).env
+    assert not task.state.requires_grad, "a graph that grows with each step fills the memory"
+    run_episodes(task, lambda obs: torch.zeros(2, 1), max_steps=2)
+    assert not task.state.requires_grad
+    stock = StockPPO("MlpPolicy", IsaacVecEnv("MyCart-v0", num_envs=2), n_steps=8, batch_size=16, n_epochs=1)
+    stock.learn(16)
+    for made in (gymnasium.make("MyCart-v0"), gymnasium.make_vec("MyCart-v0", num_envs=2)):
+        made.reset(seed=0)
+        made.step(made.action_space.sample())

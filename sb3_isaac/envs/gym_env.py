@@ -57,6 +57,7 @@ class IsaacEnv(gymnasium.Env[Array, np.ndarray]):
         self.action_space = self.env.action_space
         self._closed = False
 
+    @torch.no_grad()
     def reset(self, *, seed: Optional[int] = None, options: Optional[Dict[str, Any]] = None
               ) -> Tuple[Array, Dict[str, Any]]:
         """A new episode's first observation (k,) and an empty info; without a seed the random stream goes on."""
@@ -66,6 +67,7 @@ class IsaacEnv(gymnasium.Env[Array, np.ndarray]):
         super().reset(seed=seed)
         return _row(self.env.reset(seed=seed), 0), {}
 
+    @torch.no_grad()
     def step(self, action: np.ndarray) -> Tuple[Array, float, bool, bool, Dict[str, Any]]:
         """One control step with an action (a,); at an episode's end the observation is its last one."""
         if self._closed:
@@ -122,6 +124,7 @@ class IsaacVectorEnv(VectorEnv[Array, np.ndarray, np.ndarray]):
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
 
+    @torch.no_grad()
     def reset(self, *, seed: Union[int, Sequence[Optional[int]], None] = None,
               options: Optional[Dict[str, Any]] = None) -> Tuple[Array, Dict[str, Any]]:
         """First observations (N, k) and empty infos. One seed is enough for all robots: of N the first acts."""
@@ -138,6 +141,7 @@ class IsaacVectorEnv(VectorEnv[Array, np.ndarray, np.ndarray]):
         super().reset(seed=first)
         return _rows(self.env.reset(seed=first)), {}
 
+    @torch.no_grad()
     def step(self, actions: np.ndarray) -> Tuple[Array, np.ndarray, np.ndarray, np.ndarray, Dict[str, Any]]:
         """One control step with actions (N, a): observations (N, k), rewards, terminations, truncations (N,), infos."""
         self._check_open()

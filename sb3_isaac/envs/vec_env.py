@@ -138,6 +138,7 @@ class IsaacVecEnv(VecEnv):
 
     # ---- by numpy arrays
 
+    @torch.no_grad()
     def reset(self) -> VecEnvObs:
         """The first observations (N, k), or a dict of them."""
         return self._numpy(self.reset_tensor())
@@ -150,6 +151,7 @@ class IsaacVecEnv(VecEnv):
                             f"{self.num_envs} environments, {shape}.")
         self._actions = torch.as_tensor(np.asarray(actions, dtype=self.action_space.dtype), device=self.device)
 
+    @torch.no_grad()
     def step_wait(self) -> VecEnvStepReturn:
         """Observations, rewards, dones and infos of the step begun by ``step_async``."""
         step = self.step_tensor(self._actions)

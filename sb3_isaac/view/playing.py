@@ -39,6 +39,7 @@ class Playing:
         self._time_s = self._reward = 0.0
         self._traces = Traces()
 
+    @torch.no_grad()
     def step(self) -> None:
         """One control step."""
         actions = self._act(self._obs)

@@ -217,7 +217,7 @@ class PPO(stable_baselines3.PPO):
                 self.policy.reset_noise(env.num_envs)
             with torch.no_grad():
                 actions, values, log_probs, clipped_actions = self._sampled(obs)
-            step = env.step_tensor(clipped_actions.to(env.device))
+                step = env.step_tensor(clipped_actions.to(env.device))
             self.num_timesteps += robots
             # All of the step that is needed later is copied now: a callback may step the environment, too.
             buffer.keep_final(self._to_learner(step.truncated), self._observations(step.final_obs))

@@ -148,6 +148,7 @@ def figures(env: TensorEnv, episodes: Episodes) -> Dict[str, Any]:
     }
 
 
+@torch.no_grad()
 def run_episodes(env: TensorEnv, policy: Policy, seed: Optional[int] = None,
                  on_step: Optional[Callable[[int, int], None]] = None, max_steps: Optional[int] = None,
                  outlook: Optional[Outlook] = None) -> Episodes:

@@ -85,10 +85,13 @@ class Commands:
             if self.settings["zero_share"] + self.settings[share] > 1.0:
                 raise UserError(f"command zero_share {self.settings['zero_share']} and {share} {self.settings[share]} "
                                 "are more than 1 together: give smaller ones.")
+        for name in given.get("first") or ():
+            if name not in self.axes:
+                raise unknown("command axis", name, self.axes, where="first")
         self.settings["first"] = {name: value for name, value in self.settings["first"].items()
-                                  if "first" in given or name not in given}
+                                  if name in self.axes and ("first" in given or name not in given)}
         self._first = {name: _within(_range(name, value), self.axes[name])
-                       for name, value in self.settings["first"].items() if name in self.axes}
+                       for name, value in self.settings["first"].items()}
         self._ends: Optional[Tuple[torch.Tensor, torch.Tensor]] = None
         self._sequence = torch.tensor([self._row(row) for row in self.settings["sequence"]])
         self._begins_with: Optional[torch.Tensor] = None
