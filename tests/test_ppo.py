@@ -103,11 +103,19 @@ def test_learning_is_stocks_number_for_number(env_id: str, num_envs: int, settin
     assert our_env.obs_rms.count == stock_env.obs_rms.count
 
 
+class Centred(torch.nn.Module):
+    """Depends on all transitions that it is given, as batch normalisation does."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.tanh(x - x.mean(dim=0))
+
+
 @pytest.mark.parametrize(("policy", "kwargs", "blocks"), [
-    ("MlpPolicy", {}, 4), ("AsymmetricPolicy", {}, 4), ("MlpPolicy", {"features_extractor_class": OwnExtractor}, 1)])
+    ("MlpPolicy", {}, 4), ("AsymmetricPolicy", {}, 4), ("MlpPolicy", {"features_extractor_class": OwnExtractor}, 1),
+    ("MlpPolicy", {"activation_fn": Centred}, 1)])
 def test_a_minibatch_in_blocks_gives_the_same_step(policy: str, kwargs: Dict[str, Any], blocks: int,
                                                    monkeypatch: pytest.MonkeyPatch) -> None:
-    """80 transitions, 24 at a time; a user's own features may depend on which transitions are computed together."""
+    """80 transitions, 24 at a time; a user's own features and layers may depend on which are computed together."""
     made: List[Any] = []
     for rows in (1000, 8):
         monkeypatch.setattr(minibatch, "BLOCK_ROWS", rows)

@@ -15,6 +15,9 @@ from sb3_isaac.rl.policy.asymmetric import GroupExtractor
 BLOCK_ROWS = 2048
 """Transitions for each thread, two at least: a processor's caches hold the outputs of a layer for so many."""
 
+_OF_ROWS = tuple(f"torch.nn.modules.{name}" for name in ("linear", "activation", "container"))
+"""Modules of layers that compute each transition by itself."""
+
 
 def with_normal_advantages(batch: Minibatch) -> Minibatch:
     """With advantages of mean 0 and standard deviation 1, as SB3 computes them."""
@@ -49,7 +52,9 @@ def in_blocks(batch: Minibatch, policy: Any) -> List[Minibatch]:
 
 
 def _row_by_row(policy: Any) -> bool:
-    """Whether features of a transition depend on no other: those of a user's own extractor may."""
+    """Whether what is computed of a transition depends on no other: a user's own extractor or layer may."""
     extractors = (policy.pi_features_extractor, policy.vf_features_extractor)
-    return all(type(one) is FlattenExtractor or (type(one) is GroupExtractor and not one.encoders)
-               for one in extractors)
+    nets = (policy.mlp_extractor.policy_net, policy.mlp_extractor.value_net, policy.action_net, policy.value_net)
+    return (all(type(one) is FlattenExtractor or (type(one) is GroupExtractor and not one.encoders)
+                for one in extractors)
+            and all(type(layer).__module__ in _OF_ROWS for net in nets for layer in net.modules()))
