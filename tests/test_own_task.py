@@ -198,10 +198,10 @@ def test_a_term_may_differentiate() -> None:
             speed = f.lin_vel_b[:, 0].detach().requires_grad_()
             return torch.autograd.grad(speed.square().sum(), speed)[0]
 
-    made = [lambda: IsaacVecEnv(QUADRUPED, num_envs=2, episode_length_s=0.2, **SMALL, reward={"slope": (0.1, slope)}),
-            lambda: IsaacVecEnv(QUADRUPED, num_envs=2, episode_length_s=0.2, **SMALL)]
-    assert [make().env.in_inference_mode for make in made] == [False, True]
-    model = PPO("MlpPolicy", made[0](), n_steps=8, batch_size=16, n_epochs=1)
-    evaluation = Evaluation(made[0], every=1)
+    def make() -> IsaacVecEnv:
+        return IsaacVecEnv(QUADRUPED, num_envs=2, episode_length_s=0.2, **SMALL, reward={"slope": (0.1, slope)})
+
+    model = PPO("MlpPolicy", make(), n_steps=8, batch_size=16, n_epochs=1)
+    evaluation = Evaluation(make, every=1)
     model.learn(16, callback=evaluation)
     assert evaluation.report is not None and evaluation.report["steps"] == 16

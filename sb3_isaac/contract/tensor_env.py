@@ -167,8 +167,6 @@ class TensorEnv:
                                                  environment may then leave out the others' work
     stop_rule          StopRule or None          when training has reached its goal
     display            Display                   which numbers people look at
-    in_inference_mode  bool                      whether evaluations while training may step it in torch's inference
-                                                 mode, where they are a tenth faster and nothing can be differentiated
     SOFT_OPTIONS       tuple of str              options that ``change_options`` changes without building anew
     CONDITIONS         {name: values}            what ``sb3-isaac robustness`` varies, and the values that it tries
     ================== ========================= ==================================================================
@@ -186,7 +184,6 @@ class TensorEnv:
     measured: Optional[Collection[str]] = None
     stop_rule: Optional[StopRule] = None
     display: Display = Display()
-    in_inference_mode: bool = False
     SOFT_OPTIONS: Tuple[str, ...] = ()
     CONDITIONS: Mapping[str, Sequence[float]] = {}
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from typing import Any, Callable, Dict, Optional
 
-import torch
-
 from sb3_isaac.contract.tensor_env import StopRule
 from sb3_isaac.envs.vec_env import IsaacVecEnv, unwrap
 from sb3_isaac.rl.callbacks.iteration import IterationCallback, iteration_of
@@ -120,8 +118,7 @@ class Evaluation(IterationCallback):
         env = self._env.env
         policy = evaluation_policy(self.model, self.model.get_vec_normalize_env(), env.metadata(), self._env.device)
         outlook = None if rule is None else Outlook(env, rule)
-        with torch.inference_mode(env.in_inference_mode):  # nobody else steps this environment
-            report = evaluate(env, policy, seed=None if self.seed is None else self.seed + k, outlook=outlook)
+        report = evaluate(env, policy, seed=None if self.seed is None else self.seed + k, outlook=outlook)
         self.given_up = "" if outlook is None else outlook.why
         self.spent_s += time.perf_counter() - start
         return None if self.given_up else {**report, "steps": self.model.num_timesteps}

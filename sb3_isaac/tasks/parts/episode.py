@@ -22,7 +22,6 @@ from sb3_isaac.tasks.parts.stage import TaskStage
 from sb3_isaac.tasks.parts.terms import (
     Function,
     Term,
-    all_ours,
     checked,
     reward_terms,
     total_reward,
@@ -208,7 +207,6 @@ class EpisodicTask(TensorEnv):
         self._known_terms.update(self.rewards)
         self._weights = weights_of(self.rewards, self.device)
         self.check_rewards()
-        self.in_inference_mode = all_ours(type(self), self.rewards, self._terminations, self._observed)
         commands = Commands({**self.COMMAND, **self._commands.axes, **self.COMMAND}, command, self.COMMAND_SETTINGS)
         if len(commands.axes) != self.command.shape[1]:
             raise UserError("a command axis cannot be added to a task that is made already: give it at the start.")

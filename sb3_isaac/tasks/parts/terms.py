@@ -55,14 +55,6 @@ def reward_terms(table: Mapping[str, Term], given: Optional[Mapping[str, Any]],
     return terms
 
 
-def all_ours(task: type, rewards: Mapping[str, Term], terminations: Mapping[str, Function],
-             observed: Mapping[str, Mapping[str, Function]]) -> bool:
-    """Whether a task and the functions in its tables are this package's, which differentiate nothing."""
-    groups = (of for table in observed.values() for of in table.values())
-    functions = (task, *(term.value for term in rewards.values()), *terminations.values(), *groups)
-    return all(str(getattr(one, "__module__", "")).startswith("sb3_isaac.") for one in functions)
-
-
 def with_known_terms(options: Mapping[str, Any], known: Mapping[str, Term]) -> Dict[str, Any]:
     """The saved `options` of a task, without reward terms whose functions are not `known`: a warning names these."""
     weights = options.get("reward", {})
