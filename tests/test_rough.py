@@ -66,7 +66,7 @@ def test_the_tables_are_those_of_the_velocity_task_but_for_what_the_ground_chang
     ours, theirs = QuadrupedRough.REWARD, QuadrupedVelocity.REWARD
     assert ours.keys() == theirs.keys()
     changed = {name for name in ours if ours[name] != theirs[name]}
-    assert changed == {"bounce", "roll_pitch_rate", "tilt", "pose", "swing_height"}
+    assert changed == {"bounce", "roll_pitch_rate", "tilt", "pose", "swing_height", "stand"}
     assert all(abs(ours[name].weight) <= abs(theirs[name].weight) for name in changed)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from types import SimpleNamespace
 from typing import Any, Dict, List, Tuple
 
 import pytest
@@ -16,7 +17,7 @@ from sb3_isaac.tasks import make_task, task_options
 from sb3_isaac.tasks.parts import gait
 from sb3_isaac.tasks.parts.command import Axis, Commands
 from sb3_isaac.tasks.parts.gait_report import gait_report
-from sb3_isaac.tasks.quadruped_velocity import GRID, QuadrupedVelocity
+from sb3_isaac.tasks.quadruped_velocity import GRID, QuadrupedVelocity, at_rest
 
 ENV = "IsaacQuadrupedVelocity-v0"
 AXES = {"forward_m_s": Axis(-1.5, 1.5), "left_m_s": Axis(-0.8, 0.8)}
@@ -283,6 +284,10 @@ def test_a_robot_that_stands_is_watched_from_two_seconds_on() -> None:
     assert (step.log["standing_drift_m"] < 0.005).all() and not step.log["standing_steps"].any()
     before, at = env.sim.state.root_pos_w.clone(), env.stood_at_w.clone()
     torch.testing.assert_close(step.log["standing_drift_m"], (before[:, :2] - at).norm(dim=1))
+    ones = torch.ones(3)
+    stood = SimpleNamespace(standing=ones, foot_contact=ones[:, None], joint_vel=torch.zeros(3, 12),
+                            standing_drift=torch.tensor([0.0, 0.01, 0.1]))
+    assert at_rest(stood).tolist() == pytest.approx([1.0, 0.5 / 1.04 + 0.5 * math.exp(-1.0), 0.5 / 5.0], abs=1e-4)
 
 
 def test_evaluations_tell_every_command_of_the_grid() -> None:

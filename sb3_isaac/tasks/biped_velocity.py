@@ -11,7 +11,7 @@ from sb3_isaac.contract.tensor_env import StopRule
 from sb3_isaac.tasks.parts import gait
 from sb3_isaac.tasks.parts.command import Axis
 from sb3_isaac.tasks.parts.terms import Term
-from sb3_isaac.tasks.quadruped_velocity import QuadrupedVelocity, shown
+from sb3_isaac.tasks.quadruped_velocity import QuadrupedVelocity, shown, still
 
 GRID = tuple({"forward_m_s": forward, "left_m_s": left, "yaw_rad_s": turn, "heading_rad": turn}
              for forward in (0.0, -0.5, 0.5, 1.0) for left in (0.0, -0.3, 0.3) for turn in (0.0, -0.8, 0.8))
@@ -42,13 +42,14 @@ class BipedVelocity(QuadrupedVelocity):
     COMMAND: Mapping[str, Axis] = {
         "forward_m_s": Axis(-0.5, 1.0, mirror=1), "left_m_s": Axis(-0.3, 0.3, mirror=-1),
         "yaw_rad_s": Axis(-0.8, 0.8, mirror=-1)}
-    COMMAND_SETTINGS = {**QuadrupedVelocity.COMMAND_SETTINGS, "edge_share": 0.0, "each_end": False,
+    COMMAND_SETTINGS = {**QuadrupedVelocity.COMMAND_SETTINGS, "edge_share": 0.0, "widen_s": 10.0, "each_end": False,
                         "first": {"forward_m_s": [0.3, 0.7], "left_m_s": [-0.1, 0.1], "yaw_rad_s": [-0.2, 0.2]}}
     EVALUATION = GRID
     SHOWN = shown((0.8, 0.0, 0.0), (0.5, 0.0, 0.6), (0.0, 0.25, 0.0), (0.8, 0.0, 0.0), (0.5, 0.0, -0.6))
     REWARD: Mapping[str, Term] = {
         **{name: term for name, term in QuadrupedVelocity.REWARD.items() if name not in ("step", "trot")},
         "step": Term(0.08, on_one_foot),
+        "stand": Term(1.0, still),
         "walk": Term(0.2, lambda f: f.gait_share * on_one_foot(f)),
         "tilt": Term(-1.0, lambda f: gait.sum_square(f.gravity_b[:, :2])),
     }

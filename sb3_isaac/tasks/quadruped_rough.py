@@ -12,7 +12,7 @@ from sb3_isaac.tasks.parts.command import Axis
 from sb3_isaac.tasks.parts.ground import SCAN_AHEAD_M, SCAN_LEFT_M
 from sb3_isaac.tasks.parts.mirror import Kind
 from sb3_isaac.tasks.parts.terms import Function, Term
-from sb3_isaac.tasks.quadruped_velocity import QuadrupedVelocity
+from sb3_isaac.tasks.quadruped_velocity import QuadrupedVelocity, still
 
 SWING_HEIGHT_M = 0.1
 SHOWN_LEVEL = 4
@@ -54,7 +54,7 @@ class QuadrupedRough(QuadrupedVelocity):
         "forward_m_s": Axis(-1.0, 1.0, mirror=1), "left_m_s": Axis(-0.5, 0.5, mirror=-1),
         "yaw_rad_s": Axis(-1.0, 1.0, mirror=-1)}
     COMMAND_SETTINGS = {**QuadrupedVelocity.COMMAND_SETTINGS, "stand_share": 0.05, "edge_share": 0.0,
-                        "widen_at": 0.45, "each_end": False, "resample_s": 10.0,
+                        "widen_at": 0.45, "widen_s": 10.0, "each_end": False, "resample_s": 10.0,
                         "first": {"forward_m_s": [0.4, 1.0], "left_m_s": [-0.1, 0.1], "yaw_rad_s": [-0.3, 0.3]}}
     EVALUATION = COMMANDS
     CONDITIONS = {**QuadrupedVelocity.CONDITIONS, "terrain": (0.0, 3.0, 6.0)}
@@ -71,6 +71,7 @@ class QuadrupedRough(QuadrupedVelocity):
         "tilt": QuadrupedVelocity.REWARD["tilt"]._replace(weight=-0.2),
         "pose": QuadrupedVelocity.REWARD["pose"]._replace(weight=-0.003),
         "swing_height": Term(-0.6, lambda f: gait.swing_height(f.foot_clearance, f.foot_vel_w, SWING_HEIGHT_M)),
+        "stand": Term(1.0, still),
     }
 
     stop_rule = StopRule({"success_fraction": (0.9, 1.0), "falls_fraction": (0.0, 0.05)}, goal="it gets everywhere",

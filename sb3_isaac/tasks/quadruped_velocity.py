@@ -70,13 +70,17 @@ def in_time(f: Any) -> torch.Tensor:
     return gait.trot(f.foot_contact, ~f.standing) * (f.foot_contact[:, 0] == (f.phase < 0.5))
 
 
-def at_rest(f: Any) -> torch.Tensor:
-    """Of a robot that is told to stand: how still its joints and feet are, and that it goes nowhere, (N,).
+def still(f: Any) -> torch.Tensor:
+    """How still the joints and feet are of a robot that is told to stand, (N,)."""
+    return f.standing * gait.still(f.foot_contact, f.joint_vel)
 
-    A creeping of 2 cm/s, which a tracking error hides, costs a third.
+
+def at_rest(f: Any) -> torch.Tensor:
+    """The same, times how near it is to where it stood, (N,).
+
+    Creeping by some mm/s is hidden by exploration where it is measured as a velocity.
     """
-    return f.standing * gait.still(f.foot_contact, f.joint_vel) * gait.approach(
-        gait.sum_square(f.lin_vel_b[:, :2]), 0.04, 0.0004)
+    return still(f) * gait.approach(f.standing_drift.square(), 0.0025, 0.0001)
 
 
 class QuadrupedVelocity(LeggedTask):
@@ -125,7 +129,7 @@ class QuadrupedVelocity(LeggedTask):
         "forward_m_s": Axis(-1.5, 1.5, mirror=1), "left_m_s": Axis(-0.8, 0.8, mirror=-1),
         "yaw_rad_s": Axis(-1.2, 1.2, mirror=-1)}
     COMMAND_SETTINGS = {"resample_s": 5.0, "random_times": True, "zero_share": 0.2, "stand_share": 0.25,
-                        "edge_share": 0.15, "widen_at": 0.5, "each_end": True,
+                        "edge_share": 0.2, "widen_at": 0.5, "widen_s": 5.0, "each_end": True,
                         "first": {"forward_m_s": [0.4, 1.2], "left_m_s": [-0.1, 0.1], "yaw_rad_s": [-0.3, 0.3]}}
     """Training begins with walking forward: told to go anywhere, a robot that cannot step yet learns to stand."""
     EVALUATION = GRID
@@ -182,7 +186,7 @@ class QuadrupedVelocity(LeggedTask):
     stop_rule = StopRule({"tracking_error_forward_m_s": (0.0, 0.1), "tracking_error_left_m_s": (0.0, 0.1),
                           "tracking_error_yaw_rad_s": (0.0, 0.13), "standing_drift_m": (0.0, 0.02),
                           "falls_fraction": (0.0, 0.01)}, goal="it goes where it is told",
-                         training={"rollout/command_range": (1.0, 1.0), "rollout/tracking": (0.7, 1.0)}, evaluations=2,
+                         training={"rollout/command_range": (1.0, 1.0), "rollout/tracking": (0.7, 1.0)}, evaluations=3,
                          early=("tracking_error_forward_m_s", "tracking_error_left_m_s", "tracking_error_yaw_rad_s",
                                 "falls_fraction"))
     display = Display(
