@@ -60,6 +60,10 @@ class TrainConfig:
     source: str = field(default="", compare=False)
     origin: Mapping[str, str] = field(default_factory=dict, compare=False)
 
+    def set_in(self, *keys: str) -> str:
+        """The file or argument that set the first of these keys that is set; without any, the file."""
+        return next((self.origin[key] for key in keys if key in self.origin), self.source)
+
     @property
     def minibatches(self) -> int:
         """Minibatches in an epoch: ⌈n_envs · n_steps / batch_size⌉; UserError unless both keys are set."""

@@ -154,11 +154,12 @@ def check_supported(config: TrainConfig) -> None:
                             f"cuda:0 where torch finds one ({torch.cuda.device_count()} found).") from error
     for key in ("env_wrapper", "vec_env_wrapper", "frame_stack"):
         if getattr(config, key) is not None:
-            raise UserError(f"{key} in {config.source} is not supported: all robots are one environment, so write what "
-                            "it does into a task of your own, and remove the key.")
+            raise UserError(f"{key} in {config.set_in(key)} is not supported: all robots are one environment, so write "
+                            "what it does into a task of your own, and remove the key.")
     if config.desired_kl is not None and not issubclass(algorithm(config.algo), stable_baselines3.PPO):
-        raise UserError(f"desired_kl in {config.source} steers the learning rate of PPO, and {config.algo} has no use "
-                        "for it: remove the key, or give target_kl where the algorithm takes one.")
+        raise UserError(f"desired_kl in {config.set_in('desired_kl')} steers the learning rate of PPO, and "
+                        f"{config.algo} has no use for it: remove the key, or give target_kl where the algorithm takes "
+                        "one.")
     n_steps, batch_size = setting(config, "n_steps"), setting(config, "batch_size")
     if not is_off_policy(config.algo) and isinstance(n_steps, int) and isinstance(batch_size, int):
         minibatches = -(-config.n_envs * n_steps // batch_size)
@@ -180,7 +181,7 @@ def wrap_env(config: TrainConfig, env: IsaacVecEnv) -> VecEnv:
     try:
         return normalizer(config.algo)(env, **kwargs)
     except (ValueError, TypeError, AssertionError) as error:
-        raise UserError(f"normalize in {config.source} cannot be used with {config.env} "
+        raise UserError(f"normalize in {config.set_in('normalize')} cannot be used with {config.env} "
                         f"({' '.join(str(error).split()).rstrip('.')}): correct it.") from error
 
 
@@ -197,8 +198,8 @@ def make_model(config: TrainConfig, env: VecEnv, set_up: bool = True) -> BaseAlg
     policy, kwargs = _policy(config, env), algorithm_kwargs(config)
     several = isinstance(env.observation_space, spaces.Dict)
     if policy in ONE_GROUP + MANY_GROUPS and several != (policy in MANY_GROUPS):
-        raise UserError(f"policy {policy} in {config.source} is for {'one group' if several else 'groups'} of "
-                        f"observations, and {config.env} has {'groups' if several else 'one'}: give policy: auto.")
+        raise UserError(f"policy {policy} in {config.set_in('policy')} is for {'one group' if several else 'groups'} "
+                        f"of observations, and {config.env} has {'groups' if several else 'one'}: give policy: auto.")
     if "noise_type" in kwargs or "noise_std" in kwargs:
         kwargs["action_noise"] = _action_noise(kwargs.pop("noise_type", "normal"), kwargs.pop("noise_std", None),
                                                env.action_space)
@@ -207,8 +208,9 @@ def make_model(config: TrainConfig, env: VecEnv, set_up: bool = True) -> BaseAlg
             policy, env, seed=config.seed, device=config.device, **kwargs,
             **({} if set_up else {"_init_setup_model": False}))
     except Exception as error:  # SB3 and torch answer a value that they cannot use in many ways
-        raise UserError(f"{config.algo} cannot be made from {config.source} ({' '.join(str(error).split())[:250]}): "
-                        "correct that value.") from error
+        named = [key for key in (*config.algo_kwargs, "policy") if key in str(error).lower()]
+        raise UserError(f"{config.algo} cannot be made from {config.set_in(*named)} "
+                        f"({' '.join(str(error).split()).rstrip('.')[:250]}): correct that value.") from error
     return model
 
 
