@@ -77,6 +77,17 @@ def test_the_weight_of_a_term_of_ones_own_can_be_changed() -> None:
     assert "mine" not in env.options()["reward"], "as if made without it"
 
 
+@pytest.mark.parametrize("wrong", [{"command": {"edge_share": 2.0}}, {"reward": {"flat": (1.0, lambda f: 1.0)}}])
+def test_where_an_option_is_wrong_none_is_changed(wrong: Any) -> None:
+    env = make_task("IsaacQuadrupedFlat-v0", 2, threads=1, seed=0)
+    before = env.options()
+    with pytest.raises(UserError):
+        env.change_options(**{"reward": {"energy": -1.0}, "command": {"forward_m_s": [0.0, 0.5]}, **wrong})
+    assert env.options() == before
+    env.reset()
+    env.step(torch.zeros(2, 12))
+
+
 def test_options_that_were_changed_on_the_way_are_part_of_the_state() -> None:
     def hop(f: Any) -> torch.Tensor:
         return f.lin_vel_b[:, 2]

@@ -61,7 +61,7 @@ class BipedVelocity(QuadrupedVelocity):
     def __init__(self, num_envs: int = 1, *, clock: bool = True, **options: Any) -> None:
         super().__init__(num_envs, clock=clock, **options)
 
-    def check_rewards(self) -> None:
+    def check_rewards(self, rewards: Mapping[str, Term]) -> None:
         """A walk is for two feet."""
         feet = len(self.robot.feet)
         if feet != 2:

@@ -126,9 +126,9 @@ class QuadrupedFlat(LeggedTask):
         """See :meth:`EpisodicTask.followed`."""
         return features.tracking
 
-    def check_rewards(self) -> None:
+    def check_rewards(self, rewards: Mapping[str, Term]) -> None:
         """A trot is for four feet."""
-        feet, trot = len(self.robot.feet), self.rewards.get("trot", Term(0.0, lambda f: f.tracking))
+        feet, trot = len(self.robot.feet), rewards.get("trot", Term(0.0, lambda f: f.tracking))
         if feet != 4 and trot.weight != 0.0 and trot.value is QuadrupedFlat.REWARD["trot"].value:
             raise UserError(f"robot {self.robot.name!r} has {feet} feet, and a trot is for four: pass reward="
                             "{'trot': 0.0}.")

@@ -242,9 +242,9 @@ class QuadrupedVelocity(LeggedTask):
         kept = {name: axis for name, axis in cls.COMMAND.items() if name != "yaw_rad_s"}
         return {**kept, "heading_rad": Axis(-math.pi, math.pi, mirror=-1)}
 
-    def check_rewards(self) -> None:
+    def check_rewards(self, rewards: Mapping[str, Term]) -> None:
         """A trot is for four feet."""
-        feet, trot = len(self.robot.feet), self.rewards.get("trot", Term(0.0, in_time))
+        feet, trot = len(self.robot.feet), rewards.get("trot", Term(0.0, in_time))
         if feet != 4 and trot.weight != 0.0 and trot.value is self.REWARD["trot"].value:
             raise UserError(f"robot {self.robot.name!r} has {feet} feet, and a trot is for four: pass reward="
                             "{'trot': 0.0}.")

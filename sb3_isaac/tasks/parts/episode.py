@@ -115,8 +115,8 @@ class EpisodicTask(TensorEnv):
     def learnt(self, features: Any, terminated: torch.Tensor, truncated: torch.Tensor) -> None:
         """What this step changes for episodes to come, before the next begin: curricula."""
 
-    def check_rewards(self) -> None:
-        """Raise a UserError where a term of ``self.rewards`` cannot serve here."""
+    def check_rewards(self, rewards: Mapping[str, Term]) -> None:
+        """Raise a UserError where one of these terms cannot serve here."""
 
     # ---- construction
 
@@ -203,18 +203,18 @@ class EpisodicTask(TensorEnv):
             if name not in self.SOFT_OPTIONS:
                 raise unknown("option", name, self.SOFT_OPTIONS, where="change_options")
         command = options.get("command")
-        self.rewards = reward_terms(self.REWARD, options.get("reward"), self._known_terms)
-        self._known_terms.update(self.rewards)
-        self._weights = weights_of(self.rewards, self.device)
-        self.check_rewards()
+        rewards = reward_terms(self.REWARD, options.get("reward"), self._known_terms)
         commands = Commands({**self.COMMAND, **self._commands.axes, **self.COMMAND}, command, self.COMMAND_SETTINGS)
         if len(commands.axes) != self.command.shape[1]:
             raise UserError("a command axis cannot be added to a task that is made already: give it at the start.")
-        self._commands = commands
-        self.reach.copy_(commands.first_reach(self.device))
+        self.check_rewards(rewards)
         features = self.features()
-        for name, term in self.rewards.items():
+        for name, term in rewards.items():
             checked(term.value, features, self.num_envs, f"reward term {name!r}")
+        self.rewards, self._commands = rewards, commands  # all of it or, where something is wrong, nothing
+        self._known_terms.update(rewards)
+        self._weights = weights_of(rewards, self.device)
+        self.reach.copy_(commands.first_reach(self.device))
 
     def options(self) -> Dict[str, Dict[str, Any]]:
         """See :meth:`TensorEnv.options`."""
