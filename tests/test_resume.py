@@ -152,6 +152,18 @@ def test_a_checkpoint_of_a_gpu_is_resumed_without_one(tmp_path: Path, monkeypatc
     assert main(["train", "-i", str(run), "-n", "256", "--eval-freq", "-1"]) == 0
 
 
+def test_successes_are_continued_as_episodes_are() -> None:
+    first, second = (PPO("MlpPolicy", IsaacVecEnv("IsaacDoublePendulum-v0", num_envs=2, seed=0), n_steps=8,
+                         batch_size=16, n_epochs=1, device="cpu").learn(16) for _ in range(2))
+    first.ep_success_buffer.extend([True, 0.25])
+    state = task_state(first)
+    restore_task_state(second, state)
+    assert list(second.ep_success_buffer) == [1.0, 0.25]
+    del state["successes"]  # a state that was saved before they were kept
+    restore_task_state(second, state)
+    assert list(second.ep_success_buffer) == []
+
+
 # ---- one process at a time
 
 def test_two_processes_do_not_train_in_one_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

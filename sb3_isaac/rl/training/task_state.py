@@ -27,6 +27,7 @@ def task_state(model: Any) -> Dict[str, Any]:
     | last_obs | observation (N, ...) that the next action is for, normalised; or a dict of them |
     | last_episode_starts | (N,) whether that observation is the first of its episode |
     | episodes | SB3's buffer of the last episodes |
+    | successes | SB3's buffer of whether they succeeded, 0 to 1 each |
     | env | ``state_dict()`` of the IsaacVecEnv |
     | random | states of the global random generators |
     | log | values that wait for the next row of the log: the last update's, and an evaluation's |
@@ -43,6 +44,7 @@ def task_state(model: Any) -> Dict[str, Any]:
         "last_obs": _tensors(model._last_obs),
         "last_episode_starts": torch.as_tensor(model._last_episode_starts),
         "episodes": [{key: float(value) for key, value in info.items()} for info in model.ep_info_buffer or ()],
+        "successes": [float(success) for success in model.ep_success_buffer or ()],
         "env": unwrap(env).state_dict(),
         "random": {"torch": torch.get_rng_state(), "python": _lists(random.getstate()),
                    "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
@@ -68,7 +70,7 @@ def load_task_state(path: Path) -> Dict[str, Any]:
     :raises UserError: when it is another kind of file.
     """
     return record("task_state.pt", read_torch(path, "a task_state.pt"), _FIELDS,
-                  needed=[key for key in _FIELDS if key != "log"])
+                  needed=[key for key in _FIELDS if key not in ("log", "successes")])
 
 
 def _tensor(name: str, value: Any) -> torch.Tensor:
@@ -89,7 +91,7 @@ def _float(name: str, value: Any) -> float:
 
 _FIELDS: Dict[str, Check] = {
     "num_timesteps": whole(), "last_obs": _observation, "last_episode_starts": _tensor,
-    "episodes": list_of(mapping_of(_float)), "log": mapping_of(anything),
+    "episodes": list_of(mapping_of(_float)), "successes": list_of(_float), "log": mapping_of(anything),
     "env": lambda name, value: record(name, value, {"env": mapping_of(anything)}, needed=("env",)),
     "random": lambda name, value: record(name, value, {
         "torch": _tensor, "python": list_of(anything, 3), "cuda": list_of(_tensor), "numpy": list_of(anything, 5),
@@ -115,7 +117,7 @@ def restore_task_state(model: Any, state: Mapping[str, Any]) -> None:
     if hasattr(model, "matrix_libraries"):
         model.matrix_libraries.load_state_dict(state.get("matrix_libraries", {}))
     model.ep_info_buffer = deque(state["episodes"], maxlen=model._stats_window_size)
-    model.ep_success_buffer = deque(maxlen=model._stats_window_size)
+    model.ep_success_buffer = deque(state.get("successes", ()), maxlen=model._stats_window_size)
     # As numpy arrays, which stock SB3 expects and sb3_isaac.PPO moves to its device; SB3 resets where there is None.
     model._last_obs = _arrays(state["last_obs"]) if has_env_state else None
     model._last_episode_starts = state["last_episode_starts"].numpy().copy()
