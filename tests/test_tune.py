@@ -304,6 +304,8 @@ def test_another_study_of_the_same_name_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("changes", "words"), [
     ({"n_evaluations": 9}, "9 evaluations in 512 transitions are more than its rollouts of 128"),
     ({"sampler": "tpee"}, "did you mean 'tpe'"),
+    ({"env_kwargs": {"episode_length_s": -1.0}}, "^episode_length_s is -1.0"),
+    ({"hyperparams": {"symmetry": "yes"}}, "^ppo cannot be made from .* symmetry 'yes'"),
     ({"n_jobs": 0}, "n_jobs is 0"),
     ({"storage": "/nowhere/study.log"}, "cannot be written"),
     ({"log_folder": "/proc/x"}, "cannot make the study's folder"),

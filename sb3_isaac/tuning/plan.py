@@ -170,18 +170,23 @@ class Plan:
     def check_space(self, space: Space) -> None:
         """Try the borders of each parameter; UserError for one that neither the algorithm nor the task has."""
         simulations = SimulationCache()
+        self._try({}, simulations)  # what is wrong without any of them is no parameter's fault
         for parameter in space.parameters:
             for value in parameter.probes():
                 try:
-                    config = self.config({parameter.name: value})
-                    env = simulations.get(self.env, 2, config.env_kwargs)
-                    if not parameter.name.startswith("env_kwargs."):
-                        small = {**config.algo_kwargs, "n_steps": 2, "batch_size": 4}
-                        build.make_model(replace(config, n_envs=2, algo_kwargs=small), build.wrap_env(config, env))
+                    self._try({parameter.name: value}, simulations)
                 except UserError as error:
                     raise UserError(f"parameter {parameter.name} of {space.source} cannot be {value!r}: {error}") \
                         from error
         simulations.close()
+
+    def _try(self, values: Mapping[str, Any], simulations: SimulationCache) -> None:
+        """Make what a trial of these parameters trains, smaller."""
+        config = self.config(values)
+        env = simulations.get(self.env, 2, config.env_kwargs)
+        if not any(name.startswith("env_kwargs.") for name in values):
+            small = {**config.algo_kwargs, "n_steps": 2, "batch_size": 4}
+            build.make_model(replace(config, n_envs=2, algo_kwargs=small), build.wrap_env(config, env))
 
     def shipped(self, base: TrainConfig, space: Space) -> Dict[str, Any]:
         """The YAML's own values of the space's parameters, as Optuna stores them."""
