@@ -318,7 +318,10 @@ class LeggedTask(RobotTask):
             several = command if all(isinstance(one, (list, tuple)) for one in command) else [command]
             told = [told_by(axes, one) for one in several]
         beyond = outside(Commands(cls.command_axes(options), given).axes, told)
-        if beyond:
+        if beyond and command is None:
+            warnings.warn(f"the task's own commands go beyond what the policy is trained for, {', '.join(beyond)}, so "
+                          "it may miss them or fall: give --command, or train with their ranges.", stacklevel=2)
+        elif beyond:
             warnings.warn(f"the command {', '.join(beyond)} is outside what the policy was trained for, and it may "
                           "fall: command less, or train with that range in --env-kwargs.", stacklevel=2)
         if len(told) > 1:
