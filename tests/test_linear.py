@@ -106,11 +106,13 @@ def test_activations_are_torchs_for_any_number_and_timed_on_this_machine(monkeyp
     libraries = MatrixLibraries()
     for own_s, faster in ((2.0, True), (1.05, False)):
         monkeypatch.setattr(activation, "median_seconds", lambda *ways, own_s=own_s: [1.0, own_s])
-        libraries.measure(nn.Sequential(nn.Linear(3, 2), nn.Tanh(), nn.ReLU()), 8)
+        libraries.measure(nn.Sequential(nn.Linear(3, 2), nn.Tanh(), nn.ReLU()), 1000)
         assert libraries.activations.by_other == {"Tanh": faster}
         other = MatrixLibraries()
         other.load_state_dict(libraries.state_dict())
         assert other.activations.by_other == {"Tanh": faster}
     monkeypatch.undo()
+    libraries.measure(nn.Sequential(nn.Linear(3, 2), nn.ELU()), 999)
+    assert libraries.activations.by_other == {"Tanh": False}, "few rows are not worth it"
     libraries.measure(nn.Sequential(nn.Linear(3, 2), nn.ELU()), 1000)
     assert libraries.activations.by_other.keys() == {"Tanh", "ELU"}

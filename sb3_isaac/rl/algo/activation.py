@@ -20,6 +20,8 @@ BLOCK = 98_304
 """Numbers that a thread computes at a time: they stay in the processor's cache from one operation to the next."""
 WIDTH = 256
 """Columns of what is timed."""
+WORTH_MEASURING = 1000
+"""Rows below which the choice saves nothing, and would be one of noise: two runs alike should round alike."""
 
 
 class _Elu(torch.autograd.Function):
@@ -75,7 +77,9 @@ class Activations:
         """By the name of a class in ``torch.nn``."""
 
     def measure(self, module: nn.Module, rows: int) -> None:
-        """Time the kinds of activations inside `module` on `rows` rows, a few milliseconds in all."""
+        """Time the kinds of activations inside `module` on `rows` rows, a few milliseconds in all; not on few rows."""
+        if rows < WORTH_MEASURING:
+            return
         for kind in {type(layer) for layer in module.modules()} & _CHEAPER.keys():
             other_s, own_s = _times(kind, rows)
             self.by_other[kind.__name__] = prefers_first(other_s, own_s, usual=False)
