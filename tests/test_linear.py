@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, List
+from typing import Any, List, Optional
 
 import pytest
 import torch
 from torch import nn
 
 from sb3_isaac.rl.algo import activation, linear
-from sb3_isaac.rl.algo.linear import ByOneDnn, MatrixLibraries, ProductTimes, run_layers
+from sb3_isaac.rl.algo.chain import run_layers
+from sb3_isaac.rl.algo.faster import fastest
+from sb3_isaac.rl.algo.linear import BLAS, BY_THREAD, BY_THREAD_TRANSPOSED, ONEDNN, TRANSPOSED, MatrixLibraries, Ways
 
 
 def networks() -> List[nn.Module]:
@@ -24,93 +26,139 @@ def networks() -> List[nn.Module]:
     ]
 
 
+WAYS = [Ways(), Ways(ONEDNN, ONEDNN, ONEDNN), Ways(BLAS, ONEDNN, TRANSPOSED),
+        Ways(ONEDNN, BLAS, BY_THREAD), Ways(BLAS, BLAS, BY_THREAD_TRANSPOSED)]
+
+
+def libraries_of(net: nn.Module, ways: Ways, others: bool) -> MatrixLibraries:
+    libraries = MatrixLibraries()
+    libraries.load_state_dict({**{f"{layer.in_features}x{layer.out_features}": list(ways) for layer in net.modules()
+                                  if isinstance(layer, nn.Linear)}, "ELU": [others], "Tanh": [others]})
+    return libraries
+
+
+def outputs_and_gradients(net: nn.Module, x: torch.Tensor, libraries: Optional[MatrixLibraries]) -> List[Any]:
+    """By torch, or by `libraries`, for a loss that weighs all outputs differently."""
+    given = x.clone().requires_grad_()
+    net.zero_grad()
+    out = net(given) if libraries is None else run_layers((net,), given, libraries)
+    (out * torch.linspace(-1.0, 2.0, out.numel()).view_as(out)).sum().backward()
+    assert torch.equal(given, x), "what was handed in is not written to"
+    gradients: List[Any] = [p.grad for p in net.parameters()]
+    return [out.detach().clone(), given.grad, *(grad.clone() for grad in gradients)]
+
+
 @pytest.mark.parametrize("net", networks(), ids=lambda net: type(net).__name__)
-@pytest.mark.parametrize("rows", [1, 257])
-@pytest.mark.parametrize("others", [False, True], ids=["usual", "others"])
-def test_outputs_and_gradients_are_torchs(net: nn.Module, rows: int, others: bool,
+@pytest.mark.parametrize("rows", [1, 256, 257])
+@pytest.mark.parametrize("ways", WAYS, ids=["usual", "oneDNN", "transposed", "by thread", "both"])
+def test_outputs_and_gradients_are_torchs(net: nn.Module, rows: int, ways: Ways,
                                           monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(activation, "BLOCK", 1000)  # several blocks, and a shorter one
-    choices, by = MatrixLibraries(), ByOneDnn(False, False, True) if others else ByOneDnn()
-    choices.load_state_dict({**{f"{layer.in_features}x{layer.out_features}": list(by) for layer in net.modules()
-                                if isinstance(layer, nn.Linear)}, "ELU": [others], "Tanh": [others]})
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
     x = torch.randn(rows, 44, generator=torch.Generator().manual_seed(1))
-    weight = torch.randn(rows, 64)
-    results: List[Any] = []
-    for run in (lambda x: net(x), lambda x: run_layers(net, x, choices)):
-        given = x.clone().requires_grad_()
-        net.zero_grad()
-        out = run(given)
-        (out * weight[:, :out.shape[1]]).sum().backward()
-        results.append([out, given.grad, *(p.grad.clone() for p in net.parameters())])
-        assert torch.equal(given, x)  # what was handed in is not written to
-    for stock, fast in zip(*results):
-        torch.testing.assert_close(fast, stock, rtol=1e-5, atol=1e-5)
+    libraries = libraries_of(net, ways, others=ways != Ways())
+    expected = outputs_and_gradients(net, x, None)
+    for _ in range(2):  # the second time in the memory of the first
+        torch.testing.assert_close(outputs_and_gradients(net, x, libraries), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_passes_that_are_not_finished_share_no_memory() -> None:
+    net, libraries = networks()[0], MatrixLibraries()
+    xs = [torch.randn(rows, 44) for rows in (9, 9, 5)]
+    expected = [outputs_and_gradients(net, x, None)[2:] for x in xs]
+    weights = [torch.linspace(-1.0, 2.0, 3 * len(x)).view(-1, 3) for x in xs]
+    losses = [(run_layers((net,), x, libraries) * weight).sum() for x, weight in zip(xs, weights)]
+    for order in ((1, 0, 2), (2, 1, 0)):  # twice, for the graph is kept
+        for i in order:
+            net.zero_grad()
+            losses[i].backward(retain_graph=True)
+            torch.testing.assert_close([p.grad for p in net.parameters()], expected[i], rtol=1e-5, atol=1e-5)
+    free = libraries.workspace._free[64, 32]
+    held = len(free)
+    del losses
+    assert len(free) == held + 3, "and it goes back"
+    with torch.no_grad():
+        first = run_layers((net,), xs[0], libraries)
+        kept = first.clone()
+        run_layers((net,), xs[1], libraries)
+    assert torch.equal(first, kept), "a result is not written over by the next"
+
+
+def test_gradients_of_frozen_layers_are_left_out_as_by_torch() -> None:
+    net, libraries = networks()[0], MatrixLibraries()
+    net[0].requires_grad_(False)  # type: ignore[index]
+    run_layers((net,), torch.randn(4, 44), libraries).sum().backward()
+    assert [p.grad is None for p in net.parameters()] == [True, True, False, False, False, False]
 
 
 def test_the_fast_way_is_taken_and_hooks_and_other_types_leave_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    if linear._ONEDNN is None:
-        pytest.skip("this torch has no oneDNN")
-    calls, usual = [], MatrixLibraries()
-    product = linear._product
-    monkeypatch.setattr(linear, "_product", lambda *args: calls.append(1) or product(*args))
+    calls: List[Any] = []
+    usual = MatrixLibraries()
+    lend = usual.workspace.lend
+    monkeypatch.setattr(usual.workspace, "lend", lambda *args: calls.append(args) or lend(*args))  # type: ignore
     layer, x = nn.Linear(4, 4), torch.randn(8, 4)
-    run_layers(layer, x, usual)
-    assert len(calls) == 1
+    run_layers((layer, nn.Tanh()), x, usual)
+    lent = len(calls)
+    assert lent
     hooked = nn.Linear(4, 4)
     hooked.register_forward_hook(lambda module, args, out: out + 1.0)
-    assert torch.equal(run_layers(hooked, x, usual), hooked(x))
+    assert torch.equal(run_layers((hooked,), x, usual), hooked(x))
     doubled = layer.double()
-    assert torch.equal(run_layers(doubled, x.double(), usual), doubled(x.double()))
+    assert torch.equal(run_layers((doubled,), x.double(), usual), doubled(x.double()))
     with monkeypatch.context() as patch:
         patch.setattr(torch.compiler, "is_compiling", lambda: True)
         plain = nn.Linear(4, 4)
-        assert torch.equal(run_layers(plain, x, usual), plain(x))
-    assert run_layers(nn.Linear(4, 4), x[:0], usual).shape == (0, 4)
-    assert run_layers(nn.Linear(4, 4), x[0], usual).shape == (4,)
-    assert len(calls) == 1
+        assert torch.equal(run_layers((plain,), x, usual), plain(x))
+    assert run_layers((nn.Linear(4, 4),), x[:0], usual).shape == (0, 4)
+    assert run_layers((nn.Linear(4, 4),), x[0], usual).shape == (4,)
+    assert len(calls) == lent
 
 
-def test_the_faster_library_is_measured_and_noise_does_not_decide(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_fastest_way_is_measured_and_noise_does_not_decide(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: List[Any] = []
-    # One product where the other library is twice as fast, one within the margin, one where the usual one is faster.
-    times = [ProductTimes(2.0, 1.0), ProductTimes(1.05, 1.0), ProductTimes(2.0, 1.0)]
-    monkeypatch.setattr(linear, "_product_times", lambda *shape: asked.append(shape) or times)
+    # One product where another way is twice as fast, one within the margin, one where the usual one is fastest.
+    times = [{BLAS: 2.0, ONEDNN: 1.0}, {BLAS: 1.02, ONEDNN: 1.0}, {BLAS: 1.0, ONEDNN: 1.2, TRANSPOSED: 1.1}]
+    monkeypatch.setattr(linear, "_product_times", lambda *shape: asked.append(shape) or times)  # type: ignore
     libraries = MatrixLibraries()
     libraries.measure(nn.Sequential(nn.Linear(400, 200), nn.ELU(), nn.Linear(200, 3), nn.Linear(400, 200)), 1000)
-    without = linear._ONEDNN is None
-    assert asked == ([] if without else [(1000, 400, 200)]), "each shape once, and only where it is worth it"
-    if not without:
-        assert libraries.of(400, 200) == ByOneDnn(False, True, False)
-        assert libraries.of(200, 3) == ByOneDnn()
+    assert asked == [(1000, 400, 200)], "each shape once, and only where it is worth it"
+    assert libraries.of(400, 200) == Ways(ONEDNN, BLAS, BLAS)
+    assert libraries.of(200, 3) == Ways()
     other = MatrixLibraries()
     other.load_state_dict(libraries.state_dict())
     assert other.of(400, 200) == libraries.of(400, 200)
+    other.load_state_dict({"400x200": [True, False, False], "ELU": [True]})  # as it was written before
+    assert other.of(400, 200) == Ways(ONEDNN, BLAS, BLAS)
+    monkeypatch.setattr(linear, "_ONEDNN", None)
+    assert other.products(400, 200) == MatrixLibraries().products(400, 200), "a torch without oneDNN does without"
+    assert [fastest(seconds) for seconds in ((1.0, 0.98), (1.0, 0.9, 0.8), (1.0, 1.0))] == [0, 2, 0]
 
 
 def test_times_are_of_this_machine() -> None:
-    if linear._ONEDNN is None:
-        pytest.skip("this torch has no oneDNN")
     libraries, layer = MatrixLibraries(), nn.Linear(300, 200)
     random_state = torch.get_rng_state()
     libraries.measure(layer, 1000)
-    assert all(seconds > 0 for product in libraries.times[300, 200] for seconds in product)
+    of = libraries.times[300, 200]
+    assert next(iter(of[2])) == BLAS and TRANSPOSED in of[2]
+    assert all(seconds > 0 for product in of for seconds in product.values())
     assert torch.equal(torch.get_rng_state(), random_state), "a run's random numbers do not depend on it"
 
 
 def test_activations_are_torchs_for_any_number_and_timed_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    if linear._ONEDNN is None:
-        pytest.skip("this torch has no oneDNN")
     x = torch.tensor([[float("nan"), float("inf"), -float("inf"), 0.0, -0.0, 1e-30, -1e-30, -90.0, 90.0, -0.5, 0.5]])
-    for kind, cheaper in activation._CHEAPER.items():
-        torch.testing.assert_close(cheaper.apply(x.clone()), kind()(x), rtol=0.0, atol=1.2e-7, equal_nan=True)
+    for kind in activation._OWN:
+        for other in (False, True):
+            activations, given = activation.Activations(), x.clone()
+            activations.by_other[kind.__name__] = other and kind in activation._CHEAPER
+            activations.apply(kind(), given, torch.empty_like(x))
+            torch.testing.assert_close(given, kind()(x), rtol=0.0, atol=1.2e-7, equal_nan=True)
     libraries = MatrixLibraries()
-    for own_s, faster in ((2.0, True), (1.05, False)):
-        monkeypatch.setattr(activation, "median_seconds", lambda *ways, own_s=own_s: [1.0, own_s])
+    for own_s, faster in ((2.0, True), (1.02, False)):
+        monkeypatch.setattr(activation, "least_seconds", lambda *ways, own_s=own_s: [own_s, 1.0])
         libraries.measure(nn.Sequential(nn.Linear(3, 2), nn.Tanh(), nn.ReLU()), 1000)
         assert libraries.activations.by_other == {"Tanh": faster}
-        other = MatrixLibraries()
-        other.load_state_dict(libraries.state_dict())
-        assert other.activations.by_other == {"Tanh": faster}
+        other_libraries = MatrixLibraries()
+        other_libraries.load_state_dict(libraries.state_dict())
+        assert other_libraries.activations.by_other == {"Tanh": faster}
     monkeypatch.undo()
     libraries.measure(nn.Sequential(nn.Linear(3, 2), nn.ELU()), 999)
     assert libraries.activations.by_other == {"Tanh": False}, "few rows are not worth it"

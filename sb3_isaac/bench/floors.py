@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from sb3_isaac.bench.timing import now
-from sb3_isaac.rl.algo.linear import ByOneDnn, MatrixLibraries, run_layers
+from sb3_isaac.rl.algo.chain import run_layers
+from sb3_isaac.rl.algo.linear import MatrixLibraries, Ways
 from sb3_isaac.rl.algo.minibatch import block_rows
 
 if TYPE_CHECKING:
@@ -106,6 +107,10 @@ class PhysicsFloor:
 class NetworkFloor:
     """The policy's and the value's layers alone, on random rows, with no sampling, loss, buffer or optimizer.
 
+    Layer by layer, as torch's modules compute them: the least that a program pays that leaves layers to torch and takes
+    the fastest way for each product. Ours may pay less, for it computes all layers of a network in memory that stays in
+    the caches, and activations by other functions.
+
     :param model: an SB3 PPO whose networks, sizes and device are taken.
     """
 
@@ -124,35 +129,34 @@ class NetworkFloor:
     def rollout_s(self) -> float:
         """Seconds of the forward passes of a rollout: both networks a step, and the last value.
 
-        The lesser of two: torch's own layers, and layers by the faster library for each product.
+        The lesser of two: torch's own layers, and layers by the fastest way for each product.
         """
-        return min(self._rollout_s(net) for net in (self._by_torch, self._by_faster))
+        return min(self._rollout_s(net) for net in (self._by_torch, self._by_fastest))
 
     def update_s(self) -> float:
-        """Seconds of the forward and backward passes of an update; the least of the same two, and of the second with
-        minibatches in blocks, as our PPO has them."""
-        return min(self._update_s(self._by_torch), self._update_s(self._by_faster),
-                   self._update_s(self._by_faster, block_rows()))
+        """Seconds of the forward and backward passes of an update; the lesser of the same two."""
+        return min(self._update_s(net) for net in (self._by_torch, self._by_fastest))
 
     def in_words(self) -> List[str]:
         """:meth:`product_times`, a line a layer shape."""
-        return [f"products of a {shape} layer, ms by oneDNN / BLAS: " + ", ".join(
-            f"{name} {product['onednn_ms']:.2f} / {product['blas_ms']:.2f}" for name, product in products.items())
-            for shape, products in self.product_times().items()]
+        return [f"products of a {shape} layer: " + "; ".join(
+            f"{name} " + ", ".join(f"{way} {ms:.2f} ms" for way, ms in product["ms"].items())
+            for name, product in products.items()) for shape, products in self.product_times().items()]
 
     def product_times(self) -> Dict[str, Dict[str, Dict[str, Any]]]:
-        """The times of each product of a minibatch by each library, in ms, and the library chosen, by layer shape."""
-        return {f"{k}x{m}": {name: {"onednn_ms": 1e3 * onednn, "blas_ms": 1e3 * blas,
-                                    "chosen": "oneDNN" if by else "BLAS"}
-                             for name, (onednn, blas), by in zip(ByOneDnn._fields, times, self._libraries.of(k, m))}
+        """The times of each product of a minibatch in each way, in ms, and the way chosen, by layer shape."""
+        return {f"{k}x{m}": {name: {"ms": {way: 1e3 * seconds for way, seconds in of.items()}, "chosen": chosen}
+                             for name, of, chosen in zip(Ways._fields, times, self._libraries.of(k, m))}
                 for (k, m), times in self._libraries.times.items()}
 
     def _by_torch(self, net: nn.Module, rows: torch.Tensor) -> torch.Tensor:
         out: torch.Tensor = net(rows)
         return out
 
-    def _by_faster(self, net: nn.Module, rows: torch.Tensor) -> torch.Tensor:
-        return run_layers(net, rows, self._libraries)
+    def _by_fastest(self, net: nn.Module, rows: torch.Tensor) -> torch.Tensor:
+        for layer in net:  # type: ignore[attr-defined]  # each by itself, in memory of its own
+            rows = run_layers((layer,), rows, self._libraries)
+        return rows
 
     def _rollout_s(self, forward: Forward) -> float:
         actor_obs, critic_obs = self._actor_rows[:self._n_envs], self._critic_rows[:self._n_envs]
@@ -164,15 +168,14 @@ class NetworkFloor:
             forward(self._critic, critic_obs)
         return now() - start
 
-    def _update_s(self, forward: Forward, most_rows: Optional[int] = None) -> float:
+    def _update_s(self, forward: Forward) -> float:
         start = now()
         for _ in range(self._n_epochs):
-            batches = zip(self._actor_rows.split(self._batch_size), self._critic_rows.split(self._batch_size))
-            for batch in batches:
+            for actor_rows, critic_rows in zip(self._actor_rows.split(self._batch_size),
+                                               self._critic_rows.split(self._batch_size)):
                 self._actor.zero_grad()
                 self._critic.zero_grad()
-                for actor_rows, critic_rows in zip(*(rows.split(most_rows or self._batch_size) for rows in batch)):
-                    (forward(self._actor, actor_rows).sum() + forward(self._critic, critic_rows).sum()).backward()
+                (forward(self._actor, actor_rows).sum() + forward(self._critic, critic_rows).sum()).backward()
         return now() - start
 
 

@@ -11,7 +11,7 @@ import contextlib
 import datetime
 import os
 import re
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Tuple, TypeVar
+from typing import Any, Callable, Dict, Iterator, List, Tuple, TypeVar
 
 import torch
 from torch import distributed, nn
@@ -97,15 +97,6 @@ def largest(number: int) -> int:
             distributed.all_reduce(value, distributed.ReduceOp.MAX)
         number = int(value)
     return number
-
-
-def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Replace each gradient by its mean over all ranks, by one exchange."""
-    if world_size() > 1:
-        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        flat = mean(torch.cat([gradient.flatten() for gradient in gradients]))
-        for gradient, part in zip(gradients, flat.split([gradient.numel() for gradient in gradients])):
-            gradient.copy_(part.view_as(gradient))
 
 
 def copy_from_first(module: nn.Module) -> None:

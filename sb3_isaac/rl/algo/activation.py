@@ -1,72 +1,41 @@
-"""Activations of float32 numbers on a CPU, by functions that its libraries compute faster than torch's own kernel.
+"""Activations of float32 numbers on a CPU, computed in place, by the functions that are fastest there.
 
-ELU is computed as max(x, 2^min(x log₂e, 0) − 1) and Tanh as 2 sigmoid(2 x) − 1. Results differ by rounding alone, at
-most 1.2e-7. Which way is faster depends on the processor, so both are timed.
+ELU may be computed as max(x, 2^min(x log₂e, 0) − 1) and Tanh as 2 sigmoid(2 x) − 1, in place of torch's own kernels.
+Results differ by rounding alone, at most 1.2e-7. Which way is faster depends on the processor, so both are timed.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any, Dict, List, Type
+from typing import Any, Callable, Dict, List, Type
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from sb3_isaac.policy.layers import has_hooks
-from sb3_isaac.rl.algo.faster import median_seconds, prefers_first
+from sb3_isaac.rl.algo.faster import fastest, least_seconds
 
-BLOCK = 98_304
-"""Numbers that a thread computes at a time: they stay in the processor's cache from one operation to the next."""
 WIDTH = 256
 """Columns of what is timed."""
 WORTH_MEASURING = 1000
 """Rows below which the choice saves nothing, and would be one of noise: two runs alike should round alike."""
 
 
-class _Elu(torch.autograd.Function):
-    """ELU of x (B, k) with alpha 1, in place."""
-
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
-        """x where it is positive, else exp(x) − 1."""
-        blocks = x.view(-1).split(BLOCK * torch.get_num_threads())
-        room = torch.empty_like(blocks[0])
-        for block in blocks:
-            below = room[:len(block)]
-            torch.mul(block, math.log2(math.e), out=below).clamp_max_(0.0).exp2_().sub_(1.0)
-            torch.maximum(block, below, out=block)  # below is 0 where x is positive, and above x where it is not
-        ctx.mark_dirty(x)
-        ctx.save_for_backward(x)
-        return x
-
-    @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> torch.Tensor:
-        """The gradient of x (B, k)."""
-        out: torch.Tensor = torch.ops.aten.elu_backward(grad, 1.0, 1.0, 1.0, True, *ctx.saved_tensors)
-        return out
+def _elu_by_powers(x: torch.Tensor, room: torch.Tensor) -> None:
+    below = torch.mul(x, math.log2(math.e), out=room).clamp_max_(0.0).exp2_().sub_(1.0)
+    torch.maximum(x, below, out=x)  # below is 0 where x is positive, and above x where it is not
 
 
-class _Tanh(torch.autograd.Function):
-    """tanh of x (B, k), in place."""
-
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
-        """tanh(x)."""
-        for block in x.view(-1).split(BLOCK * torch.get_num_threads()):
-            block.mul_(2.0).sigmoid_().mul_(2.0).sub_(1.0)
-        ctx.mark_dirty(x)
-        ctx.save_for_backward(x)
-        return x
-
-    @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> torch.Tensor:
-        """The gradient of x (B, k)."""
-        out: torch.Tensor = torch.ops.aten.tanh_backward(grad, *ctx.saved_tensors)
-        return out
+def _tanh_by_sigmoid(x: torch.Tensor, _: torch.Tensor) -> None:
+    x.mul_(2.0).sigmoid_().mul_(2.0).sub_(1.0)
 
 
-_CHEAPER: Dict[Type[nn.Module], Any] = {nn.ELU: _Elu, nn.Tanh: _Tanh}
+_CHEAPER: Dict[Type[nn.Module], Callable[[torch.Tensor, torch.Tensor], None]] = {
+    nn.ELU: _elu_by_powers, nn.Tanh: _tanh_by_sigmoid}
+_OWN: Dict[Type[nn.Module], Callable[[Any, torch.Tensor], Any]] = {
+    nn.ELU: lambda layer, x: F.elu(x, layer.alpha, inplace=True), nn.Tanh: lambda layer, x: x.tanh_(),
+    nn.ReLU: lambda layer, x: x.relu_()}
 
 
 class Activations:
@@ -81,31 +50,35 @@ class Activations:
         if rows < WORTH_MEASURING:
             return
         for kind in {type(layer) for layer in module.modules()} & _CHEAPER.keys():
-            other_s, own_s = _times(kind, rows)
-            self.by_other[kind.__name__] = prefers_first(other_s, own_s, usual=False)
+            self.by_other[kind.__name__] = fastest(_times(kind, rows)) == 1
 
-    def __call__(self, layer: nn.Module, x: torch.Tensor) -> torch.Tensor:
-        """``layer(x)`` of x (B, k), float32 on a CPU, in the place of x, which nothing else may need."""
+    def apply(self, layer: nn.Module, x: torch.Tensor, room: torch.Tensor) -> None:
+        """Replace x (B, k) by ``layer(x)``, with `room` (B, k) to write in."""
         if self.by_other.get(type(layer).__name__) and getattr(layer, "alpha", 1.0) == 1.0:
-            out: torch.Tensor = _CHEAPER[type(layer)].apply(x)
-            return out
-        return _own(layer, x)
+            _CHEAPER[type(layer)](x, room)
+        else:
+            _OWN[type(layer)](layer, x)
 
 
 def is_known(layer: nn.Module) -> bool:
     """Whether :class:`Activations` computes `layer`: no subclass, without hooks, and no ELU of a negative alpha, whose
     gradient needs the input that computing in its place overwrites."""
-    return type(layer) in _CHEAPER and not has_hooks(layer) and getattr(layer, "alpha", 1.0) >= 0.0
+    return type(layer) in _OWN and not has_hooks(layer) and getattr(layer, "alpha", 1.0) >= 0.0
 
 
-def _own(layer: nn.Module, x: torch.Tensor) -> torch.Tensor:
-    """By torch's own kernel in the place of x: saves its memory, and an exponential in the backward pass of ELU."""
-    return F.elu(x, layer.alpha, inplace=True) if isinstance(layer, nn.ELU) else x.tanh_()
+def gradient(layer: Any, grad: torch.Tensor, result: torch.Tensor, out: torch.Tensor) -> None:
+    """Write to `out` the gradient of an activation's input, from `grad`, that of its `result`; all are (B, k)."""
+    if isinstance(layer, nn.ELU):
+        torch.ops.aten.elu_backward.grad_input(grad, layer.alpha, 1.0, 1.0, True, result, grad_input=out)
+    elif isinstance(layer, nn.Tanh):
+        torch.ops.aten.tanh_backward.grad_input(grad, result, grad_input=out)
+    else:
+        torch.ops.aten.threshold_backward.grad_input(grad, result, 0.0, grad_input=out)
 
 
 def _times(kind: Type[nn.Module], rows: int) -> List[float]:
-    """Median seconds of the other way and of torch's own."""
+    """Seconds of torch's own way and of the other one."""
     given = 2.0 * torch.arange(float(rows * WIDTH)).cos_().view(rows, WIDTH)  # of both signs, in any few neighbours
-    layer, x = kind(), torch.empty_like(given)
+    layer, x, room = kind(), torch.empty_like(given), torch.empty_like(given)
     with torch.no_grad():
-        return median_seconds(lambda: _CHEAPER[kind].apply(x.copy_(given)), lambda: _own(layer, x.copy_(given)))
+        return least_seconds(lambda: _OWN[kind](layer, x.copy_(given)), lambda: _CHEAPER[kind](x.copy_(given), room))

@@ -1,24 +1,27 @@
-"""Which of two ways to compute the same numbers is faster on this machine."""
+"""Which of several ways to compute the same numbers is fastest on this machine."""
 
 from __future__ import annotations
 
-import statistics
 import time
-from typing import Any, Callable, List
+from typing import Any, Callable, List, Sequence
 
-MARGIN = 1.1
+MARGIN = 1.03
 """A way other than the usual one has to be faster by this factor, so that noise seldom decides."""
 
 
-def median_seconds(*ways: Callable[[], Any], repeats: int = 3) -> List[float]:
-    """Median seconds of each way, by turns in each of `repeats` rounds, after a round that does not count."""
+def least_seconds(*ways: Callable[[], Any], repeats: int = 5) -> List[float]:
+    """The least seconds of each way, by turns in each of `repeats` rounds, after a round that does not count.
+
+    The least, for other programs can only make a time longer.
+    """
     rounds = [[_seconds(way) for way in ways] for _ in range(repeats + 1)][1:]
-    return [statistics.median(column) for column in zip(*rounds)]
+    return [min(column) for column in zip(*rounds)]
 
 
-def prefers_first(first_s: float, second_s: float, usual: bool) -> bool:
-    """Whether to take the first of two ways; `usual` says whether it is the usual one."""
-    return second_s > first_s / MARGIN if usual else second_s > first_s * MARGIN
+def fastest(seconds: Sequence[float]) -> int:
+    """Which way to take, by their seconds; the first one is the usual one."""
+    best = min(range(len(seconds)), key=lambda way: seconds[way])
+    return best if seconds[0] > seconds[best] * MARGIN else 0
 
 
 def _seconds(way: Callable[[], Any]) -> float:

@@ -15,7 +15,8 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import MlpExtractor
 
 from sb3_isaac.policy.layers import has_hooks
-from sb3_isaac.rl.algo.linear import MatrixLibraries, run_layers
+from sb3_isaac.rl.algo.chain import run_layers
+from sb3_isaac.rl.algo.linear import MatrixLibraries
 from sb3_isaac.rl.policy.asymmetric import TwoMlps
 
 _STOCK = ("__call__", "forward", "evaluate_actions", "_get_action_dist_from_latent", "extract_features")
@@ -63,10 +64,8 @@ def evaluate(policy: Any, obs: Any, actions: torch.Tensor,
 def _mean_and_value(policy: Any, obs: Any, libraries: MatrixLibraries) -> Tuple[torch.Tensor, torch.Tensor]:
     features = policy.extract_features(obs)
     pi_features, vf_features = (features, features) if policy.share_features_extractor else features
-    pi_latent = run_layers(policy.mlp_extractor.policy_net, pi_features, libraries)
-    vf_latent = run_layers(policy.mlp_extractor.value_net, vf_features, libraries)
-    return (run_layers(policy.action_net, pi_latent, libraries),
-            run_layers(policy.value_net, vf_latent, libraries).flatten())
+    mean = run_layers((policy.mlp_extractor.policy_net, policy.action_net), pi_features, libraries)
+    return mean, run_layers((policy.mlp_extractor.value_net, policy.value_net), vf_features, libraries).flatten()
 
 
 def _log_prob(standardized: torch.Tensor, log_std: torch.Tensor) -> torch.Tensor:

@@ -12,7 +12,7 @@ from sb3_isaac.rl.algo.gaussian import is_plain
 from sb3_isaac.rl.algo.rollout_buffer import Minibatch
 from sb3_isaac.rl.policy.asymmetric import GroupExtractor
 
-BLOCK_ROWS = 2048
+BLOCK_ROWS = 3072
 """Transitions for each thread, two at least: a processor's caches hold the outputs of a layer for so many."""
 
 _OF_ROWS = tuple(f"torch.nn.modules.{name}" for name in ("linear", "activation", "container"))

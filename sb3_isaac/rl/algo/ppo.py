@@ -22,6 +22,7 @@ from sb3_isaac.envs.vec_normalize import VecNormalize
 from sb3_isaac.rl import distributed
 from sb3_isaac.rl.algo.finite import check_rollout, check_update
 from sb3_isaac.rl.algo.gaussian import act, evaluate, is_plain
+from sb3_isaac.rl.algo.gradient import clip_norm, gradient_vector, set_gradients
 from sb3_isaac.rl.algo.host_view import HostView, Lazy, ReadAsNumpy, copied, own_arrays
 from sb3_isaac.rl.algo.linear import MatrixLibraries
 from sb3_isaac.rl.algo.minibatch import block_rows, in_blocks, with_normal_advantages
@@ -356,10 +357,10 @@ class PPO(stable_baselines3.PPO):
 
     def _descend(self) -> None:
         """One step along the gradients that the policy has."""
-        distributed.average_gradients(self.policy.parameters())
+        gradient = distributed.mean(gradient_vector(self.policy))
         if self._symmetry is not None:
-            self._symmetry.symmetrise_gradients()
-        torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
+            gradient = self._symmetry.of_gradients(gradient)
+        set_gradients(self.policy, clip_norm(gradient, self.max_grad_norm))
         self.policy.optimizer.step()
 
     def _loss(self, batch: Minibatch, clip_range: float,

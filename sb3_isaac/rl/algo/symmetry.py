@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, List, Sequence, Tuple
+from typing import Any, Dict, Sequence, Tuple
 
 import torch
 from stable_baselines3.common.torch_layers import CombinedExtractor, FlattenExtractor
@@ -12,6 +12,7 @@ from sb3_isaac.contract.errors import UserError
 from sb3_isaac.contract.mirror import Mirror, Mirrors
 from sb3_isaac.policy.layers import ACTIVATIONS, has_hooks
 from sb3_isaac.rl.algo.gaussian import is_plain
+from sb3_isaac.rl.algo.gradient import by_parameter
 from sb3_isaac.rl.policy.asymmetric import GroupExtractor
 
 
@@ -32,7 +33,8 @@ class Symmetry:
         if not is_plain(policy):
             raise UserError(f"symmetry needs a Gaussian actor-critic of MLPs and was given {type(policy).__name__}: "
                             "take MlpPolicy or AsymmetricPolicy, or leave symmetry out.")
-        self._tied: List[Tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
+        self._policy = policy
+        self._tied: Dict[torch.Tensor, Tuple[torch.Tensor, torch.Tensor]] = {}
         actor_in, critic_in = (_seen_by(policy, which, mirrors) for which in ("pi", "vf"))
         latent = self._tie_chain(policy.mlp_extractor.policy_net, actor_in)
         self._tie(policy.action_net, latent, mirrors.action)
@@ -40,22 +42,22 @@ class Symmetry:
         latent = self._tie_chain(policy.mlp_extractor.value_net, critic_in)
         self._tie(policy.value_net, latent, Mirror.same(1))
         with torch.no_grad():
-            for parameter, index, sign in self._tied:
-                image = _mean_image(parameter, index, sign)
+            for parameter, (index, sign) in self._tied.items():
+                image = _mean_image(parameter.flatten(), index.flatten(), sign.flatten()).view_as(parameter)
                 size = image.norm()  # kept, so that half of a random start is not lost
                 parameter.copy_(image * (parameter.norm() / size) if size > 0 else image)
+        self._index, self._sign = self._of_vector(list(policy.parameters()))
 
-    def symmetrise_gradients(self) -> None:
-        """Replace each gradient by its mean with its mirror image."""
-        for parameter, index, sign in self._tied:
-            if parameter.grad is not None:
-                parameter.grad.copy_(_mean_image(parameter.grad, index, sign))
+    def of_gradients(self, vector: torch.Tensor) -> torch.Tensor:
+        """The mean of the policy's gradients as a vector (P,) and their mirror image."""
+        return _mean_image(vector, self._index, self._sign)
 
     def symmetrise_weights(self) -> None:
         """Undo what rounding did."""
         with torch.no_grad():
-            for parameter, index, sign in self._tied:
-                parameter.copy_(_mean_image(parameter, index, sign))
+            weights = torch.cat([parameter.flatten() for parameter in self._policy.parameters()])
+            for parameter, part in by_parameter(self._policy, _mean_image(weights, self._index, self._sign)):
+                parameter.copy_(part)
 
     def _tie_chain(self, layers: nn.Sequential, mirror: Mirror) -> Mirror:
         for layer in layers:
@@ -75,17 +77,29 @@ class Symmetry:
     def _tie(self, layer: nn.Linear, inputs: Mirror, outputs: Mirror) -> None:
         rows, columns = (torch.tensor(mirror.source, device=layer.weight.device) for mirror in (outputs, inputs))
         sign = torch.tensor(outputs.sign)[:, None] * torch.tensor(inputs.sign)
-        self._tied.append((layer.weight, rows[:, None] * len(columns) + columns, sign.to(layer.weight)))
+        self._tied[layer.weight] = rows[:, None] * len(columns) + columns, sign.to(layer.weight)
         if layer.bias is not None:
             self._tie_vector(layer.bias, outputs)
 
     def _tie_vector(self, vector: torch.Tensor, mirror: Mirror) -> None:
-        self._tied.append((vector, torch.tensor(mirror.source, device=vector.device),
-                           torch.tensor(mirror.sign).to(vector)))
+        self._tied[vector] = (torch.tensor(mirror.source, device=vector.device), torch.tensor(mirror.sign).to(vector))
+
+    def _of_vector(self, parameters: Sequence[torch.Tensor]) -> Tuple[torch.Tensor, torch.Tensor]:
+        """Indices and signs (P,) of the mirror image of all parameters as one vector; those not tied are their own."""
+        indices, signs, start = [], [], 0
+        for parameter in parameters:
+            count = parameter.numel()
+            own = (torch.arange(count, device=parameter.device), torch.ones_like(parameter))
+            index, sign = self._tied.get(parameter, own)
+            indices.append(start + index.flatten())
+            signs.append(sign.flatten())
+            start += count
+        return torch.cat(indices), torch.cat(signs)
 
 
 def _mean_image(value: torch.Tensor, index: torch.Tensor, sign: torch.Tensor) -> torch.Tensor:
-    return 0.5 * (value + value.take(index) * sign)
+    """The mean of a vector and its mirror image, a new vector."""
+    return value.index_select(0, index).mul_(sign).add_(value).mul_(0.5)
 
 
 def _seen_by(policy: Any, which: str, mirrors: Mirrors) -> Mirror:
