@@ -12,10 +12,13 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from stable_baselines3.common.callbacks import BaseCallback
 
+from sb3_isaac import PPO, IsaacVecEnv
 from sb3_isaac.cli.main import main
 from sb3_isaac.config import load_config
 from sb3_isaac.contract import cores
+from sb3_isaac.contract.torch_threads import alone_for_few
 from sb3_isaac.rl.training import memory, threads
 from sb3_isaac.rl.training.build import algorithm_options
 
@@ -48,30 +51,64 @@ def test_few_robots_are_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     memory.check_memory(config)
 
 
-@pytest.mark.parametrize(("load", "chosen", "policy"), [(0.0, {}, None), (9e9, {}, "passive"),
-                                                        (9e9, {"OMP_WAIT_POLICY": "active"}, "active"),
-                                                        (9e9, {"GOMP_SPINCOUNT": "9"}, None)])
-def test_waits_are_passive_on_busy_cores_alone(monkeypatch: pytest.MonkeyPatch, load: float, chosen: Dict[str, str],
-                                               policy: str) -> None:
-    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"):
+WAITS = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
+
+
+@pytest.mark.parametrize(("load", "chosen", "expected"), [
+    (0.0, {}, {"GOMP_SPINCOUNT": cores.SPINS}), (9e9, {}, {"OMP_WAIT_POLICY": "passive"}),
+    (9e9, {"OMP_WAIT_POLICY": "active"}, {"OMP_WAIT_POLICY": "active"}),
+    (0.0, {"GOMP_SPINCOUNT": "9"}, {"GOMP_SPINCOUNT": "9"}), (0.0, {"KMP_BLOCKTIME": "9"}, {"KMP_BLOCKTIME": "9"})])
+def test_waiting_threads_leave_the_cores_to_others(monkeypatch: pytest.MonkeyPatch, load: float,
+                                                   chosen: Dict[str, str], expected: Dict[str, str]) -> None:
+    for name in WAITS:
         monkeypatch.setenv(name, "")  # so that it is put back
         monkeypatch.delenv(name)
     for name, value in chosen.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(os, "getloadavg", lambda: (load, 0.0, 0.0), raising=False)
-    cores.sleep_while_waiting()
-    assert os.environ.get("OMP_WAIT_POLICY") == chosen.get("OMP_WAIT_POLICY"), "torch is here already: too late"
+
+    def set_to() -> Dict[str, str]:
+        cores.share_cores()
+        return {name: os.environ[name] for name in WAITS if name in os.environ}
+
+    assert set_to() == chosen, "torch is here already: too late"
     monkeypatch.delitem(sys.modules, "torch")
-    cores.sleep_while_waiting()
-    assert os.environ.get("OMP_WAIT_POLICY") == policy
+    assert set_to() == expected
 
 
 def test_the_command_sets_it_before_torch_is_there() -> None:
-    code = ("import os, sys; os.getloadavg = lambda: (1e9, 0.0, 0.0); os.environ.pop('OMP_WAIT_POLICY', None)\n"
+    code = ("import os, sys; os.getloadavg = lambda: (1e9, 0.0, 0.0)\n"
+            "for name in ('OMP_WAIT_POLICY', 'GOMP_SPINCOUNT', 'KMP_BLOCKTIME'): os.environ.pop(name, None)\n"
             "from sb3_isaac.cli.main import main\n"
             "assert main(['train', '--n-timesteps']) == 2 and 'torch' not in sys.modules\n"
             "assert os.environ['OMP_WAIT_POLICY'] == 'passive'")
     subprocess.run([sys.executable, "-c", code], check=True, stderr=subprocess.DEVNULL)
+
+
+def test_few_robots_are_stepped_by_one_thread_of_torchs_and_learned_from_by_all(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        seen: Dict[str, List[int]] = {"rollout": [], "update": []}
+
+        class Look(BaseCallback):
+            def _on_step(self) -> bool:
+                seen["rollout"].append(torch.get_num_threads())
+                return True
+
+        model = PPO("MlpPolicy", IsaacVecEnv(PENDULUM, num_envs=8, seed=0), n_steps=2, batch_size=16)
+        train = model.train
+        monkeypatch.setattr(model, "train", lambda: seen["update"].append(torch.get_num_threads()) or train())  # type: ignore
+        model.learn(16, callback=Look())
+        assert seen == {"rollout": [1, 1], "update": [3]}
+        for robots, devices, expected in ((1024, ["cpu", "cpu"], 1), (1025, ["cpu"], 3), (8, ["cpu", "meta"], 3)):
+            with pytest.raises(KeyError), alone_for_few(robots, *map(torch.device, devices)):
+                assert torch.get_num_threads() == expected
+                raise KeyError
+            assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize(("seconds", "busy", "expected"), [

@@ -14,7 +14,7 @@ from pathlib import Path
 from signal import SIGINT
 from typing import Any, ContextManager, List, NoReturn, Optional, Sequence
 
-from sb3_isaac.contract.cores import sleep_while_waiting
+from sb3_isaac.contract.cores import share_cores
 from sb3_isaac.contract.errors import LARGEST_INT, UserError, brief, is_number, unknown
 from sb3_isaac.contract.output import drop_output
 from sb3_isaac.contract.signals import Interrupted, leave_to_system, raising, tell
@@ -123,7 +123,7 @@ def _run(argv: List[str]) -> int:
         raise unknown("verb", argv[0], VERBS)
     if argv[0] != "run":  # its arguments are those of another program
         _check_arguments(argv[1:])
-    sleep_while_waiting()
+    share_cores()
     module: Any = importlib.import_module(f"sb3_isaac.cli.{argv[0]}")
     parser = ArgumentParser(prog=f"sb3-isaac {argv[0]}", description=_sentence(VERBS[argv[0]]), allow_abbrev=False)
     module.add_arguments(parser)

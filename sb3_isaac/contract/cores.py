@@ -6,6 +6,8 @@ import os
 import sys
 
 CHOSEN_BY_USER = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+SPINS = "30000"
+"""Turns of the loop in which a thread of GNU's OpenMP waits for work before it sleeps; 300,000 by default."""
 
 
 def processes_here() -> int:
@@ -25,12 +27,19 @@ def cores_are_busy() -> bool:
     return hasattr(os, "getloadavg") and os.getloadavg()[0] > 0.5 * available_cores()
 
 
-def sleep_while_waiting() -> None:
-    """On busy cores, let the threads of OpenMP (torch's) sleep while they wait for each other, as by
-    ``OMP_WAIT_POLICY=passive``; by default they spin, which keeps the very thread from the core that they wait for.
+def share_cores() -> None:
+    """Let the threads of OpenMP (torch's) leave the cores to others while they wait for work.
 
-    Acts before torch is imported. On free cores, and where the user has chosen, nothing is changed.
+    By default they spin for milliseconds, and keep the physics' threads from the cores: now for a quarter of one, which
+    lasts from one operation to the next. On busy cores they sleep at once, as by ``OMP_WAIT_POLICY=passive``, for there
+    one that spins keeps the very thread from the core that it waits for.
+
+    Acts before torch is imported. Where the user has chosen nothing is changed.
     """
     chosen = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
-    if "torch" not in sys.modules and cores_are_busy() and not any(name in os.environ for name in chosen):
+    if "torch" in sys.modules or any(name in os.environ for name in chosen):
+        return
+    if cores_are_busy():
         os.environ["OMP_WAIT_POLICY"] = "passive"
+    else:
+        os.environ["GOMP_SPINCOUNT"] = SPINS

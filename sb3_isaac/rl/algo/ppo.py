@@ -16,20 +16,21 @@ from torch.nn import functional as F
 from sb3_isaac.contract.errors import UserError, unknown
 from sb3_isaac.contract.recorded import Recorded
 from sb3_isaac.contract.recorder import Recorder
-from sb3_isaac.contract.tensor_env import Obs, Step
+from sb3_isaac.contract.tensor_env import Obs
+from sb3_isaac.contract.torch_threads import alone_for_few
 from sb3_isaac.envs.vec_env import IsaacVecEnv, unwrap
 from sb3_isaac.envs.vec_normalize import VecNormalize
 from sb3_isaac.rl import distributed
 from sb3_isaac.rl.algo.finite import check_rollout, check_update
 from sb3_isaac.rl.algo.gaussian import act, evaluate, is_plain
 from sb3_isaac.rl.algo.gradient import clip_norm, gradient_vector, set_gradients
-from sb3_isaac.rl.algo.host_view import HostView, Lazy, ReadAsNumpy, copied, own_arrays
+from sb3_isaac.rl.algo.host_view import HostView, ReadAsNumpy, copied, own_arrays
 from sb3_isaac.rl.algo.linear import MatrixLibraries
 from sb3_isaac.rl.algo.minibatch import block_rows, in_blocks, with_normal_advantages
 from sb3_isaac.rl.algo.optimizer import fused_by_default
 from sb3_isaac.rl.algo.recorded_update import RecordedUpdate
 from sb3_isaac.rl.algo.rollout_buffer import Minibatch, Observations, TensorRolloutBuffer
-from sb3_isaac.rl.algo.step_locals import StepLocals, WithStepLocals
+from sb3_isaac.rl.algo.step_locals import StepLocals, WithStepLocals, infos_of
 from sb3_isaac.rl.algo.symmetry import Symmetry
 from sb3_isaac.rl.algo.update_log import KL, LOGGED, log_update
 from sb3_isaac.rl.callbacks.iteration import robots_of, share_episodes
@@ -174,7 +175,8 @@ class PPO(stable_baselines3.PPO):
         """
         tensor_env = tensor_env_of(env)
         if tensor_env is not None and isinstance(rollout_buffer, TensorRolloutBuffer):
-            with unwrap(tensor_env).measuring_what_is_logged():
+            with unwrap(tensor_env).measuring_what_is_logged(), alone_for_few(env.num_envs, self.device,
+                                                                              tensor_env.device):
                 return self._collect_tensors(tensor_env, callback, rollout_buffer, n_rollout_steps)
         self._warn_of_numpy(env)
         self._last_to_host()
@@ -231,7 +233,7 @@ class PPO(stable_baselines3.PPO):
             seen: Any = StepLocals({
                 "self": self, "env": env, "callback": callback, "rollout_buffer": buffer, "n_steps": n_steps,
                 "n_rollout_steps": n_rollout_steps, "obs_tensor": obs, "values": values.unsqueeze(1),
-                "log_probs": log_probs, "clipped_actions": HostView(clipped_actions), "infos": _infos(env, step),
+                "log_probs": log_probs, "clipped_actions": HostView(clipped_actions), "infos": infos_of(env, step),
                 **arrays})
             callback.update_locals(seen)
             going_on = not distributed.largest(not callback.on_step())
@@ -384,17 +386,3 @@ class PPO(stable_baselines3.PPO):
             clip_fraction = ((ratio - 1.0).abs() > clip_range).float().mean()
             approx_kl = (ratio - 1.0 - log_ratio).mean()
             return loss, torch.stack((policy_loss, value_loss, entropy_loss, clip_fraction, approx_kl, loss))
-
-
-def _infos(env: TensorVecEnv, step: Step) -> Lazy:
-    """SB3's list of a dict for each environment, of the `step` that `env` has just made."""
-    inner = unwrap(env)
-    of = inner.last_step
-
-    def make() -> List[Dict[str, Any]]:
-        if inner.last_step is not of:
-            raise UserError("a callback looks at the infos of a step after another has stepped or reset the training "
-                            "environment: let it come before that one, or evaluate on an environment of its own.")
-        return inner.infos(step)
-
-    return Lazy(make)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections import UserDict
-from typing import Any, Dict
+from typing import Any, Dict, List
 
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 
+from sb3_isaac.contract.errors import UserError
+from sb3_isaac.contract.tensor_env import Step
+from sb3_isaac.envs.vec_env import unwrap
 from sb3_isaac.rl.algo.host_view import Lazy
 
 
@@ -43,3 +46,17 @@ class WithStepLocals(CallbackList):
     def _of(self, locals_: Dict[str, Any]) -> Any:
         """`locals_` as SB3's users know them, where ``callback`` is their own."""
         return StepLocals(locals_, callback=self.callbacks[0])
+
+
+def infos_of(env: Any, step: Step) -> Lazy:
+    """SB3's list of a dict for each environment, of the `step` that `env` has just made."""
+    inner = unwrap(env)
+    of = inner.last_step
+
+    def make() -> List[Dict[str, Any]]:
+        if inner.last_step is not of:
+            raise UserError("a callback looks at the infos of a step after another has stepped or reset the training "
+                            "environment: let it come before that one, or evaluate on an environment of its own.")
+        return inner.infos(step)
+
+    return Lazy(make)
