@@ -45,8 +45,9 @@ class GroupExtractor(BaseFeaturesExtractor):
 
     def forward(self, observations: Any) -> torch.Tensor:
         """Features of the observations."""
-        return torch.cat([self.encoders[group](observations[group]) if group in self.encoders
-                          else observations[group].flatten(1) for group in self.groups], dim=1)
+        parts = [self.encoders[group](observations[group]) if group in self.encoders
+                 else observations[group].flatten(1) for group in self.groups]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
 
 class TwoMlps(MlpExtractor):
