@@ -86,8 +86,20 @@ def test_passes_that_are_not_finished_share_no_memory() -> None:
 def test_gradients_of_frozen_layers_are_left_out_as_by_torch() -> None:
     net, libraries = networks()[0], MatrixLibraries()
     net[0].requires_grad_(False)  # type: ignore[index]
+    x, gradients = torch.randn(4, 44), []
+    for out in (lambda: net(x), lambda: run_layers((net,), x, libraries)):
+        net.zero_grad()
+        out().sum().backward()
+        gradients.append([p.grad for p in net.parameters()])
+    assert gradients[1][:2] == [None, None]
+    torch.testing.assert_close(gradients[1][2:], gradients[0][2:])
+
+
+def test_memory_of_a_pass_in_inference_mode_serves_training_too() -> None:
+    net, libraries = networks()[0], MatrixLibraries()
+    with torch.inference_mode():
+        run_layers((net,), torch.randn(4, 44), libraries)
     run_layers((net,), torch.randn(4, 44), libraries).sum().backward()
-    assert [p.grad is None for p in net.parameters()] == [True, True, False, False, False, False]
 
 
 def test_the_fast_way_is_taken_and_hooks_and_other_types_leave_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,9 +140,11 @@ def test_the_fastest_way_is_measured_and_noise_does_not_decide(monkeypatch: pyte
     assert other.of(400, 200) == libraries.of(400, 200)
     other.load_state_dict({"400x200": [True, False, False], "ELU": [True]})  # as it was written before
     assert other.of(400, 200) == Ways(ONEDNN, BLAS, BLAS)
+    other.load_state_dict({"400x200": [ONEDNN, BLAS, BY_THREAD]})
     monkeypatch.setattr(linear, "_ONEDNN", None)
-    assert other.products(400, 200) == MatrixLibraries().products(400, 200), "a torch without oneDNN does without"
-    assert [fastest(seconds) for seconds in ((1.0, 0.98), (1.0, 0.9, 0.8), (1.0, 1.0))] == [0, 2, 0]
+    assert other.products(400, 200) == (linear._OUTPUT[BLAS], linear._INPUT_GRAD[BLAS], linear._WEIGHT_GRAD[BY_THREAD])
+    for seconds, way in (((1.0, 0.98), 0), ((1.0, 0.9, 0.8), 2), ((1.0, 0.81, 0.8), 1), ((1.0, 1.0), 0)):
+        assert fastest(seconds) == way
 
 
 def test_times_are_of_this_machine() -> None:

@@ -128,6 +128,10 @@ def test_a_minibatch_in_blocks_gives_the_same_step(policy: str, kwargs: Dict[str
         made.append([*model.policy.parameters(), *(torch.tensor(value) for key, value in sorted(
             model.logger.name_to_value.items()) if key.startswith("train/"))])
         assert len(minibatch.in_blocks(batch, model.policy)) == (blocks if rows == 8 else 1)
+        for hooked in (model.policy.action_net.register_forward_hook(lambda *_: None),
+                       model.policy.value_net.weight.register_hook(lambda grad: None)):
+            assert len(minibatch.in_blocks(batch, model.policy)) == 1, "hooks are called as often as under stock PPO"
+            hooked.remove()
     for whole, in_parts in zip(*made):
         torch.testing.assert_close(in_parts, whole, rtol=1e-4, atol=1e-5)
 

@@ -13,12 +13,14 @@ import pytest
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
+from torch import nn
 
 from sb3_isaac import PPO, IsaacVecEnv
 from sb3_isaac.cli.main import main
 from sb3_isaac.config import load_config
 from sb3_isaac.contract import cores
-from sb3_isaac.contract.torch_threads import alone_for_few
+from sb3_isaac.contract.torch_threads import alone_for_little
+from sb3_isaac.rl.policy.evaluate import run_episodes
 from sb3_isaac.rl.training import memory, threads
 from sb3_isaac.rl.training.build import algorithm_options
 
@@ -51,16 +53,13 @@ def test_few_robots_are_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     memory.check_memory(config)
 
 
-WAITS = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
-
-
 @pytest.mark.parametrize(("load", "chosen", "expected"), [
     (0.0, {}, {"GOMP_SPINCOUNT": cores.SPINS}), (9e9, {}, {"OMP_WAIT_POLICY": "passive"}),
     (9e9, {"OMP_WAIT_POLICY": "active"}, {"OMP_WAIT_POLICY": "active"}),
     (0.0, {"GOMP_SPINCOUNT": "9"}, {"GOMP_SPINCOUNT": "9"}), (0.0, {"KMP_BLOCKTIME": "9"}, {"KMP_BLOCKTIME": "9"})])
 def test_waiting_threads_leave_the_cores_to_others(monkeypatch: pytest.MonkeyPatch, load: float,
                                                    chosen: Dict[str, str], expected: Dict[str, str]) -> None:
-    for name in WAITS:
+    for name in cores.WAITING:
         monkeypatch.setenv(name, "")  # so that it is put back
         monkeypatch.delenv(name)
     for name, value in chosen.items():
@@ -69,7 +68,7 @@ def test_waiting_threads_leave_the_cores_to_others(monkeypatch: pytest.MonkeyPat
 
     def set_to() -> Dict[str, str]:
         cores.share_cores()
-        return {name: os.environ[name] for name in WAITS if name in os.environ}
+        return {name: os.environ[name] for name in cores.WAITING if name in os.environ}
 
     assert set_to() == chosen, "torch is here already: too late"
     monkeypatch.delitem(sys.modules, "torch")
@@ -88,9 +87,11 @@ def test_the_command_sets_it_before_torch_is_there() -> None:
 def test_few_robots_are_stepped_by_one_thread_of_torchs_and_learned_from_by_all(
         monkeypatch: pytest.MonkeyPatch) -> None:
     before = torch.get_num_threads()
+    for name in (*cores.WAITING, *cores.CHOSEN_BY_USER):
+        monkeypatch.delenv(name, raising=False)
     torch.set_num_threads(3)
     try:
-        seen: Dict[str, List[int]] = {"rollout": [], "update": []}
+        seen: Dict[str, List[int]] = {"rollout": [], "update": [], "evaluation": []}
 
         class Look(BaseCallback):
             def _on_step(self) -> bool:
@@ -101,12 +102,23 @@ def test_few_robots_are_stepped_by_one_thread_of_torchs_and_learned_from_by_all(
         train = model.train
         monkeypatch.setattr(model, "train", lambda: seen["update"].append(torch.get_num_threads()) or train())  # type: ignore
         model.learn(16, callback=Look())
-        assert seen == {"rollout": [1, 1], "update": [3]}
-        for robots, devices, expected in ((1024, ["cpu", "cpu"], 1), (1025, ["cpu"], 3), (8, ["cpu", "meta"], 3)):
-            with pytest.raises(KeyError), alone_for_few(robots, *map(torch.device, devices)):
+        assert seen == {"rollout": [1, 1], "update": [3], "evaluation": []}
+        net = nn.Linear(99, 1)  # of 100 parameters
+        for robots, devices, expected in ((1_200_000, ["cpu", "cpu"], 1), (1_200_001, ["cpu"], 3),
+                                          (8, ["cpu", "meta"], 3)):
+            with pytest.raises(KeyError), alone_for_little(robots, net, *map(torch.device, devices)):
                 assert torch.get_num_threads() == expected
                 raise KeyError
             assert torch.get_num_threads() == 3
+        with alone_for_little(8, net, torch.device("cpu")):
+            torch.set_num_threads(2)
+        assert torch.get_num_threads() == 2, "what somebody sets in it stays"
+        run_episodes(model.get_env().unwrapped.env, lambda obs: seen["evaluation"].append(  # type: ignore
+            torch.get_num_threads()) or torch.zeros(8, 2), max_steps=1)
+        assert seen["evaluation"] == [1]
+        monkeypatch.setenv("OMP_NUM_THREADS", "2")
+        with alone_for_little(8, net, torch.device("cpu")):
+            assert torch.get_num_threads() == 2, "nor is what the user has chosen changed"
     finally:
         torch.set_num_threads(before)
 

@@ -6,6 +6,7 @@ import os
 import sys
 
 CHOSEN_BY_USER = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 SPINS = "30000"
 """Turns of the loop in which a thread of GNU's OpenMP waits for work before it sleeps; 300,000 by default."""
 
@@ -30,14 +31,13 @@ def cores_are_busy() -> bool:
 def share_cores() -> None:
     """Let the threads of OpenMP (torch's) leave the cores to others while they wait for work.
 
-    By default they spin for milliseconds, and keep the physics' threads from the cores: now for a quarter of one, which
-    lasts from one operation to the next. On busy cores they sleep at once, as by ``OMP_WAIT_POLICY=passive``, for there
-    one that spins keeps the very thread from the core that it waits for.
+    By default they spin for milliseconds, and keep the physics' threads from the cores. Here they spin for a quarter of
+    a millisecond, long enough to reach the next operation. On busy cores they sleep at once, as by
+    ``OMP_WAIT_POLICY=passive``, for there one that spins keeps the very thread from the core that it waits for.
 
     Acts before torch is imported. Where the user has chosen nothing is changed.
     """
-    chosen = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
-    if "torch" in sys.modules or any(name in os.environ for name in chosen):
+    if "torch" in sys.modules or any(name in os.environ for name in WAITING):
         return
     if cores_are_busy():
         os.environ["OMP_WAIT_POLICY"] = "passive"

@@ -14,7 +14,6 @@ from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecEnv
 
-from sb3_isaac.contract.device import known_empty
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.contract.mirror import Mirror
 from sb3_isaac.contract.recorded import Recorded
@@ -155,9 +154,7 @@ class VecNormalize(sb3.VecNormalize):
         """Learn of a step. Its observations as they are, and normalised: observations, final ones, and the reward."""
         raw_obs = _row_by_row(step.obs)
         self._learn_obs(raw_obs)
-        obs = self._normal(raw_obs)
-        # Where no episode ended, what the step led to is what is observed.
-        final_obs = obs if known_empty(step.terminated | step.truncated) else self._normal(step.final_obs, new=False)
+        obs, final_obs = self._normal(raw_obs), self._normal(step.final_obs, new=False)
         returns, reward = self._returns.tensor(self.device), step.reward
         if self.training:
             returns = returns * self.gamma + reward

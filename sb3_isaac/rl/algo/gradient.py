@@ -21,10 +21,15 @@ def by_parameter(module: nn.Module, vector: torch.Tensor) -> List[Tuple[nn.Param
 
 
 def set_gradients(module: nn.Module, vector: torch.Tensor) -> None:
-    """Replace the gradients of `module` by `vector` (P,), whose memory they share; None stays None."""
+    """Replace the gradients of `module` by `vector` (P,); None stays None.
+
+    Each gets the dtype and layout of its parameter, as autograd gives it: fused optimizers read memory as it lies.
+    """
     for parameter, part in by_parameter(module, vector):
-        if parameter.grad is not None:
-            parameter.grad = part
+        if parameter.grad is None:
+            continue
+        alike = parameter.is_contiguous() and part.dtype is parameter.dtype
+        parameter.grad = part if alike else torch.empty_like(parameter, requires_grad=False).copy_(part)
 
 
 def clip_norm(vector: torch.Tensor, largest: float) -> torch.Tensor:

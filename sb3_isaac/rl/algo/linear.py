@@ -100,11 +100,11 @@ class MatrixLibraries:
 
     def products(self, inputs: int, outputs: int) -> Linear:
         """The products of a layer of this shape in the chosen ways; torch's own where this torch lacks one."""
-        ways = self.of(inputs, outputs) if _ONEDNN is not None else Ways()
+        ways = Ways(*(BLAS if way == ONEDNN and _ONEDNN is None else way for way in self.of(inputs, outputs)))
         return Linear(_OUTPUT[ways.output], _INPUT_GRAD[ways.input_grad], _WEIGHT_GRAD[ways.weight_grad])
 
     def measure(self, module: nn.Module, rows: int) -> None:
-        """Time the products and activations of the layers inside `module` on `rows` rows, in less than a second."""
+        """Time the products and activations of the layers inside `module` on `rows` rows; usual ones take a second."""
         self.measured = True
         layers = [layer for layer in module.modules() if isinstance(layer, nn.Linear) and is_fast(layer, layer.weight)]
         if layers:
@@ -155,6 +155,8 @@ def _product_times(rows: int, inputs: int, outputs: int) -> List[Dict[str, float
 
 
 def _times_of(ways: Dict[str, Way], given: Tuple[torch.Tensor, ...]) -> Dict[str, float]:
-    usable = [name for name in ways if name != ONEDNN or _ONEDNN is not None]
+    lacking = {*([ONEDNN] if _ONEDNN is None else []),
+               *([BY_THREAD, BY_THREAD_TRANSPOSED] if torch.get_num_threads() == 1 else [])}
+    usable = [name for name in ways if name not in lacking]
     seconds = least_seconds(*(functools.partial(ways[name], *given) for name in usable))
     return dict(zip(usable, seconds))

@@ -7,6 +7,7 @@ from typing import Any, List
 import torch
 from stable_baselines3.common.torch_layers import FlattenExtractor
 
+from sb3_isaac.policy.layers import has_hooks
 from sb3_isaac.rl import distributed
 from sb3_isaac.rl.algo.gaussian import is_plain
 from sb3_isaac.rl.algo.rollout_buffer import Minibatch
@@ -52,9 +53,12 @@ def in_blocks(batch: Minibatch, policy: Any) -> List[Minibatch]:
 
 
 def _row_by_row(policy: Any) -> bool:
-    """Whether what is computed of a transition depends on no other: a user's own extractor or layer may."""
+    """Whether what is computed of a transition depends on no other, and nobody looks on: a user's own extractor or
+    layer may depend, and a hook sees what is computed together."""
     extractors = (policy.pi_features_extractor, policy.vf_features_extractor)
     nets = (policy.mlp_extractor.policy_net, policy.mlp_extractor.value_net, policy.action_net, policy.value_net)
     return (all(type(one) is FlattenExtractor or (type(one) is GroupExtractor and not one.encoders)
                 for one in extractors)
-            and all(type(layer).__module__ in _OF_ROWS for net in nets for layer in net.modules()))
+            and all(type(layer).__module__ in _OF_ROWS and not has_hooks(layer)
+                    for net in nets for layer in net.modules())
+            and not any(parameter._backward_hooks for parameter in policy.parameters()))

@@ -17,7 +17,7 @@ from sb3_isaac.contract.errors import UserError, unknown
 from sb3_isaac.contract.recorded import Recorded
 from sb3_isaac.contract.recorder import Recorder
 from sb3_isaac.contract.tensor_env import Obs
-from sb3_isaac.contract.torch_threads import alone_for_few
+from sb3_isaac.contract.torch_threads import alone_for_little
 from sb3_isaac.envs.vec_env import IsaacVecEnv, unwrap
 from sb3_isaac.envs.vec_normalize import VecNormalize
 from sb3_isaac.rl import distributed
@@ -175,8 +175,8 @@ class PPO(stable_baselines3.PPO):
         """
         tensor_env = tensor_env_of(env)
         if tensor_env is not None and isinstance(rollout_buffer, TensorRolloutBuffer):
-            with unwrap(tensor_env).measuring_what_is_logged(), alone_for_few(env.num_envs, self.device,
-                                                                              tensor_env.device):
+            with unwrap(tensor_env).measuring_what_is_logged(), alone_for_little(
+                    env.num_envs, self.policy, self.device, tensor_env.device):
                 return self._collect_tensors(tensor_env, callback, rollout_buffer, n_rollout_steps)
         self._warn_of_numpy(env)
         self._last_to_host()

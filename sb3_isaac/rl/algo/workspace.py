@@ -34,5 +34,6 @@ class Workspace:
         free = self._free.setdefault(widths, [])
         matrices = free.pop() if free else []
         if not matrices or len(matrices[0]) < rows:
-            matrices = [torch.empty(rows, width) for width in widths]
+            with torch.inference_mode(False):  # else no pass outside of that mode could use them later
+                matrices = [torch.empty(rows, width) for width in widths]
         return Loan(free, matrices, rows)

@@ -12,7 +12,7 @@ from sb3_isaac.config import parse_options
 from sb3_isaac.contract.episodes import Episodes
 from sb3_isaac.contract.errors import NotFinite, UserError
 from sb3_isaac.contract.tensor_env import StopRule, TensorEnv
-from sb3_isaac.contract.torch_threads import alone_for_few
+from sb3_isaac.contract.torch_threads import alone_for_little
 from sb3_isaac.policy.module import PolicyModule
 from sb3_isaac.rl.policy.export import Actor, acts_on_groups
 from sb3_isaac.tasks import task_class
@@ -158,7 +158,7 @@ def run_episodes(env: TensorEnv, policy: Policy, seed: Optional[int] = None,
     :raises UserError: where all of them diverged.
     """
     env.measured = None
-    with alone_for_few(env.num_envs, env.device):
+    with alone_for_little(env.num_envs, policy, env.device):
         return _first_episodes(env, policy, seed, on_step, max_steps, outlook)
 
 
