@@ -8,7 +8,7 @@ import sys
 CHOSEN_BY_USER = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 SPINS = "30000"
-"""Turns of the loop in which a thread of GNU's OpenMP waits for work before it sleeps; 300,000 by default."""
+"""Turns of the loop in which a thread of GNU's OpenMP waits for work before it sleeps; ten times as many by default."""
 
 
 def processes_here() -> int:
