@@ -138,10 +138,9 @@ class NetworkFloor:
         return min(self._update_s(net) for net in (self._by_torch, self._by_fastest))
 
     def in_words(self) -> List[str]:
-        """:meth:`product_times`, a line a layer shape."""
-        return [f"products of a {shape} layer: " + "; ".join(
-            f"{name} " + ", ".join(f"{way} {ms:.2f} ms" for way, ms in product["ms"].items())
-            for name, product in products.items()) for shape, products in self.product_times().items()]
+        """:meth:`product_times`, a line a product."""
+        return [f"a {shape} layer's {name}, ms: " + ", ".join(f"{way} {ms:.2f}" for way, ms in product["ms"].items())
+                for shape, products in self.product_times().items() for name, product in products.items()]
 
     def product_times(self) -> Dict[str, Dict[str, Dict[str, Any]]]:
         """The times of each product of a minibatch in each way, in ms, and the way chosen, by layer shape."""

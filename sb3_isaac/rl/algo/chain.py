@@ -97,4 +97,3 @@ class _Chain(torch.autograd.Function):
             if rooms[i] is not None:
                 grad = grad_room = products.input_grad(grad, weights[i], rooms[i])
         return (grad if rooms[0] is not None else None, None, None, *of_parameters)
-
