@@ -15,7 +15,7 @@ import torch
 from torch.distributions import Distribution
 
 from sb3_isaac.bench import DEFAULT_BATCH, rows, speed
-from sb3_isaac.bench.contenders import NAMES, RSL_RL, bench_config, make_contender, why_no_rsl_rl
+from sb3_isaac.bench.contenders import NAMES, RSL_RL, bench_config, make_contender, why_no_rsl_rl, why_not
 from sb3_isaac.bench.floors import NetworkFloor, PhysicsFloor
 from sb3_isaac.bench.rsl_rl import runner_settings
 from sb3_isaac.bench.timing import PHASES
@@ -39,10 +39,10 @@ def bench(out: Path, *args: str) -> Dict[str, Any]:
 def test_quadruped_with_several_numbers_of_robots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                                   capsys: pytest.CaptureFixture) -> None:
     monkeypatch.setattr(speed, "LEAST_STEPPED", 1)  # one rollout's length of stepping, and not 20
-    result = bench(tmp_path / "a" / "b", "--num-envs", "2,8", "--rounds", "1", "--algos", "ppo,sb3-ppo",
+    result = bench(tmp_path / "a" / "b", "--num-envs", "2,8", "--rounds", "1", "--algos", "ppo,ppo-symmetric,sb3-ppo",
                    "--default-batch", "--no-memory")
     row = {r["name"]: r for r in result["rows"]}
-    for name in ("ours", "sb3", DEFAULT_BATCH):
+    for name in ("ours", "ours symmetric", "sb3", DEFAULT_BATCH):
         for phase in (*PHASES, "glue"):
             assert row[f"{name} {phase}"]["ratio"] is None and row[f"{name} {phase}"]["n"] == 1
     median = {name: r["median_s"] for name, r in row.items()}
@@ -53,6 +53,9 @@ def test_quadruped_with_several_numbers_of_robots(tmp_path: Path, monkeypatch: p
         ratio = row[f"ours iteration / {other} iteration"]
         assert ratio["median_s"] is None
         assert ratio["ratio"] == pytest.approx(median["ours iteration"] / median[f"{other} iteration"])
+        assert row[f"ours symmetric iteration / {other} iteration"]["ratio"] == pytest.approx(
+            median["ours symmetric iteration"] / median[f"{other} iteration"])
+    assert "ours symmetric iteration / floors" in row and "ours iteration / ours symmetric iteration" not in row
     parts = sum(median[f"ours {part}"] for part in ("physics", "task", "glue")) + median["bare networks rollout"]
     assert median["ours rollout"] == pytest.approx(parts)
     config, system = result["config"], result["system"]
@@ -105,6 +108,11 @@ def test_every_contender_is_given_the_tasks_options() -> None:
     stock: Any = make_contender("sb3-ppo", config)
     assert stock.env.env.max_steps == 50 and config.env_kwargs["sim"] == "mujoco"
     stock.env.close()
+    symmetric: Any = make_contender("ppo-symmetric", config)
+    assert symmetric.model._symmetry is not None and symmetric.env.env.max_steps == 50
+    symmetric.env.close()
+    assert why_not("ppo-symmetric", config) is None
+    assert "train without symmetry" in str(why_not("ppo-symmetric", bench_config(PENDULUM, "ppo", 4, 0)))
     with pytest.raises(UserError, match=r"'simm'.*did you mean 'sim'"):
         bench_config(QUADRUPED, "ppo", 4, 0, {"simm": "mujoco"})
 
@@ -219,4 +227,4 @@ def test_out_has_to_be_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture) -
     assert "cannot be made" in capsys.readouterr().err
     assert main(["bench"]) == 2
     assert "--out" in capsys.readouterr().err
-    assert set(NAMES) == {"ppo", "sb3-ppo", "rsl_rl"}
+    assert set(NAMES) == {"ppo", "ppo-symmetric", "sb3-ppo", "rsl_rl"}

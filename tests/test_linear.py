@@ -8,10 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from sb3_isaac.rl.algo import activation, linear
+from sb3_isaac.rl.algo import activation, linear, products
 from sb3_isaac.rl.algo.chain import run_layers
 from sb3_isaac.rl.algo.faster import fastest
-from sb3_isaac.rl.algo.linear import BLAS, BY_THREAD, BY_THREAD_TRANSPOSED, ONEDNN, TRANSPOSED, MatrixLibraries, Ways
+from sb3_isaac.rl.algo.layers import Pairs, Plain
+from sb3_isaac.rl.algo.linear import MatrixLibraries
+from sb3_isaac.rl.algo.products import BLAS, BY_THREAD, BY_THREAD_TRANSPOSED, ONEDNN, TRANSPOSED, Shape, Ways
 
 
 def networks() -> List[nn.Module]:
@@ -129,28 +131,90 @@ def test_the_fastest_way_is_measured_and_noise_does_not_decide(monkeypatch: pyte
     asked: List[Any] = []
     # One product where another way is twice as fast, one within the margin, one where the usual one is fastest.
     times = [{BLAS: 2.0, ONEDNN: 1.0}, {BLAS: 1.02, ONEDNN: 1.0}, {BLAS: 1.0, ONEDNN: 1.2, TRANSPOSED: 1.1}]
-    monkeypatch.setattr(linear, "_product_times", lambda *shape: asked.append(shape) or times)  # type: ignore
+    monkeypatch.setattr(linear, "product_times", lambda *shape: asked.append(shape) or times)  # type: ignore
     libraries = MatrixLibraries()
     libraries.measure(nn.Sequential(nn.Linear(400, 200), nn.ELU(), nn.Linear(200, 3), nn.Linear(400, 200)), 1000)
-    assert asked == [(1000, 400, 200)], "each shape once, and only where it is worth it"
-    assert libraries.of(400, 200) == Ways(ONEDNN, BLAS, BLAS)
-    assert libraries.of(200, 3) == Ways()
+    assert asked == [(1000, (400, 200))], "each shape once, and only where it is worth it"
+    assert libraries.of((400, 200)) == Ways(ONEDNN, BLAS, BLAS)
+    assert libraries.of((200, 3)) == Ways()
     other = MatrixLibraries()
     other.load_state_dict(libraries.state_dict())
-    assert other.of(400, 200) == libraries.of(400, 200)
+    assert other.of((400, 200)) == libraries.of((400, 200))
     other.load_state_dict({"400x200": [True, False, False], "ELU": [True]})  # as it was written before
-    assert other.of(400, 200) == Ways(ONEDNN, BLAS, BLAS)
-    other.load_state_dict({"400x200": [ONEDNN, BLAS, BY_THREAD]})
-    monkeypatch.setattr(linear, "_ONEDNN", None)
-    assert other.products(400, 200) == (linear._OUTPUT[BLAS], linear._INPUT_GRAD[BLAS], linear._WEIGHT_GRAD[BY_THREAD])
+    assert other.of((400, 200)) == Ways(ONEDNN, BLAS, BLAS)
+    monkeypatch.setattr(products, "_ONEDNN", None)
+    assert products.products((400, 200), Ways(ONEDNN, BLAS, BY_THREAD)) == (
+        products._OUTPUT[BLAS], products._INPUT_GRAD[BLAS], products._WEIGHT_GRAD[BY_THREAD])
     for seconds, way in (((1.0, 0.98), 0), ((1.0, 0.9, 0.8), 2), ((1.0, 0.81, 0.8), 1), ((1.0, 1.0), 0)):
         assert fastest(seconds) == way
+
+
+def in_pairs(out_features: int, in_features: int) -> nn.Linear:
+    """A layer that is its own mirror image."""
+    layer = nn.Linear(in_features, out_features)
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            image = parameter.roll((out_features // 2, in_features // 2), (0, 1)) if parameter.dim() == 2 else \
+                parameter.roll(out_features // 2)
+            parameter.copy_(0.5 * (parameter + image))
+    return layer
+
+
+@pytest.mark.parametrize("ways", [Ways(), Ways(ONEDNN, ONEDNN, ONEDNN)], ids=["usual", "oneDNN"])
+@pytest.mark.parametrize("first", [True, False], ids=["first of the network", "behind another"])
+def test_layers_of_mirrored_pairs_give_torchs_numbers_and_the_mean_of_both_sides_gradients(
+        ways: Ways, first: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear, "WORTH_MEASURING", 1.0)
+    torch.manual_seed(0)
+    pairs = in_pairs(32, 44)
+    net = nn.Sequential(*([] if first else [nn.Linear(44, 44), nn.ELU()]), pairs, nn.ELU(), nn.Linear(32, 3))
+    x, libraries = torch.randn(9, 44), libraries_of(net, Ways(), others=False)
+    libraries.of_pairs = frozenset([pairs])
+    libraries.load_state_dict({**libraries.state_dict(), "2x22x16": list(ways)})
+    assert isinstance(libraries.layer(pairs, len(x)), Pairs)
+    expected = outputs_and_gradients(net, x, None)
+    weight = next(i for i, p in enumerate(net.parameters()) if p is pairs.weight) + 2
+    expected[weight] = 0.5 * (expected[weight] + expected[weight].roll((16, 22), (0, 1)))
+    for _ in range(2):  # the second time in the memory of the first
+        torch.testing.assert_close(outputs_and_gradients(net, x, libraries), expected, rtol=1e-5, atol=1e-5)
+    loss = run_layers((net,), x, libraries).sum()
+    gradients = []
+    for _ in range(2):  # twice, for the graph is kept
+        net.zero_grad()
+        loss.backward(retain_graph=True)
+        gradients.append([p.grad.clone() for p in net.parameters() if p.grad is not None])
+    assert all(map(torch.equal, *gradients))
+
+
+@pytest.mark.parametrize(("seconds", "chosen"), [([2.0, 1.0], Pairs), ([1.02, 1.0], Plain)])
+def test_pairs_are_computed_by_halves_where_that_is_faster(seconds: List[float], chosen: type,
+                                                           monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: List[Shape] = []
+    times = [{BLAS: 2.0, ONEDNN: 1.0}, {BLAS: 1.0, ONEDNN: 2.0}, {BLAS: 1.0, ONEDNN: 1.0}]
+    monkeypatch.setattr(linear, "product_times", lambda rows, shape: asked.append(shape) or times)  # type: ignore
+    monkeypatch.setattr(linear, "_times", lambda *args: seconds)
+    net, libraries = nn.Sequential(nn.Linear(400, 200), nn.ELU(), nn.Linear(200, 400), nn.Linear(400, 200)), \
+        MatrixLibraries()
+    pairs: Any = net[3]
+    libraries.of_pairs = frozenset([pairs])
+    libraries.measure(net, 1000)
+    assert asked == [(400, 200), (200, 400), (2, 200, 100)]
+    assert type(libraries.layer(pairs, 1000)) is chosen
+    assert type(libraries.layer(net[0], 1000)) is Plain, "of the same shape, but of no pairs"  # type: ignore[arg-type]
+    assert type(libraries.layer(pairs, 100)) is Plain, "too few rows"
+    other = MatrixLibraries()
+    other.of_pairs = libraries.of_pairs
+    other.load_state_dict(libraries.state_dict())
+    assert type(other.layer(pairs, 1000)) is chosen and other.of((2, 200, 100)) == libraries.of((2, 200, 100))
 
 
 def test_times_are_of_this_machine() -> None:
     libraries, layer = MatrixLibraries(), nn.Linear(300, 200)
     random_state = torch.get_rng_state()
     libraries.measure(layer, 1000)
+    libraries.of_pairs = frozenset([layer])
+    libraries.measure(layer, 1000)
+    assert (2, 150, 100) in libraries.times
     of = libraries.times[300, 200]
     assert next(iter(of[2])) == BLAS and TRANSPOSED in of[2]
     assert all(seconds > 0 for product in of for seconds in product.values())

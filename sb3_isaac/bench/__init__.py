@@ -21,13 +21,14 @@ import torch
 
 from sb3_isaac.bench.contenders import (
     NAMES,
+    OURS,
     STOCK_BATCH_SIZE,
     Contender,
     Sb3Contender,
     bench_config,
     make_contender,
     stock_default_batch,
-    why_no_rsl_rl,
+    why_not,
 )
 from sb3_isaac.bench.floors import NO_ENGINE, NetworkFloor, PhysicsFloor
 from sb3_isaac.bench.speed import measure_speed
@@ -56,7 +57,7 @@ class Plan:
     """What to measure.
 
     :param num_envs: numbers of environments; the contenders are compared at 4096 if it is given, else at the largest.
-    :param algos: of ``ppo``, ``sb3-ppo`` and ``rsl_rl``, ppo being what the others are compared with.
+    :param algos: of ``NAMES``; ``sb3-ppo`` and ``rsl_rl`` are compared with ours, of which ``ppo`` has to be there.
     :param default_batch: measure one iteration of stock SB3 at its default batch size too.
     :param memory: measure the peak memory of each contender, in a process of its own.
     :param gym_packages: modules that register tasks when they are imported, for that process.
@@ -93,10 +94,10 @@ def bench(plan: Plan, say: Say) -> Dict[str, Any]:
     """Measure; what ``bench.json`` holds. `say` is given a line of progress now and then."""
     config = bench_config(plan.env, "ppo", plan.meet_at, plan.seed, plan.env_kwargs)
     configs = [bench_config(plan.env, "ppo", n, plan.seed, plan.env_kwargs) for n in sorted(set(plan.num_envs))]
-    missing = why_no_rsl_rl() if "rsl_rl" in plan.algos else None
-    if missing:
-        say(missing)
-    algos = tuple(dict.fromkeys(algo for algo in plan.algos if not (missing and algo == "rsl_rl")))
+    missing = {algo: sentence for algo in dict.fromkeys(plan.algos) if (sentence := why_not(algo, config))}
+    for sentence in missing.values():
+        say(sentence)
+    algos = tuple(algo for algo in dict.fromkeys(plan.algos) if algo not in missing)
     # First, while this process is small: a child's peak counts what its parent held when it was started.
     memory = {NAMES[algo]: _memory_alone(algo, config, plan.gym_packages, say) for algo in algos} if plan.memory else {}
     system = _system()
@@ -116,7 +117,7 @@ def bench(plan: Plan, say: Say) -> Dict[str, Any]:
     return {"system": system, "config": {**_settings(contenders["ours"], config, plan), **facts},
             "rows": rows(seconds), "matrix_products": networks.product_times(),
             "peak_memory_mb": memory, "speed": speed,
-            "notes": [*([missing] if missing else []), *notes]}
+            "notes": [*missing.values(), *notes]}
 
 
 def _rounds(contenders: Dict[str, Contender], physics: PhysicsFloor, networks: NetworkFloor, rounds: int,
@@ -131,12 +132,12 @@ def _rounds(contenders: Dict[str, Contender], physics: PhysicsFloor, networks: N
             recorded: ContextManager[None] = physics.recording() if name == "ours" else contextlib.nullcontext()
             with recorded:
                 phases = contenders[name].iterate()
-            say(f"{label:<12} {name:<8} {_in_words(phases)}")
+            say(f"{label:<12} {name:<14} {_in_words(phases)}")
             _note(seconds, {f"{name} {phase}": phases[phase] for phase in PHASES}, measured=i > 0)
         bare_s = physics.measure()
         floors = {**({} if bare_s is None else {PHYSICS: bare_s}),
                   FORWARDS: networks.rollout_s(), PASSES: networks.update_s()}
-        say(f"{label:<12} {'floors':<8} " + ", ".join(f"{name} {value:.3f}" for name, value in floors.items()))
+        say(f"{label:<12} {'floors':<14} " + ", ".join(f"{name} {value:.3f}" for name, value in floors.items()))
         _note(seconds, floors, measured=i > 0)
     if physics.found:
         return seconds, []
@@ -184,9 +185,10 @@ def rows(seconds: Seconds) -> List[Dict[str, Any]]:
         floors = [sum(parts) for parts in zip(times[PHYSICS], times[FORWARDS], times[PASSES])]
         for name in (name for name in names if name != DEFAULT_BATCH):  # its minibatches are not the floor's
             ratios[f"{name} iteration / floors"] = _paired(times[f"{name} iteration"], floors)
-    for name in names:
-        if name != "ours":
-            ratios[f"ours iteration / {name} iteration"] = _paired(times["ours iteration"], times[f"{name} iteration"])
+    for ours in (name for name in names if name in OURS):
+        for name in (name for name in names if name not in OURS):
+            ratios[f"{ours} iteration / {name} iteration"] = _paired(times[f"{ours} iteration"],
+                                                                     times[f"{name} iteration"])
     made: List[Dict[str, Any]] = [
         {"name": name, "median_s": statistics.median(values), "ratio": None, "n": len(values), "seconds": values}
         for name, values in times.items()]
@@ -218,7 +220,7 @@ def _memory_alone(algo: str, config: TrainConfig, gym_packages: Sequence[str], s
         except BrokenProcessPool as error:
             raise UserError(f"the process that measured the memory of {NAMES[algo]} at {config.n_envs} environments "
                             "was killed, as happens when memory runs out: give fewer --num-envs.") from error
-    say(f"memory       {NAMES[algo]:<8} {peak:.0f} MB at its peak, alone in a process")
+    say(f"memory       {NAMES[algo]:<14} {peak:.0f} MB at its peak, alone in a process")
     return peak
 
 
@@ -242,6 +244,8 @@ def _settings(ours: Contender, config: TrainConfig, plan: Plan) -> Dict[str, Any
         "normalize": None if config.normalize is None else dict(config.normalize), "source": Path(config.source).name,
         "contenders": {
             "ours": "sb3_isaac's PPO on VecNormalize(IsaacVecEnv), both sb3_isaac's",
+            "ours symmetric": "the same with symmetry, as `train` has it: weights are tied in pairs, which halves the "
+                              "products between hidden layers",
             "sb3": "stock PPO on stock VecNormalize(VecMonitor(IsaacVecEnv))",
             DEFAULT_BATCH: "the same with SB3's default batch_size, one iteration from cold",
             "rsl_rl": "OnPolicyRunner on the tensors of IsaacVecEnv, its observation normaliser on, its logger off"},

@@ -19,8 +19,9 @@ from sb3_isaac.envs.vec_env import IsaacVecEnv
 from sb3_isaac.rl.training import build
 from sb3_isaac.tasks import task_options
 
-NAMES = {"ppo": "ours", "sb3-ppo": "sb3", "rsl_rl": "rsl_rl"}
+NAMES = {"ppo": "ours", "ppo-symmetric": "ours symmetric", "sb3-ppo": "sb3", "rsl_rl": "rsl_rl"}
 """``--algos`` -> the name of its rows."""
+OURS = ("ours", "ours symmetric")
 STOCK_BATCH_SIZE = 64
 RSL_RL_MAJOR = "5"
 RSL_RL = "rsl-rl-lib>=5.0,<6"
@@ -98,6 +99,8 @@ def make_contender(algo: str, config: TrainConfig) -> Contender:
     """The contender of ``--algos``; `config` is our PPO's."""
     if algo == "rsl_rl":
         return RslRlContender(config)
+    if algo == "ppo-symmetric":
+        return Sb3Contender(replace(config, algo_kwargs={**config.algo_kwargs, "symmetry": "equivariant"}))
     return Sb3Contender(config if algo == config.algo else _like(config, algo))
 
 
@@ -109,6 +112,16 @@ def stock_default_batch(config: TrainConfig) -> Sb3Contender:
 
 def _like(config: TrainConfig, algo: str) -> TrainConfig:
     return bench_config(config.env, algo, config.n_envs, config.seed or 0, config.env_kwargs)
+
+
+def why_not(algo: str, config: TrainConfig) -> Optional[str]:
+    """A sentence that says why a contender cannot be measured here; None where it can."""
+    if algo == "rsl_rl":
+        return why_no_rsl_rl()
+    if algo == "ppo-symmetric" and not load_config(config.env, "ppo", algo_keys=build.algorithm_options("ppo"),
+                                                   env_keys=task_options(config.env)).algo_kwargs.get("symmetry"):
+        return f"ours symmetric is left out because the settings of {config.env} train without symmetry."
+    return None
 
 
 def why_no_rsl_rl() -> Optional[str]:

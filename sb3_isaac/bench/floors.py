@@ -12,8 +12,9 @@ from torch import nn
 
 from sb3_isaac.bench.timing import now
 from sb3_isaac.rl.algo.chain import run_layers
-from sb3_isaac.rl.algo.linear import MatrixLibraries, Ways
+from sb3_isaac.rl.algo.linear import MatrixLibraries
 from sb3_isaac.rl.algo.minibatch import block_rows
+from sb3_isaac.rl.algo.products import Ways
 
 if TYPE_CHECKING:
     from sb3_isaac.engine.cpu import CpuEngine
@@ -144,9 +145,10 @@ class NetworkFloor:
 
     def product_times(self) -> Dict[str, Dict[str, Dict[str, Any]]]:
         """The times of each product of a minibatch in each way, in ms, and the way chosen, by layer shape."""
-        return {f"{k}x{m}": {name: {"ms": {way: 1e3 * seconds for way, seconds in of.items()}, "chosen": chosen}
-                             for name, of, chosen in zip(Ways._fields, times, self._libraries.of(k, m))}
-                for (k, m), times in self._libraries.times.items()}
+        return {"x".join(map(str, shape)): {
+            name: {"ms": {way: 1e3 * seconds for way, seconds in of.items()}, "chosen": chosen}
+            for name, of, chosen in zip(Ways._fields, times, self._libraries.of(shape))}
+            for shape, times in self._libraries.times.items()}
 
     def _by_torch(self, net: nn.Module, rows: torch.Tensor) -> torch.Tensor:
         out: torch.Tensor = net(rows)

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="number of environments; of several, the contenders are compared at 4096 if it is among them, else at the "
              "largest, and a table of speed-ups is made (default: 4096)")
     add("--rounds", type=positive, default=5, help="measured iterations of each contender (default: %(default)s)")
-    add("--algos", default="ppo,sb3-ppo,rsl_rl", help="contenders (default: %(default)s)")
+    add("--algos", default="ppo,ppo-symmetric,sb3-ppo,rsl_rl", help="contenders (default: %(default)s)")
     add("--env-kwargs", nargs="+", default=[], metavar="KEY:VALUE", help="task options, such as sim:mujoco_warp")
     add("--seed", type=seed, default=0, help="random seed (default: %(default)s)")
     add("--default-batch", action="store_true", help="stock SB3 with its default batch_size of 64 too, one iteration")

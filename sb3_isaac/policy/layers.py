@@ -33,8 +33,8 @@ _HOOKS_ON_ALL = [getattr(nn.modules.module, f"_global{name}", {}) for name in _H
 
 def has_hooks(module: nn.Module) -> bool:
     """Whether calling `module` does more than its class says: a hook, or a forward method of this object alone."""
-    return (any(getattr(module, name, None) for name in _HOOKS) or "forward" in module.__dict__
-            or any(_HOOKS_ON_ALL))
+    own = vars(module)
+    return "forward" in own or any(map(own.get, _HOOKS)) or any(_HOOKS_ON_ALL)
 
 
 def chain_of(network: nn.Module) -> List[nn.Module]:

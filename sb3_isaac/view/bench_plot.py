@@ -56,6 +56,7 @@ def _draw_bars(axis: Any, result: Dict[str, Any]) -> None:
                       hatch="///" if floor else None, edgecolor="white", label=None if y else part)
             left += seconds
         compared = ((f"ours ÷ {name}", ratio.get(f"ours iteration / {name} iteration")),
+                    ("ours symmetric ÷", ratio.get(f"ours symmetric iteration / {name} iteration")),
                     ("÷ floors", ratio.get(f"{name} iteration / floors")))
         text = ", ".join([f"{left:.3g} s", *(f"{what} {value:.2f}" for what, value in compared if value)])
         cut = left > reach

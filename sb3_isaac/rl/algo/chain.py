@@ -10,7 +10,7 @@ from torch.autograd.function import once_differentiable
 
 from sb3_isaac.policy.layers import has_hooks
 from sb3_isaac.rl.algo.activation import gradient, is_known
-from sb3_isaac.rl.algo.linear import MatrixLibraries, is_fast
+from sb3_isaac.rl.algo.linear import MatrixLibraries, is_fast, is_for_chains
 
 
 class Link(NamedTuple):
@@ -42,7 +42,7 @@ def _links(parts: Sequence[nn.Module], x: torch.Tensor) -> List[Link]:
     """The links that `parts` begin with."""
     links: List[Link] = []
     i = 0
-    while i < len(parts) and is_fast(parts[i], x):
+    while i < len(parts) and (i > 0 or is_for_chains(x)) and is_fast(parts[i]):
         activation = parts[i + 1] if i + 1 < len(parts) and is_known(parts[i + 1]) else None
         links.append(Link(parts[i], activation))  # type: ignore[arg-type]
         i += 1 if activation is None else 2
@@ -59,21 +59,24 @@ class _Chain(torch.autograd.Function):
     def forward(ctx: Any, x: torch.Tensor, links: Sequence[Link], libraries: MatrixLibraries,
                 *parameters: torch.Tensor) -> torch.Tensor:
         """The output of the last link (B, m)."""
-        products = [libraries.products(weight.shape[1], weight.shape[0]) for weight in parameters[::2]]
-        loan = libraries.workspace.lend(len(x), tuple(len(bias) for bias in parameters[1:-1:2]))
-        last = x.new_empty(len(x), len(parameters[-1]))
-        for_activations = libraries.workspace.lend(len(x), (max(len(bias) for bias in parameters[1::2]),))
+        rows, widths = x.shape[0], [link.linear.out_features for link in links]
+        layers = [libraries.layer(link.linear, rows) for link in links]
+        loan = libraries.workspace.lend(rows, tuple(widths[:-1]))
+        last = x.new_empty(rows, widths[-1])
+        for_activations = libraries.workspace.lend(rows, (max(widths),)).matrices[0].view(-1)
         results: List[torch.Tensor] = []
+        kept: List[Any] = []
         result = x
         for i, (link, room) in enumerate(zip(links, (*loan.matrices, last))):
-            result = products[i].output(result, *parameters[2 * i:2 * i + 2], room)
+            result, of_layer = layers[i].output(result, parameters[2 * i], parameters[2 * i + 1], room)
+            kept.append(of_layer)
             if link.activation is not None:
-                room = for_activations.matrices[0].view(-1)[:result.numel()].view_as(result)
+                room = for_activations[:rows * widths[i]].view(rows, widths[i])
                 libraries.activations.apply(link.activation, result, room)
             results.append(result)
         needed = results if links[-1].activation is not None else results[:-1]
         ctx.save_for_backward(x, *parameters, *needed)
-        ctx.links, ctx.products, ctx.workspace, ctx.loan = links, products, libraries.workspace, loan
+        ctx.links, ctx.layers, ctx.workspace, ctx.loan, ctx.kept = links, layers, libraries.workspace, loan, kept
         return result
 
     @staticmethod
@@ -89,11 +92,12 @@ class _Chain(torch.autograd.Function):
         of_parameters: List[torch.Tensor] = []
         grad_room = torch.empty_like(grad) if ctx.links[-1].activation is not None else grad
         for i in reversed(range(count)):
-            link, products = ctx.links[i], ctx.products[i]
-            if link.activation is not None:
-                gradient(link.activation, grad, results[i], out=grad_room)
+            activation = ctx.links[i].activation
+            if activation is not None:
+                gradient(activation, grad, results[i], out=grad_room)
                 grad = grad_room
-            of_parameters = [products.weight_grad(grad, inputs[i]), grad.sum(dim=0), *of_parameters]
-            if rooms[i] is not None:
-                grad = grad_room = products.input_grad(grad, weights[i], rooms[i])
+            of_input, *of_layer = ctx.layers[i].gradients(grad, inputs[i], weights[i], rooms[i], ctx.kept[i])
+            of_parameters = [*of_layer, *of_parameters]
+            if of_input is not None:
+                grad = grad_room = of_input
         return (grad if rooms[0] is not None else None, None, None, *of_parameters)

@@ -141,6 +141,7 @@ class PPO(stable_baselines3.PPO):
                                 "out.")
             mirrors = unwrap(env).env.mirror()
             self._symmetry = Symmetry(self.policy, mirrors)
+            self.matrix_libraries.of_pairs = frozenset(self._symmetry.between_pairs)
         except UserError as error:
             if self.symmetry != "auto":
                 raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Sequence, Tuple
+from typing import Any, Dict, List, Sequence, Tuple
 
 import torch
 from stable_baselines3.common.torch_layers import CombinedExtractor, FlattenExtractor
@@ -35,6 +35,8 @@ class Symmetry:
                             "take MlpPolicy or AsymmetricPolicy, or leave symmetry out.")
         self._policy = policy
         self._tied: Dict[torch.Tensor, Tuple[torch.Tensor, torch.Tensor]] = {}
+        self.between_pairs: List[nn.Linear] = []
+        """Layers from one hidden layer to the next."""
         actor_in, critic_in = (_seen_by(policy, which, mirrors) for which in ("pi", "vf"))
         latent = self._tie_chain(policy.mlp_extractor.policy_net, actor_in)
         self._tie(policy.action_net, latent, mirrors.action)
@@ -60,6 +62,7 @@ class Symmetry:
                 parameter.copy_(part)
 
     def _tie_chain(self, layers: nn.Sequential, mirror: Mirror) -> Mirror:
+        first = next((layer for layer in layers if isinstance(layer, nn.Linear)), None)
         for layer in layers:
             if isinstance(layer, nn.Linear):
                 if layer.out_features % 2:
@@ -68,6 +71,8 @@ class Symmetry:
                 half = layer.out_features // 2
                 hidden = Mirror((*range(half, 2 * half), *range(half)), (1,) * (2 * half))
                 self._tie(layer, mirror, hidden)
+                if layer is not first:
+                    self.between_pairs.append(layer)
                 mirror = hidden
             elif type(layer) not in ACTIVATIONS.values():
                 raise UserError(f"symmetry needs linear layers and activations and the network has a "

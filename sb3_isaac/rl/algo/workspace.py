@@ -17,7 +17,7 @@ class Loan:
 
     def __init__(self, free: List[List[torch.Tensor]], matrices: List[torch.Tensor], rows: int) -> None:
         self._free, self._matrices = free, matrices
-        self.matrices = [matrix[:rows] for matrix in matrices]
+        self.matrices = [matrix if matrix.shape[0] == rows else matrix[:rows] for matrix in matrices]
 
     def __del__(self) -> None:
         self._free.append(self._matrices)
@@ -33,7 +33,7 @@ class Workspace:
         """Float32 matrices (rows, width) on the CPU, one for each of `widths`; what they hold is not said."""
         free = self._free.setdefault(widths, [])
         matrices = free.pop() if free else []
-        if not matrices or len(matrices[0]) < rows:
+        if not matrices or matrices[0].shape[0] < rows:
             with torch.inference_mode(False):  # else no pass outside of that mode could use them later
                 matrices = [torch.empty(rows, width) for width in widths]
         return Loan(free, matrices, rows)
