@@ -56,3 +56,27 @@ def test_running_episodes_are_saved() -> None:
         sums.clear()
         sums.add(step([5.0, 6.0], truncated=(1, 1)), ACTIONS)
         assert sums.read()["rollout/ep_rew_mean"] == pytest.approx((5 + 8) / 2)
+
+
+def test_steps_since_what_is_counted_was_seen_go_over_rollouts_and_are_saved() -> None:
+    sums = RolloutStatistics(2, torch.device("cpu"), ("forward_speed", "falls"))
+    calm, falling = step([1.0, 1.0]), step([1.0, 1.0], terminated=(1, 0))
+    without = []
+    for steps in ([calm, calm], [calm], [calm, falling, calm], [calm]):
+        sums.clear()
+        for one in steps:
+            sums.add(one, ACTIONS)
+        without.append(sums.read()["rollout/steps_without_falls"])
+    assert without == [4, 6, 0, 2]
+    assert sums.read()["rollout/steps_without_falls"] == 2, "reading changes nothing"
+    assert "rollout/steps_without_forward_speed" not in sums.read()
+    again = RolloutStatistics(2, torch.device("cpu"), ("forward_speed", "falls"))
+    again.load_state_dict(sums.state_dict())
+    old = RolloutStatistics(2, torch.device("cpu"), ("forward_speed", "falls"))
+    old.load_state_dict({key: value for key, value in sums.state_dict().items() if key != "without"})
+    for one in (sums, again, old):
+        one.clear()
+        one.add(calm, ACTIONS)
+    assert [one.read()["rollout/steps_without_falls"] for one in (sums, again, old)] == [4, 4, 2]
+    sums.merge(lambda total: 3 * total, 3)
+    assert sums.read()["rollout/steps_without_falls"] == 2 + 6

@@ -244,10 +244,11 @@ def test_standing_still_does_not_pass_the_stop() -> None:
     meets_rule = env.stop_rule.met
     assert not meets_rule(report)
     good = {"reward_mean": 301.0, "forward_speed_mean": 1.0, "falls_fraction": 0.01, "yaw_drift_rad": 0.2,
-            "foot_clearance_m": 0.025}
+            "foot_clearance_m": 0.015, "knee_contact_fraction": 0.005}
     assert meets_rule(good)
     for key, value in (("reward_mean", 299.9), ("forward_speed_mean", 0.94), ("forward_speed_mean", 1.06),
-                       ("falls_fraction", 0.02), ("yaw_drift_rad", 0.21), ("foot_clearance_m", 0.024)):
+                       ("falls_fraction", 0.02), ("yaw_drift_rad", 0.21), ("foot_clearance_m", 0.014),
+                       ("knee_contact_fraction", 0.006)):
         assert not meets_rule({**good, key: value})
     assert not meets_rule({"reward_mean": 500.0, "falls_fraction": 0.0}), "a report without a speed never meets it"
 

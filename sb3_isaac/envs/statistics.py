@@ -20,7 +20,8 @@ class RolloutStatistics:
     Episodes and steps of worlds that diverged are in no mean.
 
     :param logged: measures of ``Step.log`` that are read as ``rollout/<name>``, or as they are called where that has a
-        slash: means of numbers, counts of booleans.
+        slash: means of numbers, counts of booleans. Of a boolean there is also ``rollout/steps_without_<name>``: steps
+        of all environments since the last rollout in which it was true anywhere.
     """
 
     def __init__(self, num_envs: int, device: torch.device, logged: Sequence[str] = ()) -> None:
@@ -38,6 +39,10 @@ class RolloutStatistics:
         self._keys: List[Tuple[str, bool]] = []
         self._log: Dict[str, torch.Tensor] = {}
         self._sums = torch.zeros(0, dtype=torch.float64, device=device)
+        self._counted: Dict[str, int] = {}
+        """Booleans among ``logged`` -> their places in the sums."""
+        self._without_before = torch.zeros(0, dtype=torch.float64, device=device)
+        """Steps without each of them before this rollout."""
         self._recorder = Recorder(device, enabled=device.type == "cuda")
         self._taken_in = Recorded(self._take_in, self._recorder, copied=1)
         self.clear()
@@ -54,6 +59,7 @@ class RolloutStatistics:
 
     def clear(self) -> None:
         """Forget the sums; running episodes go on."""
+        self._without_before = self._without()
         self._steps, self._robots = 0, self._num_envs
         self._sums.zero_()
         self._finite.clear()
@@ -102,6 +108,17 @@ class RolloutStatistics:
         self._log = self._read_of(log)
         with torch.inference_mode(False):  # else it could not be written to outside of that mode
             self._sums = torch.zeros(5 + len(self._names), dtype=torch.float64, device=self._device)
+            self._counted = {name: 5 + i for i, name in enumerate(self._names)
+                             if name in self._logged and log[name].dtype is torch.bool and "/" not in name}
+            if len(self._without_before) != len(self._counted):
+                self._without_before = torch.zeros(len(self._counted), dtype=torch.float64, device=self._device)
+
+    def _without(self) -> torch.Tensor:
+        """Steps without each of ``_counted``, those of this rollout included."""
+        if not self._counted:
+            return self._without_before
+        counts = torch.stack([self._sums[place] for place in self._counted.values()])
+        return torch.where(counts > 0, 0.0, self._without_before + self._steps * self._robots)
 
     def merge(self, total: Callable[[torch.Tensor], torch.Tensor], processes: int) -> None:
         """Until ``clear()``, what is read is of all robots of so many processes.
@@ -115,12 +132,15 @@ class RolloutStatistics:
         """The means and counts under their log keys; episode means are absent while none has finished."""
         if self._names is None or self._steps == 0:
             return {}
-        episodes, timeouts, total_return, total_length, successes, *sums = self._sums.tolist()
+        numbers = torch.cat((self._sums, self._without())).tolist()
+        episodes, timeouts, total_return, total_length, successes, *sums = numbers[:len(self._sums)]
         of = dict(zip(self._names, sums))
         steps = max(1.0, self._steps * self._robots - of.get("bad_world", 0.0))
         values = {key: of[name] if counted else of[name] / steps
                   for name, (key, counted) in zip(self._names, self._keys)}
         values.update({"rollout/episodes": episodes, "rollout/timeouts": timeouts})
+        values.update({f"rollout/steps_without_{name}": steps_without for name, steps_without
+                       in zip(self._counted, numbers[len(self._sums):])})
         if episodes:
             values["rollout/ep_rew_mean"] = total_return / episodes
             values["rollout/ep_len_mean"] = total_length / episodes
@@ -139,12 +159,13 @@ class RolloutStatistics:
             raise not_finite(step, found, obs_table, terms)
 
     def state_dict(self) -> Dict[str, torch.Tensor]:
-        """The running episodes."""
-        return {"returns": self.episode_return.masked_fill(self._over, 0.0),
+        """The running episodes, and how long it is since what is counted was seen."""
+        return {"without": self._without(), "returns": self.episode_return.masked_fill(self._over, 0.0),
                 "lengths": self.episode_length.masked_fill(self._over, 0)}
 
     def load_state_dict(self, state: Dict[str, torch.Tensor]) -> None:
-        """Go on with the episodes of ``state_dict()``."""
+        """Go on from ``state_dict()``, or from what it gave when there were running episodes alone."""
+        self._without_before = state.get("without", torch.zeros(0, dtype=torch.float64)).to(self._device)
         self._over.fill_(False)
         self.episode_return.copy_(state["returns"])
         self.episode_length.copy_(state["lengths"])
