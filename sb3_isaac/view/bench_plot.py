@@ -9,7 +9,7 @@ from sb3_isaac.contract.figures import BLUE, ORANGE, SKY, VERMILLION, drawing, p
 
 PARTS = (("physics", BLUE), ("task", SKY), ("inference and glue", ORANGE), ("update", VERMILLION))
 FLOORS = "floors"
-ROOM = 1.45
+ROOM = 1.7
 """Length of the axis over that of the longest bar: space for the text after the bars."""
 
 
@@ -56,7 +56,7 @@ def _draw_bars(axis: Any, result: Dict[str, Any]) -> None:
                       hatch="///" if floor else None, edgecolor="white", label=None if y else part)
             left += seconds
         compared = ((f"ours ÷ {name}", ratio.get(f"ours iteration / {name} iteration")),
-                    ("ours symmetric ÷", ratio.get(f"ours symmetric iteration / {name} iteration")),
+                    ("symmetric", ratio.get(f"ours symmetric iteration / {name} iteration")),
                     ("÷ floors", ratio.get(f"{name} iteration / floors")))
         text = ", ".join([f"{left:.3g} s", *(f"{what} {value:.2f}" for what, value in compared if value)])
         cut = left > reach
