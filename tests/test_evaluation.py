@@ -6,6 +6,7 @@ import math
 from typing import Any, List, Optional, Tuple
 
 import pytest
+import stable_baselines3
 import torch
 
 from sb3_isaac import PPO, IsaacVecEnv
@@ -13,6 +14,7 @@ from sb3_isaac.contract.episodes import Episodes
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.contract.tensor_env import StopRule
 from sb3_isaac.rl.callbacks.evaluation import Evaluation, is_due
+from sb3_isaac.rl.callbacks.exploration import FadingExploration
 from sb3_isaac.tasks.double_pendulum import DoublePendulum
 
 
@@ -63,6 +65,19 @@ def test_the_stop_waits_for_what_a_rollout_has_to_show(monkeypatch: pytest.Monke
     rule.training["rollout/timeouts"] = (0.0, math.inf)
     train(evaluation, iterations=5)
     assert evaluation.stopped and evaluation.report["steps"] == 2 * 16
+
+
+@pytest.mark.parametrize("algorithm", [PPO, stable_baselines3.PPO], ids=["ours", "stock"])
+def test_what_a_rollout_has_to_show_is_of_that_rollout(algorithm: Any) -> None:
+    env = IsaacVecEnv("IsaacDoublePendulum-v0", num_envs=2, seed=0)
+    model = algorithm("MlpPolicy", env, n_steps=8, batch_size=16, n_epochs=1, device="cpu")
+    evaluation = small_evaluation(every=0)
+    fading = FadingExploration(0.5, begin=0.0, until=1.0, measure="rollout/tip_height_m")
+    for callback, value in ((evaluation, lambda: evaluation._rollout), (fading, lambda: fading._measured)):
+        model.learn(3 * 16, callback=callback)
+        assert env.statistics._steps == 8
+        values = env.statistics.read()
+        assert value() == (values if callback is evaluation else values["rollout/tip_height_m"])
 
 
 def test_an_evaluation_has_as_many_episodes_as_the_rule_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,6 +60,8 @@ class Evaluation(IterationCallback):
 
     def _on_iteration_start(self) -> None:
         self.given_up = ""
+        if self._on_isaac_vec_env():
+            unwrap(self.training_env).statistics.clear()  # stock PPO does not
         if self.every == 0 or self.model.num_timesteps == self._first_steps:
             return
         rule = unwrap(self.training_env).env.stop_rule if self._on_isaac_vec_env() else None

@@ -57,6 +57,8 @@ class FadingExploration(BaseCallback):
             with torch.no_grad():
                 log_std: Any = self.model.policy.log_std
                 log_std.clamp_(max=math.log(self.ceiling(at)))
+        if self.measure is not None:
+            unwrap(self.training_env).statistics.clear()  # stock PPO does not
 
     def _on_rollout_end(self) -> None:
         if self.measure is not None:
