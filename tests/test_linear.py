@@ -186,6 +186,33 @@ def test_layers_of_mirrored_pairs_give_torchs_numbers_and_the_mean_of_both_sides
     assert all(map(torch.equal, *gradients))
 
 
+@pytest.mark.parametrize("setting", ["dtype", "device"])
+def test_torchs_defaults_do_not_matter(setting: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A float32 network on the CPU stays one where a program has other defaults."""
+    monkeypatch.setattr(linear, "WORTH_MEASURING", 1.0)
+    monkeypatch.setattr(activation, "WORTH_MEASURING", 1)
+    torch.manual_seed(0)
+    net, x = nn.Sequential(nn.Linear(44, 44), nn.ELU(), in_pairs(32, 44)), torch.randn(9, 44)
+    libraries = MatrixLibraries()
+    libraries.of_pairs = frozenset([net[2]])  # type: ignore[list-item]
+    expected = net(x)
+    try:
+        if setting == "dtype":
+            torch.set_default_dtype(torch.float64)
+        else:
+            torch.set_default_device("meta")
+        libraries.measure(net, len(x))
+        libraries._chosen[2, 22, 16] = Ways()
+        assert isinstance(libraries.layer(net[2], len(x)), Pairs)  # type: ignore[arg-type]
+        out = run_layers((net,), x, libraries)
+        out.sum().backward()
+    finally:
+        torch.set_default_dtype(torch.float32)
+        torch.set_default_device(None)
+    assert (44, 44) in libraries.times and libraries.activations.by_other.keys() == {"ELU"}
+    torch.testing.assert_close(out, expected, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize(("seconds", "chosen"), [([2.0, 1.0], Pairs), ([1.02, 1.0], Plain)])
 def test_pairs_are_computed_by_halves_where_that_is_faster(seconds: List[float], chosen: type,
                                                            monkeypatch: pytest.MonkeyPatch) -> None:

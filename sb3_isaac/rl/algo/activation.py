@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from sb3_isaac.policy.layers import has_hooks
 from sb3_isaac.rl.algo.faster import fastest, least_seconds
+from sb3_isaac.rl.algo.workspace import FLOATS
 
 WIDTH = 256
 """Columns of what is timed."""
@@ -78,7 +79,8 @@ def gradient(layer: Any, grad: torch.Tensor, result: torch.Tensor, out: torch.Te
 
 def _times(kind: Type[nn.Module], rows: int) -> List[float]:
     """Seconds of torch's own way and of the other one."""
-    given = 2.0 * torch.arange(float(rows * WIDTH)).cos_().view(rows, WIDTH)  # of both signs, in any few neighbours
+    numbers = torch.arange(float(rows * WIDTH), **FLOATS)
+    given = 2.0 * numbers.cos_().view(rows, WIDTH)  # of both signs, in any few neighbours
     layer, x, room = kind(), torch.empty_like(given), torch.empty_like(given)
     with torch.no_grad():
         return least_seconds(lambda: _OWN[kind](layer, x.copy_(given)), lambda: _CHEAPER[kind](x.copy_(given), room))

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Optional, Protocol, Tuple
 import torch
 
 from sb3_isaac.rl.algo.products import Products
-from sb3_isaac.rl.algo.workspace import Loan, Workspace
+from sb3_isaac.rl.algo.workspace import FLOATS, Loan, Workspace
 
 Gradients = Tuple[Optional[torch.Tensor], torch.Tensor, torch.Tensor]
 """Of the input (B, k), of the weight (m, k) and of the bias (m,)."""
@@ -86,7 +86,7 @@ class Pairs(NamedTuple):
         return loan
 
 
-_OF_SUMS = torch.tensor([1.0, 0.0]).view(2, 1, 1)
+_OF_SUMS = torch.tensor([1.0, 0.0], **FLOATS).view(2, 1, 1)
 
 
 def _halves(weight: torch.Tensor) -> torch.Tensor:

@@ -13,7 +13,7 @@ from sb3_isaac.rl.algo.activation import Activations
 from sb3_isaac.rl.algo.faster import fastest, least_seconds
 from sb3_isaac.rl.algo.layers import Layer, Pairs, Plain
 from sb3_isaac.rl.algo.products import BLAS, ONEDNN, Shape, Ways, product_times, products
-from sb3_isaac.rl.algo.workspace import Workspace
+from sb3_isaac.rl.algo.workspace import FLOATS, Workspace
 
 WORTH_MEASURING = 2e7
 """Floating-point operations of a product below which the choice of a way saves nothing."""
@@ -117,8 +117,9 @@ def _is_worth_it(rows: int, shape: Shape) -> bool:
 def _times(rows: int, shape: Shape, *ways: Layer) -> List[float]:
     """Seconds of a pass forwards and backwards through a layer of `shape` in each of `ways`."""
     inputs, outputs = shape
-    x, weight, grad = (torch.full(size, 0.5) for size in ((rows, inputs), (outputs, inputs), (rows, outputs)))
-    bias, room, room_x = torch.zeros(outputs), torch.empty_like(grad), torch.empty_like(x)
+    x, weight, grad = (torch.full(size, 0.5, **FLOATS)
+                       for size in ((rows, inputs), (outputs, inputs), (rows, outputs)))
+    bias, room, room_x = torch.zeros(outputs, **FLOATS), torch.empty_like(grad), torch.empty_like(x)
 
     def both_ways(layer: Layer) -> None:
         _, kept = layer.output(x, weight, bias, room)

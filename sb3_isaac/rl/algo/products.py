@@ -15,6 +15,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 import torch
 
 from sb3_isaac.rl.algo.faster import least_seconds
+from sb3_isaac.rl.algo.workspace import FLOATS
 
 # oneDNN's y = x Wᵀ + b; None where this torch was built without it.
 _ONEDNN: Any = (getattr(torch.ops.mkldnn, "_linear_pointwise", None)
@@ -58,8 +59,10 @@ def products(shape: Shape, ways: Ways) -> Products:
 def product_times(rows: int, shape: Shape) -> List[Dict[str, float]]:
     """Seconds of the output, the input's gradient and the weights' gradient of layers of `shape`, by way."""
     *two, inputs, outputs = shape
-    x, weight, grad = (torch.full((*two, *size), 0.5) for size in ((rows, inputs), (outputs, inputs), (rows, outputs)))
-    bias, out, grad_x = torch.zeros(*two, *two[:1] and (1,), outputs), torch.empty_like(grad), torch.empty_like(x)
+    x, weight, grad = (torch.full((*two, *size), 0.5, **FLOATS)
+                       for size in ((rows, inputs), (outputs, inputs), (rows, outputs)))
+    bias = torch.zeros(*two, 1, outputs, **FLOATS) if two else torch.zeros(outputs, **FLOATS)
+    out, grad_x = torch.empty_like(grad), torch.empty_like(x)
     given = ((x, weight, bias, out), (grad, weight, grad_x), (grad, x))
     with torch.no_grad():
         return [_times_of(ways, of) for ways, of in zip(_tables(shape), given)]

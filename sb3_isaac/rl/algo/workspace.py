@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Dict, List, Tuple
+from typing import Any, Dict, List, Tuple
 
 import torch
 
 Widths = Tuple[int, ...]
+FLOATS: Dict[str, Any] = {"dtype": torch.float32, "device": "cpu"}
+"""What all of these layers compute in, whatever torch's defaults are."""
 
 
 class Loan:
@@ -35,5 +37,5 @@ class Workspace:
         matrices = free.pop() if free else []
         if not matrices or matrices[0].shape[0] < rows:
             with torch.inference_mode(False):  # else no pass outside of that mode could use them later
-                matrices = [torch.empty(rows, width) for width in widths]
+                matrices = [torch.empty(rows, width, **FLOATS) for width in widths]
         return Loan(free, matrices, rows)
