@@ -75,13 +75,14 @@ def _folder(out: Path) -> Path:
 def table(result: Dict[str, Any]) -> List[str]:
     """The rows as lines of text: times in seconds, then ratios, memory and the speed-up."""
     config = result["config"]
+    width = max(len(row["name"]) for row in result["rows"])
     lines = [f"{config['env']}, {config['num_envs']} environments x {config['n_steps']} steps, "
              f"{config['n_epochs']} epochs of {config['minibatches']} minibatches; medians",
-             *(f"{row['name']:<42} {row['median_s']:>9.3f} s   n={row['n']}" for row in result["rows"]
+             *(f"{row['name']:<{width}} {row['median_s']:>9.3f} s   n={row['n']}" for row in result["rows"]
                if row["median_s"] is not None),
-             *(f"{row['name']:<42} {row['ratio']:>9.3f}     n={row['n']}" for row in result["rows"]
+             *(f"{row['name']:<{width}} {row['ratio']:>9.3f}     n={row['n']}" for row in result["rows"]
                if row["ratio"] is not None),
-             *(f"{name + ' peak memory, alone':<42} {peak:>9.0f} MB" for name, peak in
+             *(f"{name + ' peak memory, alone':<{width}} {peak:>9.0f} MB" for name, peak in
                result["peak_memory_mb"].items())]
     if result["speed"]:
         over = result["speed"][0]["speedup_over"]

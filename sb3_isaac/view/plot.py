@@ -62,7 +62,7 @@ def draw(runs: Sequence[Run], labels: Sequence[str], out: Path) -> None:
     if not panels:
         raise UserError(f"{runs[0].folder} has logged no finished episode yet: train longer.")
     goals = goals_of(runs)
-    with drawing(4.0 * len(panels), 3.4, 1, len(panels)) as (figure, axes):
+    with drawing(4.0 * len(panels), 3.4, 1, len(panels), sharex=True) as (figure, axes):
         for axis, panel in zip(axes[0], panels):
             for number, (label, group) in enumerate(grouped(runs, labels).items()):
                 _draw_group(axis, [curve for curve in (run.curve(panel.key) for run in group) if len(curve[0])], label,

@@ -25,11 +25,13 @@ def _body_vector(first: int) -> Callable[..., Vec3]:
 def _target(name: str) -> Tuple[Callable[..., np.ndarray], Callable[..., bool]]:
     """The two methods of :class:`SingleCalls` that read and write the targets `name` of ``drives``."""
     def get(self: "SingleCalls", env: Env, handle: int) -> np.ndarray:
+        """Targets of one actor's drives, one a joint: rad or m, of velocities a second."""
         group, row, dofs = self._joints(env, handle)
         targets: np.ndarray = getattr(group.drives, name)[row, dofs].numpy().copy()
         return targets
 
     def set_(self: "SingleCalls", env: Env, handle: int, targets: Any) -> bool:
+        """Set the targets of one actor's drives, one a joint: rad or m, of velocities a second."""
         values = torch.from_numpy(_of_length("targets", np.array(targets, dtype=np.float32).reshape(-1), env, handle))
 
         def do() -> None:
@@ -40,8 +42,6 @@ def _target(name: str) -> Tuple[Callable[..., np.ndarray], Callable[..., bool]]:
         env.sim.when_running(do)
         return True
 
-    get.__doc__, set_.__doc__ = (f"{verb} of one actor's drives, ``{name}``, rad or m, a second." for verb in
-                                 ("Targets", "Set the targets"))
     return get, set_
 
 

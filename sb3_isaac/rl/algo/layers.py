@@ -49,8 +49,8 @@ class Pairs(NamedTuple):
     Its weight is [[A, B], [B, A]] and its bias [b, b], so sums and differences of pairs do not mix:
     y₁ ± y₂ = (A ± B)(x₁ ± x₂), and 2 b for the sums. These two products have half the operations of the one.
 
-    The gradients are those of A, B and b, in equal parts where each of them stands: the mean of the gradients of a
-    minibatch and of its mirror image.
+    The gradient of the weight is that of A and B, in equal parts where each of them stands: the mean of the gradients
+    of a minibatch and of its mirror image.
     """
 
     products: Products
