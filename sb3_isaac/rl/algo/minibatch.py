@@ -13,7 +13,7 @@ from sb3_isaac.rl.algo.gaussian import is_plain
 from sb3_isaac.rl.algo.rollout_buffer import Minibatch
 from sb3_isaac.rl.policy.asymmetric import GroupExtractor
 
-BLOCK_ROWS = 3072
+BLOCK_ROWS = 4096
 """Transitions for each thread, two at least: a processor's caches hold the outputs of a layer for so many."""
 
 _OF_ROWS = tuple(f"torch.nn.modules.{name}" for name in ("linear", "activation", "container"))
@@ -39,8 +39,10 @@ def in_blocks(batch: Minibatch, policy: Any) -> List[Minibatch]:
     On a CPU a layer's outputs for ten thousand transitions do not stay in its caches until the next layer, or the
     backward pass, reads them. A policy that is not plain may depend on which transitions are computed together.
     """
-    rows, count = block_rows(), len(batch.advantages)
-    if count <= rows or batch.advantages.device.type != "cpu" or not (is_plain(policy) and _row_by_row(policy)):
+    count = len(batch.advantages)
+    blocks = -(-count // block_rows())
+    rows = -(-count // blocks)
+    if blocks == 1 or batch.advantages.device.type != "cpu" or not (is_plain(policy) and _row_by_row(policy)):
         return [batch]
     observations = batch.observations
     columns = [value.split(rows) for value in batch[1:]]
