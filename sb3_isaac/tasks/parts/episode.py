@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 
-from sb3_isaac.contract.device import known_empty
+from sb3_isaac.contract.device import copy_where, known_empty
 from sb3_isaac.contract.errors import UserError, mapping, number_above_zero, truth, unknown, whole_number
 from sb3_isaac.contract.mirror import Mirror, Mirrors
 from sb3_isaac.contract.recorded import Recorded
@@ -288,8 +288,8 @@ class EpisodicTask(TensorEnv):
             self.widen(followed)
         self.learnt(features, terminated, truncated)
         self._tell(over | self._commands.due(self.steps, self.control_dt, self._generator), over)
-        self._begin(over)
-        self._observe(self.features_again(features) if none_over else self.features(), self._obs)
+        placed = self._begin(over)
+        self._observe(self.features_again(features if placed is None else placed), self._obs)
         if none_over:
             for group, value in self._final_obs.items():
                 value.copy_(self._obs[group])
@@ -307,8 +307,8 @@ class EpisodicTask(TensorEnv):
     def restart(self, mask: torch.Tensor) -> Obs:
         """See :meth:`TensorEnv.restart`."""
         self._tell(mask, mask)
-        self._begin(mask)
-        return self._observe(self.features(), self._obs)
+        placed = self._begin(mask)
+        return self._observe(self.features() if placed is None else self.features_again(placed), self._obs)
 
     def observe(self) -> Obs:
         """See :meth:`TensorEnv.observe`."""
@@ -330,15 +330,15 @@ class EpisodicTask(TensorEnv):
         self._commands.draw(self.command, mask, self.steps.masked_fill(begins, 0), self.control_dt, self._generator,
                             self.reach)
 
-    def _begin(self, mask: torch.Tensor) -> None:
-        """Start a new episode in the environments of `mask`."""
+    def _begin(self, mask: torch.Tensor) -> Optional[Any]:
+        """Start a new episode in the environments of `mask`; the features of the state then, None where it is the same
+        as before."""
         self.place(mask)
         self.steps.masked_fill_(mask, 0)
         if not self._started and self.stagger:
             self.steps.random_(0, self.max_steps, generator=self._generator)
         self._started = True
-        if not known_empty(mask):
-            self._forget(mask)
+        return None if known_empty(mask) else self._forget(mask)
 
     def _remember(self, features: Any) -> None:
         """Keep of this step what the features of the next need."""
@@ -346,15 +346,16 @@ class EpisodicTask(TensorEnv):
         for name, value in kept.items():  # once all are computed, for they may depend on each other's last values
             getattr(self, name).copy_(value)
 
-    def _forget(self, mask: torch.Tensor) -> None:
-        """Begin anew in the environments of `mask`, which have just been placed."""
+    def _forget(self, mask: torch.Tensor) -> Any:
+        """Begin anew in the environments of `mask`, which have just been placed; the features of that state."""
         features = self.features()
         for name, memory in self.MEMORY.items():
             kept = getattr(self, name)
             if memory.start is None:
                 kept.masked_fill_(_like(mask, kept), 0)  # filled, not multiplied: an action may hold NaN
             else:
-                torch.where(_like(mask, kept), memory.start(features), kept, out=kept)
+                copy_where(mask, memory.start(features).movedim(0, -1), kept.movedim(0, -1))
+        return features
 
     def _observe(self, features: Any, out: Obs, keep: Optional[torch.Tensor] = None) -> Obs:
         """Write the observations into `out`; the rows of `keep` get the last good ones."""

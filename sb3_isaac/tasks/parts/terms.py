@@ -11,6 +11,7 @@ from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional, Tuple
 
 import torch
 
+from sb3_isaac.contract.device import known_empty
 from sb3_isaac.contract.errors import UserError, brief, is_number, mapping, unknown
 from sb3_isaac.contract.names import find_object
 
@@ -117,6 +118,7 @@ def total_reward(features: Any, terms: Mapping[str, Term], weights: torch.Tensor
     if not used:
         return {}, torch.zeros(diverged.shape, device=diverged.device)
     values = torch.stack([value(features).float() for value in used.values()]).mul_(weights)
-    values.masked_fill_(diverged, 0.0)
+    if not known_empty(diverged):
+        values.masked_fill_(diverged, 0.0)
     total = values.sum(dim=0)
     return dict(zip(used, values.unbind())), total if least is None else total.clamp_(min=least)
