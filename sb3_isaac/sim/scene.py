@@ -31,7 +31,7 @@ def compose_scene(robot: Robot, physics_dt: float, visuals: bool = False,
     :param planes: the ground is planes that an engine moves along (:mod:`~sb3_isaac.engine.ground_planes`).
     """
     spec = read_model(robot.mjcf, robot.feet)
-    set_options(spec, physics_dt, iterations=10)
+    set_options(spec, physics_dt, iterations=10, alone=True)
     spec.compiler.discardvisual = not visuals
     add_drives(spec, robot)
     for body in [body.name for body in spec.bodies if body.name != "world"]:

@@ -68,7 +68,7 @@ class HungRobot:
             raise UserError(f"robot {robot.name!r} has {robot.drive} drives, and motions are compared by targets of "
                             "position drives: give a robot with those.")
         spec = read_model(robot.mjcf, robot.feet)
-        set_options(spec, physics_dt, iterations=10)
+        set_options(spec, physics_dt, iterations=10, alone=True)
         spec.compiler.discardvisual = True
         for joint in [joint for joint in spec.joints if joint.type == mujoco.mjtJoint.mjJNT_FREE]:
             spec.delete(joint)
