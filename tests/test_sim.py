@@ -314,26 +314,6 @@ def test_physics_options_are_the_declared_ones(any_robot: Robot) -> None:
     assert sim.engine.mj_data(0).time == pytest.approx(0.02)
 
 
-def test_a_robot_alone_is_solved_to_the_same_acceleration(any_robot: Robot) -> None:
-    """Without islands and warm starts, in 40 states of a robot that falls onto its feet and kicks: within 1e-9 of what
-    MuJoCo's usual options give."""
-    model = compose_scene(any_robot, 0.01)
-    usual = compose_scene(any_robot, 0.01)
-    assert usual.opt.disableflags == mujoco.mjtDisableBit.mjDSBL_ISLAND | mujoco.mjtDisableBit.mjDSBL_WARMSTART
-    usual.opt.disableflags = 0
-    data, other, rng = mujoco.MjData(model), mujoco.MjData(usual), np.random.default_rng(0)
-    data.qpos[2] = 0.9 * any_robot.base_height_m
-    contacts = 0
-    for _ in range(40):
-        data.ctrl[:] = rng.uniform(-1.0, 1.0, model.nu)
-        other.qpos[:], other.qvel[:], other.ctrl[:] = data.qpos, data.qvel, data.ctrl
-        mujoco.mj_step(model, data)
-        mujoco.mj_step(usual, other)
-        np.testing.assert_allclose(other.qacc, data.qacc, atol=1e-9 * (1.0 + np.abs(data.qacc).max()))
-        contacts += data.ncon
-    assert contacts >= 4
-
-
 def test_a_robot_does_not_touch_itself(any_robot: Robot) -> None:
     model, rng, overlaps = compose_scene(any_robot, 0.01), np.random.default_rng(0), 0
     data = mujoco.MjData(model)

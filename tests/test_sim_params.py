@@ -1,10 +1,12 @@
-"""Parameters, pushes and warnings of a simulator, told by the physics; and a simulator on an engine of one's own."""
+"""Parameters, pushes and warnings of a simulator, told by the physics; what its solver leaves out; and a simulator on an
+engine of one's own."""
 
 from __future__ import annotations
 
 import sys
 from typing import Any, Iterator, List
 
+import numpy as np
 import pytest
 import torch
 
@@ -292,3 +294,23 @@ def test_the_simulator_takes_any_engine() -> None:
     twice.load_state_dict(twice.state_dict())
     assert twice.warnings() == reference.warnings()
     twice.close(), reference.close()
+
+
+@pytest.mark.parametrize("name", ["anymal", "quadruped", "humanoid"])
+def test_a_robot_alone_is_solved_to_the_same_acceleration(name: str) -> None:
+    """Without islands and warm starts, in 40 states of a robot that falls onto its feet and kicks: within 1e-9 of what
+    MuJoCo's usual options give."""
+    robot = get_robot(name)
+    model, usual = compose_scene(robot, 0.01), compose_scene(robot, 0.01)
+    assert usual.opt.disableflags == mujoco.mjtDisableBit.mjDSBL_ISLAND | mujoco.mjtDisableBit.mjDSBL_WARMSTART
+    usual.opt.disableflags = 0
+    data, other, rng, contacts = mujoco.MjData(model), mujoco.MjData(usual), np.random.default_rng(0), 0
+    data.qpos[2] = 0.9 * robot.base_height_m
+    for _ in range(40):
+        data.ctrl[:] = rng.uniform(-1.0, 1.0, model.nu)
+        other.qpos[:], other.qvel[:], other.ctrl[:] = data.qpos, data.qvel, data.ctrl
+        mujoco.mj_step(model, data)
+        mujoco.mj_step(usual, other)
+        np.testing.assert_allclose(other.qacc, data.qacc, atol=1e-9 * (1.0 + np.abs(data.qacc).max()))
+        contacts += data.ncon
+    assert contacts >= 20
