@@ -186,9 +186,13 @@ class QuadrupedVelocity(LeggedTask):
     stop_rule = StopRule({"tracking_error_forward_m_s": (0.0, 0.1), "tracking_error_left_m_s": (0.0, 0.1),
                           "tracking_error_yaw_rad_s": (0.0, 0.13), "standing_drift_m": (0.0, 0.02),
                           "falls_fraction": (0.0, 0.01)}, goal="it goes where it is told",
-                         training={"rollout/command_range": (1.0, 1.0), "rollout/tracking": (0.7, 1.0)}, evaluations=3,
+                         training={"rollout/command_range": (1.0, 1.0), "rollout/tracking": (0.7, 1.0),
+                                   "rollout/steps_without_falls": (30_000, math.inf)}, evaluations=2,
                          early=("tracking_error_forward_m_s", "tracking_error_left_m_s", "tracking_error_yaw_rad_s",
                                 "falls_fraction"))
+    """Two evaluations of 48 robots of which none falls say little of what is rare: one seed of three was done at 1.5% of
+    falls. In training, where robots explore and are told anew, they fall more often; so none may have fallen there for
+    as many steps as 30 episodes have."""
     display = Display(
         progress=(Shown("falls", "rollout/falls", "{:.0f}"), Shown("tracking", "rollout/tracking", "{:.2f}"),
                   Shown("range", "rollout/command_range", "{:.0%}")),
