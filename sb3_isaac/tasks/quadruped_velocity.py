@@ -190,7 +190,7 @@ class QuadrupedVelocity(LeggedTask):
                                    "rollout/steps_without_falls": (30_000, math.inf)}, evaluations=2,
                          early=("tracking_error_forward_m_s", "tracking_error_left_m_s", "tracking_error_yaw_rad_s",
                                 "falls_fraction"))
-    """Two evaluations of 48 robots of which none falls say little of what is rare: one seed of three was done at 1.5% of
+    """Two evaluations of 48 robots of which none falls say little of what is rare: a seed of three was done at 1.5% of
     falls. In training, where robots explore and are told anew, they fall more often; so none may have fallen there for
     as many steps as 30 episodes have."""
     display = Display(
