@@ -24,6 +24,7 @@ from sb3_isaac.rl.policy.export import policy_content
 from sb3_isaac.robots import get_robot
 from sb3_isaac.tasks import make_task, task_class
 from sb3_isaac.tasks.parts.command import Axis
+from sb3_isaac.tasks.parts.memory import Memory
 
 FLAT, PENDULUM = "IsaacQuadrupedFlat-v0", "IsaacDoublePendulum-v0"
 
@@ -286,3 +287,16 @@ def test_a_policy_of_other_actions_is_one_sentence() -> None:
     policy = PolicyModule(policy_content(model, None, {}))
     with pytest.raises(UserError, match=r"gives actions of shape .1,., and OwnTwoActions-v0 takes .2,."):
         make_eval_env(policy, 2, env="OwnTwoActions-v0")
+
+
+def test_a_memory_may_be_kept_and_begun_by_booleans() -> None:
+    class Touching(task_class("IsaacQuadrupedFlat-v0")):  # type: ignore[misc]
+        MEMORY = {**task_class("IsaacQuadrupedFlat-v0").MEMORY,  # type: ignore[attr-defined]
+                  "touched": Memory(lambda task: (4,), lambda f: f.foot_contact, lambda f: f.foot_contact)}
+
+    env: Any = Touching(4, seed=0, threads=1)
+    env.reset()
+    assert torch.equal(env.touched, env.features().foot_contact.float())
+    env.step(torch.zeros(4, 12))
+    assert env.touched.dtype is torch.float32
+    env.close()

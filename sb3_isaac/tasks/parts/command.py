@@ -6,7 +6,7 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tup
 
 import torch
 
-from sb3_isaac.contract.device import copy_where, known_empty
+from sb3_isaac.contract.device import known_empty
 from sb3_isaac.contract.errors import UserError, brief, is_number, mapping, number_above_zero, truth, unknown
 from sb3_isaac.contract.names import find_object
 
@@ -181,7 +181,7 @@ class Commands:
                 values.masked_fill_(stand | (drawn[rows + i] < wide * self.settings["zero_share"]), 0.0)
             if told is not None:
                 values = torch.where(told[:, i].isnan(), values, told[:, i])
-            copy_where(mask, values, column)
+            torch.where(mask, values, column, out=column)
 
     def _reached(self, reach: torch.Tensor) -> torch.Tensor:
         """The ends of each axis's range, (axes, 2), `reach` of the way from the first ones to its own."""

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 
-from sb3_isaac.contract.device import copy_where, known_empty
+from sb3_isaac.contract.device import known_empty
 from sb3_isaac.contract.errors import UserError, mapping, number_above_zero, truth, unknown, whole_number
 from sb3_isaac.contract.mirror import Mirror, Mirrors
 from sb3_isaac.contract.recorded import Recorded
@@ -354,7 +354,7 @@ class EpisodicTask(TensorEnv):
             if memory.start is None:
                 kept.masked_fill_(_like(mask, kept), 0)  # filled, not multiplied: an action may hold NaN
             else:
-                copy_where(mask, memory.start(features).movedim(0, -1), kept.movedim(0, -1))
+                torch.where(_like(mask, kept), memory.start(features), kept, out=kept)
         return features
 
     def _observe(self, features: Any, out: Obs, keep: Optional[torch.Tensor] = None) -> Obs:
