@@ -13,8 +13,9 @@ from sb3_isaac import PPO, IsaacVecEnv
 from sb3_isaac.contract.episodes import Episodes
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.contract.tensor_env import StopRule
-from sb3_isaac.rl.callbacks.evaluation import Evaluation, is_due
+from sb3_isaac.rl.callbacks.evaluation import Evaluation, may_follow
 from sb3_isaac.rl.callbacks.exploration import FadingExploration
+from sb3_isaac.rl.callbacks.iteration import iteration_of
 from sb3_isaac.tasks.double_pendulum import DoublePendulum
 
 
@@ -68,16 +69,19 @@ def test_the_stop_waits_for_what_a_rollout_has_to_show(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("algorithm", [PPO, stable_baselines3.PPO], ids=["ours", "stock"])
-def test_what_a_rollout_has_to_show_is_of_that_rollout(algorithm: Any) -> None:
+def test_what_a_rollout_has_to_show_is_of_that_rollout(algorithm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: List[Any] = []
+    monkeypatch.setattr(StopRule, "trained", lambda self, values: asked.append(dict(values)))
     env = IsaacVecEnv("IsaacDoublePendulum-v0", num_envs=2, seed=0)
     model = algorithm("MlpPolicy", env, n_steps=8, batch_size=16, n_epochs=1, device="cpu")
     evaluation = small_evaluation(every=0)
     fading = FadingExploration(0.5, begin=0.0, until=1.0, measure="rollout/tip_height_m")
-    for callback, value in ((evaluation, lambda: evaluation._rollout), (fading, lambda: fading._measured)):
+    for callback, value in ((evaluation, lambda: asked[-1]), (fading, lambda: fading._measured)):
         model.learn(3 * 16, callback=callback)
         assert env.statistics._steps == 8
         values = env.statistics.read()
         assert value() == (values if callback is evaluation else values["rollout/tip_height_m"])
+    assert len(asked) == 3
 
 
 def test_an_evaluation_has_as_many_episodes_as_the_rule_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +105,7 @@ def test_an_evaluation_has_as_many_episodes_as_the_rule_asks_for(monkeypatch: py
 
 def often(monkeypatch: pytest.MonkeyPatch, least: int, curve: int) -> None:
     """Iterations between evaluations that are made by themselves."""
-    monkeypatch.setattr("sb3_isaac.rl.callbacks.evaluation.LEAST_EVERY", least)
+    monkeypatch.setattr("sb3_isaac.rl.callbacks.evaluation.LEAST_PAUSE", least)
     monkeypatch.setattr("sb3_isaac.rl.callbacks.evaluation.CURVE_EVERY", curve)
 
 
@@ -111,17 +115,39 @@ def small_evaluation(**options: Any) -> Evaluation:
 
 
 def train(evaluation: Evaluation, iterations: int) -> PPO:
-    """16 transitions an iteration."""
-    model = PPO("MlpPolicy", IsaacVecEnv("IsaacDoublePendulum-v0", num_envs=2, seed=0), n_steps=8, batch_size=16,
-                n_epochs=1)
+    model = pendulum_model()
     model.learn(16 * iterations, callback=evaluation)
     return model
 
 
+def pendulum_model() -> PPO:
+    """16 transitions an iteration."""
+    return PPO("MlpPolicy", IsaacVecEnv("IsaacDoublePendulum-v0", num_envs=2, seed=0), n_steps=8, batch_size=16,
+               n_epochs=1)
+
+
 def test_evaluations_by_themselves_grow_rarer() -> None:
-    """Every 10th iteration, and from 275 on, whose 25th part is 11, a 25th of those so far."""
-    due = [iteration for iteration in range(1, 340) if is_due(iteration)]
-    assert due == [*range(10, 280, 10), 280, 291, 302, 314, 326, 339]
+    """At least 10 iterations apart, and from 275 on, whose 25th part is 11, a 25th of those behind the last one."""
+    made = [0]
+    for iteration in range(1, 340):
+        if may_follow(iteration, made[-1]):
+            made.append(iteration)
+    assert made == [*range(0, 280, 10), 280, 291, 302, 314, 326, 339]
+
+
+def test_the_first_rollout_that_has_what_is_asked_for_is_evaluated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one that began anew from a checkpoint, as it would have been without; given-up ones make a pause too."""
+    model, has_it = pendulum_model(), {3, 4, 6, 9, 12}
+    monkeypatch.setattr(DoublePendulum, "stop_rule", StopRule({"reward_mean": (1e6, math.inf)}))
+    monkeypatch.setattr(StopRule, "trained", lambda self, values: iteration_of(model) in has_it)
+    often(monkeypatch, least=3, curve=200)
+    made: List[int] = []
+    for iterations, reset in ((12, True), (4, True), (8, False), (12, True)):
+        evaluation = small_evaluation(stop=True)
+        monkeypatch.setattr(evaluation, "evaluate", lambda rule=None: made.append(iteration_of(model)))
+        model.learn(16 * iterations, callback=evaluation, reset_num_timesteps=reset)
+        made.remove(iteration_of(model))  # the last state is always evaluated
+    assert made == [3, 6, 9, 3, 6, 9, 3, 6, 9]
 
 
 def test_an_evaluation_is_given_up_where_it_cannot_end_training(monkeypatch: pytest.MonkeyPatch) -> None:

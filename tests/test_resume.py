@@ -26,6 +26,7 @@ from sb3_isaac.cli.resume import _resume
 from sb3_isaac.config import TrainConfig, load_config
 from sb3_isaac.contract import names
 from sb3_isaac.policy.formats import find_policy
+from sb3_isaac.rl.callbacks.evaluation import Evaluation
 from sb3_isaac.rl.training import build
 from sb3_isaac.rl.training.metrics import MetricsCsv, read_metrics
 from sb3_isaac.rl.training.run_folder import CHECKPOINT_FILES, read_meta
@@ -80,6 +81,27 @@ def test_a_failing_evaluation_in_between_comes_after_the_checkpoint(tmp_path: Pa
     with pytest.raises(UserError):
         train(config_of(), tmp_path, Settings(eval_every=1, save_every=1))
     assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["128"] and not (tmp_path / "DONE").exists()
+
+
+def test_a_resumed_training_evaluates_when_it_would_have_otherwise(tmp_path: Path,
+                                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    """An iteration has 128 transitions; the rule is met by no report, and asks nothing of training."""
+    monkeypatch.setattr("sb3_isaac.rl.callbacks.evaluation.LEAST_PAUSE", 3)
+    made: List[int] = []
+
+    def count(self: Evaluation, rule: Any = None) -> None:
+        made.append(self.model.num_timesteps // 128)
+
+    monkeypatch.setattr(Evaluation, "evaluate", count)
+    settings = Settings(latest_every=4)
+    for name in ("whole", "first", "second"):
+        (tmp_path / name).mkdir()
+    train(config_of(n_timesteps=10 * 128), tmp_path / "whole", settings)
+    assert made == [3, 6, 9, 10], "the last one is of the end"
+    made.clear()
+    train(config_of(n_timesteps=4 * 128), tmp_path / "first", settings)
+    train(config_of(n_timesteps=10 * 128), tmp_path / "second", settings, resume_from=tmp_path / "first" / "latest")
+    assert made == [3, 4, 6, 9, 10]
 
 
 @pytest.fixture

@@ -12,26 +12,26 @@ from sb3_isaac.rl.distributed import from_first
 from sb3_isaac.rl.policy.evaluate import Outlook, evaluate
 from sb3_isaac.rl.policy.export import evaluation_policy
 
-LEAST_EVERY, SHARE, CURVE_EVERY = 10, 25, 200
+LEAST_PAUSE, SHARE, CURVE_EVERY = 10, 25, 200
+LAST = "last_evaluation"
+"""Attribute of a model: iterations behind it when the last evaluation was made; 0 if none was. It is saved with it."""
 
 
-def is_due(iteration: int) -> bool:
-    """Whether an evaluation is made after `iteration` by itself: every 10, from 250 on every 25th part of those so far.
+def may_follow(iteration: int, last: int) -> bool:
+    """Whether an evaluation may be made by itself at `iteration`: 10 after the `last`, later on a 25th part of those.
 
-    It depends on nothing else, so that a resumed training evaluates when it would have otherwise.
+    From iteration 250 on the pause grows, for then training is long.
     """
-    due = LEAST_EVERY
-    while due < iteration:
-        due += max(LEAST_EVERY, due // SHARE)
-    return due == iteration
+    return iteration - last >= max(LEAST_PAUSE, last // SHARE)
 
 
 class Evaluation(IterationCallback):
     """Evaluate the deterministic policy on an environment of its own, and end training where its task's rule is met.
 
-    With `every` there is an evaluation each so many iterations. Without it they are made when they can end training
-    (:func:`is_due`, while the last rollout is within ``stop_rule.training``), and given up as soon as they cannot
-    (:class:`~sb3_isaac.rl.policy.evaluate.Outlook`); for the learning curve there is a whole one every 200 iterations.
+    With `every` there is an evaluation each so many iterations. Without it they are made when they can end training:
+    after a rollout within ``stop_rule.training``, with a pause between any two (:func:`may_follow`). They are given up
+    as soon as they cannot (:class:`~sb3_isaac.rl.policy.evaluate.Outlook`). For the learning curve there is a whole one
+    every 200 iterations.
 
     Each key of :func:`~sb3_isaac.rl.policy.evaluate.evaluate` is logged as ``eval/<key>``, in the row of the next
     iteration; ``eval/steps`` is where the policy stood. The state that training starts from is not evaluated, and the
@@ -52,31 +52,37 @@ class Evaluation(IterationCallback):
         self.given_up = ""
         """Why the evaluation at the start of this iteration was given up; empty where none was."""
         self.stopped, self.spent_s = False, 0.0
-        self._first_steps = 0
-        self._rollout: Dict[str, float] = {}  # what the last one logged
+        self._ends: Optional[StopRule] = None
+        """What the evaluation after this iteration may end training by."""
+        self._whole = self._due = False
 
     def _on_training_start(self) -> None:
-        self.stopped, self._first_steps = False, self.model.num_timesteps
+        self.stopped = self._whole = self._due = False
+        if self.model.num_timesteps == 0:
+            setattr(self.model, LAST, 0)
 
     def _on_iteration_start(self) -> None:
         self.given_up = ""
         if self._on_isaac_vec_env():
             unwrap(self.training_env).statistics.clear()  # stock PPO does not
-        if self.every == 0 or self.model.num_timesteps == self._first_steps:
-            return
-        rule = unwrap(self.training_env).env.stop_rule if self._on_isaac_vec_env() else None
-        trained = from_first(lambda: rule is None or rule.trained(self._rollout))
-        ends = rule if self.stop and trained else None
-        iteration, itself = iteration_of(self.model), self.every is None
-        whole = iteration % (self.every or CURVE_EVERY) == 0
-        if whole or (itself and trained and is_due(iteration)):
+        if self._whole or self._due:
+            ends, whole = self._ends, self._whole
             report = self.evaluate(None if whole else ends)
             self.stopped = from_first(lambda: report is not None and ends is not None and ends.met(report)
                                       and self._met_again(ends))
 
     def _on_iteration_end(self) -> None:
+        """Decide on the next evaluation: before a checkpoint is saved, so that a resumed training makes the same."""
+        values, rule = {}, None
         if self._on_isaac_vec_env():
-            self._rollout = unwrap(self.training_env).statistics.read()
+            values, rule = unwrap(self.training_env).statistics.read(), unwrap(self.training_env).env.stop_rule
+        trained = from_first(lambda: rule is None or rule.trained(values))
+        self._ends = rule if self.stop and trained else None
+        iteration = iteration_of(self.model)
+        self._whole = self.every != 0 and iteration % (self.every or CURVE_EVERY) == 0
+        self._due = self.every is None and trained and may_follow(iteration, getattr(self.model, LAST, 0))
+        if self._whole or self._due:
+            setattr(self.model, LAST, iteration)
 
     def _on_isaac_vec_env(self) -> bool:
         return isinstance(self.training_env.unwrapped, IsaacVecEnv)
