@@ -165,6 +165,18 @@ def test_configured_values_are_the_effective_ones() -> None:
     assert model.actuator_forcerange[:, 1].tolist() == pytest.approx(list(robot.torque_limit_nm))
 
 
+def test_slow_commands_and_standing_are_told_once_fast_ones_are_held() -> None:
+    env = make(num_envs=512)
+    env.reset()
+    assert 0.4 <= env.command[:, 0].min() < 0.42 and 1.18 < env.command[:, 0].max() <= 1.2
+    for _ in range(501):  # 10 s of 0.02 s
+        env.widen(torch.full((512,), 0.7))
+    env.restart(torch.ones(512, dtype=torch.bool))
+    standing = (env.command == 0.0).all(dim=1)
+    assert 0.06 < float(standing.float().mean()) < 0.14 and float(env.command[~standing, 0].min()) < 0.02
+    assert float(env.measures(env.features(), standing)["command_range"][0]) == 1.0  # type: ignore[index]
+
+
 @pytest.mark.parametrize(("options", "words"), [
     ({"reward": {"enrgy": 1.0}}, ("'enrgy'", "did you mean 'energy'")),
     ({"reward": {"energy": "much"}}, ("'energy'", "finite number")),

@@ -45,6 +45,8 @@ def test_a_share_is_zero_on_each_axis_and_a_share_on_all() -> None:
     assert float(told[:, 0].min()) == pytest.approx(-1.5, abs=0.01) and float(told[:, 1].max()) <= 0.8
     fixed = draw(Commands(AXES, {"forward_m_s": 0.7, "stand_share": 1.0}), 10)
     assert (fixed[:, 0] == 0.7).all() and (fixed[:, 1] == 0.0).all(), "a number is kept, a range is not"
+    slow = draw(Commands(AXES, {"forward_m_s": [0.2, 0.4], "stand_share": 1.0, "edge_share": 0.0}), 100)
+    assert (slow[:, 0] >= 0.2).all() and (slow[:, 1] == 0.0).all(), "a range without 0 is kept too"
 
 
 def test_a_share_is_at_the_ends_of_each_axis_also_of_ranges_that_widen() -> None:
@@ -60,7 +62,7 @@ def test_a_share_is_at_the_ends_of_each_axis_also_of_ranges_that_widen() -> None
         assert float(share) == pytest.approx(0.25**2 / 4, abs=0.002)
     commands, told = Commands(AXES, {"edge_share": 1.0, "first": {"forward_m_s": [0.5, 1.0]}}), torch.zeros(1000, 2)
     commands.draw(told, torch.ones(1000, dtype=torch.bool), torch.zeros(1000), 0.02, torch.Generator().manual_seed(0),
-                  torch.tensor([[0.5, 0.25], [1.0, 1.0]]))
+                  torch.tensor([[0.5, 0.25], [1.0, 1.0], [1.0, 1.0]]))
     assert sorted(told[:, 0].unique().tolist()) == pytest.approx([-0.5, 1.125])
 
 
@@ -93,7 +95,7 @@ def test_ranges_widen_while_commands_are_followed() -> None:
     """A hundred control steps of 0.02 s are a fifth of the way: from [0, 1] to [-1.5, 1.5] that is [-0.3, 1.1]."""
     commands = Commands(AXES, {"first": {"forward_m_s": [0.0, 1.0]}})
     reach = commands.first_reach(torch.device("cpu"))
-    assert reach.tolist() == [[0.0, 0.0], [1.0, 1.0]], "an axis without a first range has all of its own"
+    assert reach.tolist() == [[0.0, 0.0], [1.0, 1.0], [1.0, 1.0]], "an axis without a first range has all of its own"
     widen(commands, reach, 0.7)
     widen(commands, reach, 0.5)
     assert reach[0].tolist() == pytest.approx([0.2, 0.2])
@@ -132,6 +134,29 @@ def test_standing_is_told_more_often_as_the_ranges_widen() -> None:
         commands.draw(told, everyone, torch.zeros(20_000), 0.02, torch.Generator().manual_seed(0), reach)
         standing.append(float((told == 0).all(dim=1).float().mean()))
     assert standing == [0.0, pytest.approx(0.1, abs=0.01), pytest.approx(0.5, abs=0.02)]
+
+
+@pytest.mark.parametrize("each_end", [False, True])
+def test_standing_is_told_more_often_also_where_no_range_widens(each_end: bool) -> None:
+    """The user gives the range that the task would have widened; where he gives `first`, his shares count at once."""
+    settings = {"first": {"forward_m_s": [0.5, 1.0]}, "stand_share": 0.5, "each_end": each_end}
+    told, everyone = torch.zeros(20_000, 2), torch.ones(20_000, dtype=torch.bool)
+
+    def standing(given: Dict[str, Any], followed: float) -> List[float]:
+        commands, shares = Commands(AXES, given, settings), []
+        reach = commands.first_reach(torch.device("cpu"))
+        for times in (0, 100, 1000):
+            widen(commands, reach, followed, times)
+            commands.draw(told, everyone, torch.zeros(20_000), 0.02, torch.Generator().manual_seed(0), reach)
+            shares.append(float((told == 0).all(dim=1).float().mean()))
+            assert told[:, 0].min() < -0.99, "the range is the user's from the beginning"
+        assert float(commands.way(reach)) == (1.0 if followed > 0.6 or "first" in given else 0.0)
+        return shares
+
+    given = {"forward_m_s": [-1.0, 1.0]}
+    assert standing(given, 0.7) == [0.0, pytest.approx(0.1, abs=0.01), pytest.approx(0.5, abs=0.02)]
+    assert standing(given, 0.5) == [0.0, 0.0, 0.0]
+    assert standing({**given, "first": {}}, 0.0) == [pytest.approx(0.5, abs=0.02)] * 3
 
 
 def test_a_new_episode_begins_with_the_first_command() -> None:

@@ -47,6 +47,9 @@ class QuadrupedFlat(LeggedTask):
     With ``privileged=True`` there is a group ``critic`` of what only a simulator knows: ``lin_vel_b`` 3 m/s, body;
     ``foot_contact`` 4, 0 or 1; ``friction`` 1, of the ground.
 
+    Commands are drawn anew every 5 s. Training begins with forward speeds from 0.4 m/s; the range widens down to 0, and
+    a tenth of the draws becomes standing, 0 on both axes, as commands are held.
+
     Reward: forward velocity − energy, and what shapes the gait. Gait terms count as far as the command is held, so
     that stepping in place is worth little. A step's reward is the sum, and not below 0: with negative rewards a robot
     learns to fall soon, which ends them. At the command (1, 0) an episode of 1000 steps earns at most about 1200, a
@@ -56,6 +59,9 @@ class QuadrupedFlat(LeggedTask):
     """
 
     COMMAND = {"forward_m_s": Axis(0.0, 1.2, mirror=1), "yaw_rad_s": Axis(-0.5, 0.5, mirror=-1)}
+    COMMAND_SETTINGS = {"stand_share": 0.1, "first": {"forward_m_s": [0.4, 1.2]}}
+    """Told to go slowly, a robot that cannot step yet earns most by standing, and what it learns so is in the way of
+    walking."""
     EVALUATION = ({"forward_m_s": 1.0, "yaw_rad_s": 0.0},)
     OBSERVATION = {
         "policy": {
@@ -96,13 +102,16 @@ class QuadrupedFlat(LeggedTask):
     }
     LEAST_REWARD = 0.0
 
-    logged = ("forward_speed", "tracking", "falls")
+    logged = ("forward_speed", "tracking", "command_range", "skill", "falls")
+    """``command_range`` is the way to the whole range and to as much standing as there is to be; ``skill``, by which
+    exploration fades, is tracking times it."""
     stop_rule = StopRule({"reward_mean": (300.0, math.inf), "forward_speed_mean": (0.95, 1.05),
                           "yaw_drift_rad": (0.0, 0.2), "falls_fraction": (0.0, 0.01),
                           "foot_clearance_m": (0.015, math.inf), "knee_contact_fraction": (0.0, 0.005)},
                          goal="it walks", episodes=24,
                          early=("forward_speed_mean", "falls_fraction", "foot_clearance_m", "knee_contact_fraction"),
-                         training={"rollout/tracking": (0.75, 1.0), "rollout/steps_without_falls": (30_000, math.inf)})
+                         training={"rollout/command_range": (1.0, 1.0), "rollout/tracking": (0.75, 1.0),
+                                   "rollout/steps_without_falls": (30_000, math.inf)})
     """Straight ahead at 1 m/s in an evaluation, with feet that are lifted, and in training commands held to 0.75 on
     average: slow ones are learnt last, and are not yet held as well as fast ones then.
 
@@ -122,7 +131,9 @@ class QuadrupedFlat(LeggedTask):
 
     def measures(self, features: LeggedFeatures, terminated: torch.Tensor) -> Mapping[str, Measure]:
         """See :meth:`EpisodicTask.measures`."""
-        return {**super().measures(features, terminated), "tracking": features.tracking}
+        way = self._commands.way(self.reach)
+        return {**super().measures(features, terminated), "tracking": features.tracking,
+                "command_range": way.expand(self.num_envs), "skill": features.tracking * way}
 
     def followed(self, features: LeggedFeatures) -> torch.Tensor:
         """See :meth:`EpisodicTask.followed`."""

@@ -44,7 +44,7 @@ class Commands:
     first        ranges to begin training with, {axis: [low, high]}; while commands are followed they widen to the
                  axes' own, and ``zero_share`` and ``stand_share`` grow from 0 to their own: a robot that earns by
                  standing from the beginning does not learn to step. Those of the task are not for axes whose range
-                 the user gives
+                 the user gives; where no range is left that widens, these shares still grow
     widen_at     how well commands have to be followed, from 0 to 1, for ranges to widen
     widen_s      seconds of commands followed that this takes
     each_end     whether each end of a range widens by itself, as those robots follow that are told the quarter of the
@@ -52,7 +52,7 @@ class Commands:
                  robots follow
     ============ ================================================================================================
 
-    The shares are of axes that have a range; an axis that is given as a number keeps it.
+    An axis that is given as a number keeps it, and one whose range is without 0 is never told 0.
 
     :param axes: axis name -> its default range.
     :param given: axis name -> [low, high] or a single number, in place of the default; an :class:`Axis`, or the name
@@ -88,10 +88,13 @@ class Commands:
         for name in given.get("first") or ():
             if name not in self.axes:
                 raise unknown("command axis", name, self.axes, where="first")
+        grows = bool(self.settings["first"])
         self.settings["first"] = {name: value for name, value in self.settings["first"].items()
                                   if name in self.axes and ("first" in given or name not in given)}
         self._first = {name: _within(_range(name, value), self.axes[name])
                        for name, value in self.settings["first"].items()}
+        widens = any(first[:2] != self.axes[name][:2] for name, first in self._first.items())
+        self._shares_first = float(widens or not grows or not self._mixed())
         self._ends: Optional[Tuple[torch.Tensor, torch.Tensor]] = None
         self._sequence = torch.tensor([self._row(row) for row in self.settings["sequence"]])
         self._begins_with: Optional[torch.Tensor] = None
@@ -115,7 +118,7 @@ class Commands:
         """Tell these numbers, one for each axis, whenever a command is drawn from now on."""
         told = told_by(list(self.axes), values)
         self.axes = {name: axis._replace(low=told[name], high=told[name]) for name, axis in self.axes.items()}
-        self._first, self._sequence, self._ends = {}, torch.tensor([]), None
+        self._first, self._shares_first, self._sequence, self._ends = {}, 1.0, torch.tensor([]), None
 
     def due(self, steps: torch.Tensor, control_dt: float, generator: torch.Generator) -> torch.Tensor:
         """Which robots are to be told anew after `steps` (N,) of their episode, (N,) bool."""
@@ -129,29 +132,33 @@ class Commands:
         return max(1, round(self.settings["resample_s"] / control_dt))
 
     def first_reach(self, device: torch.device) -> torch.Tensor:
-        """How far each end of each range is at the beginning of training, (axes, 2): 0 at that of ``first``, 1 at its
-        own."""
+        """How far each end of each range is at the beginning of training, (axes + 1, 2): 0 at that of ``first``, 1 at
+        its own. The last row is of the shares where no range widens that they could grow with; else it is 1."""
         first, own = self._first_and_own(device)
         return (first == own).float()
 
     def widened(self, reach: torch.Tensor, followed: torch.Tensor, command: torch.Tensor, control_dt: float) -> None:
-        """Let `reach` (axes, 2), from 0 to 1, grow in place.
+        """Let `reach` (axes + 1, 2), from 0 to 1, grow in place.
 
         :param followed: (N,), how well each robot follows its command, where those that do not count have 0 and the
             others so much more that the mean is theirs; it is compared with ``widen_at``.
         :param command: (N, axes), what they are told.
         """
-        if not self._first:
+        if not self._widens():
             return
         well = followed.mean()
         if self.settings["each_end"]:
             counted = followed > 0.0
-            low, high = self._reached(reach).unbind(dim=1)
+            low, high = self._reached(reach)[:-1].unbind(dim=1)
             outer = self.OUTER * (high - low)
             at_end = torch.stack((command <= low + outer, command >= high - outer), dim=2) & counted[:, None, None]
             total = (at_end * followed[:, None, None]).sum(dim=0) * counted.float().mean()
-            well = total / at_end.sum(dim=0).clamp(min=1)
+            well = torch.cat((total / at_end.sum(dim=0).clamp(min=1), well.expand(1, 2)))
         reach.add_((well > self.settings["widen_at"]) * (control_dt / self.settings["widen_s"])).clamp_(max=1.0)
+
+    def _widens(self) -> bool:
+        """Whether anything becomes more in training."""
+        return bool(self._first) or self._shares_first < 1.0
 
     def way(self, reach: torch.Tensor) -> torch.Tensor:
         """How far the ends that widen are on average, (), from 0 to 1; 1 where none widens."""
@@ -166,7 +173,7 @@ class Commands:
         drawn = torch.rand(rows + (rows + 1 if mixed else 0), len(mask), generator=generator, device=device)
         if known_empty(mask):
             return
-        widens = reach is not None and bool(self._first)
+        widens = reach is not None and self._widens()
         reached = self._reached(reach) if widens else None  # type: ignore[arg-type]
         wide: Any = self.way(reach) if widens else 1.0  # type: ignore[arg-type]
         stand = drawn[-1] < wide * self.settings["stand_share"] if mixed else None
@@ -175,28 +182,31 @@ class Commands:
             low, high = (axis.low, axis.high) if reached is None else reached[i]
             edge = torch.where(drawn[i] < 0.5, low, high) if self.settings["edge_share"] else None
             values = drawn[i].mul_(high - low).add_(low)
-            if stand is not None and axis.low < axis.high:
-                if edge is not None:
-                    values = torch.where(drawn[rows + i] > 1.0 - self.settings["edge_share"], edge, values)
+            if edge is not None and axis.low < axis.high:
+                values = torch.where(drawn[rows + i] > 1.0 - self.settings["edge_share"], edge, values)
+            if stand is not None and axis.low <= 0.0 <= axis.high:
                 values.masked_fill_(stand | (drawn[rows + i] < wide * self.settings["zero_share"]), 0.0)
             if told is not None:
                 values = torch.where(told[:, i].isnan(), values, told[:, i])
             torch.where(mask, values, column, out=column)
 
     def _reached(self, reach: torch.Tensor) -> torch.Tensor:
-        """The ends of each axis's range, (axes, 2), `reach` of the way from the first ones to its own."""
+        """The ends of each axis's range, (axes + 1, 2), `reach` of the way from the first ones to its own."""
         first, own = self._first_and_own(reach.device)
         return first + reach * (own - first)
 
     def _first_and_own(self, device: torch.device) -> Tuple[torch.Tensor, torch.Tensor]:
-        """The ends of each axis's range at the beginning of training and in the end, (axes, 2) each."""
+        """The ends of each axis's range at the beginning of training and in the end, (axes + 1, 2) each; the last row
+        is the part of the shares."""
         if self._ends is None or self._ends[0].device != device:  # copied once: a copy waits for the device
-            first = [self._first.get(name, axis) for name, axis in self.axes.items()]
-            self._ends = (torch.tensor([one[:2] for one in first], device=device).reshape(-1, 2),
-                          torch.tensor([one[:2] for one in self.axes.values()], device=device).reshape(-1, 2))
+            first = [self._first.get(name, axis)[:2] for name, axis in self.axes.items()]
+            own = [axis[:2] for axis in self.axes.values()]
+            self._ends = (torch.tensor([*first, 2 * (self._shares_first,)], device=device),
+                          torch.tensor([*own, (1.0, 1.0)], device=device))
         return self._ends
 
     def _mixed(self) -> bool:
+        """Whether a part of the draws is told otherwise than the rest."""
         return any(self.settings[share] for share in ("zero_share", "stand_share", "edge_share"))
 
     def _told(self, steps: torch.Tensor, control_dt: float, device: torch.device) -> torch.Tensor:
