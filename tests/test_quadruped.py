@@ -166,7 +166,7 @@ def test_configured_values_are_the_effective_ones() -> None:
 
 
 def test_slow_commands_and_standing_are_told_once_fast_ones_are_held() -> None:
-    env = make(num_envs=512)
+    env = make(num_envs=512, command={"first": {"forward_m_s": [0.4, 1.2]}, "stand_share": 0.2})
     env.reset()
     assert 0.4 <= env.command[:, 0].min() < 0.42 and 1.18 < env.command[:, 0].max() <= 1.2
     for _ in range(501):  # 10 s of 0.02 s

@@ -47,8 +47,7 @@ class QuadrupedFlat(LeggedTask):
     With ``privileged=True`` there is a group ``critic`` of what only a simulator knows: ``lin_vel_b`` 3 m/s, body;
     ``foot_contact`` 4, 0 or 1; ``friction`` 1, of the ground.
 
-    Commands are drawn anew every 5 s. Training begins with forward speeds from 0.4 m/s; the range widens down to 0, and
-    a fifth of the draws becomes standing, 0 on both axes, as commands are held.
+    Commands are drawn anew every 5 s.
 
     Reward: forward velocity − energy, what shapes the gait, and rest where the robot is told to stand. Gait terms count
     as far as the command is held, so that stepping in place is worth little. A step's reward is the sum, and not below
@@ -60,9 +59,6 @@ class QuadrupedFlat(LeggedTask):
     """
 
     COMMAND = {"forward_m_s": Axis(0.0, 1.2, mirror=1), "yaw_rad_s": Axis(-0.5, 0.5, mirror=-1)}
-    COMMAND_SETTINGS = {"stand_share": 0.2, "first": {"forward_m_s": [0.4, 1.2]}}
-    """Told to go slowly, a robot that cannot step yet earns most by standing, and what it learns so is in the way of
-    walking."""
     EVALUATION = ({"forward_m_s": 1.0, "yaw_rad_s": 0.0},)
     OBSERVATION = {
         "policy": {
@@ -105,8 +101,8 @@ class QuadrupedFlat(LeggedTask):
     LEAST_REWARD = 0.0
 
     logged = ("forward_speed", "tracking", "command_range", "skill", "falls")
-    """``command_range`` is the way to the whole range and to as much standing as there is to be; ``skill``, by which
-    exploration fades, is tracking times it."""
+    """``command_range`` is the way to the whole range and to as much standing as there is to be, where commands have a
+    ``first``, and else 1; ``skill``, by which exploration fades, is tracking times it."""
     stop_rule = StopRule({"reward_mean": (300.0, math.inf), "forward_speed_mean": (0.95, 1.05),
                           "yaw_drift_rad": (0.0, 0.2), "falls_fraction": (0.0, 0.01),
                           "foot_clearance_m": (0.015, math.inf), "knee_contact_fraction": (0.0, 0.005)},
