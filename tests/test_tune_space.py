@@ -146,7 +146,7 @@ def test_what_is_drawn_is_what_runs(algo: str, tmp_path: Path) -> None:
             for value in parameter.probes():
                 config = plan.config({parameter.name: value})
                 if parameter.name.endswith("yaw_rad_s"):
-                    assert config.env_kwargs["command"] == {"yaw_rad_s": value}
+                    assert config.env_kwargs["command"]["yaw_rad_s"] == value
                 else:
                     assert plan.shipped(config, alone) == {parameter.name: parameter.encode(value, "")}
 
