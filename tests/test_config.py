@@ -33,7 +33,8 @@ def test_shipped_ppo():
     assert config.algo_kwargs["policy_kwargs"]["activation_fn"] == "nn.ELU"
     assert config.minibatches == 4 and config.algo_kwargs["batch_size"] == 1536  # 256 * 24 / 4
     assert (config.seed, config.device) == (None, "auto")
-    assert config.env_kwargs == {"privileged": True, "command": {"first": {"forward_m_s": [0.4, 1.2]}, "stand_share": 0.2}}
+    command = {"first": {"forward_m_s": [0.4, 1.2]}, "stand_share": 0.2}
+    assert config.env_kwargs == {"privileged": True, "command": command}
     assert [path for path, _ in config.callback] == ["sb3_isaac.FadingExploration"]
     assert Path(config.source).name == "ppo.yml"
     stock = load_shipped(algo="sb3-ppo")
