@@ -45,7 +45,7 @@ def test_a_share_is_zero_on_each_axis_and_a_share_on_all() -> None:
     assert float(told[:, 0].min()) == pytest.approx(-1.5, abs=0.01) and float(told[:, 1].max()) <= 0.8
     fixed = draw(Commands(AXES, {"forward_m_s": 0.7, "stand_share": 1.0}), 10)
     assert (fixed[:, 0] == 0.7).all() and (fixed[:, 1] == 0.0).all(), "a number is kept, a range is not"
-    slow = draw(Commands(AXES, {"forward_m_s": [0.2, 0.4], "stand_share": 1.0, "edge_share": 0.0}), 100)
+    slow = draw(Commands(AXES, {"forward_m_s": [0.2, 0.4], "stand_share": 1.0}), 100)
     assert (slow[:, 0] >= 0.2).all() and (slow[:, 1] == 0.0).all(), "a range without 0 is kept too"
 
 

@@ -117,7 +117,8 @@ class QuadrupedFlat(LeggedTask):
     of what is rare, so no robot may have fallen in training either for as many steps as 30 episodes have, with
     exploration and whatever it was told."""
     display = Display(
-        progress=(Shown("speed", "rollout/forward_speed", "{:.2f}"), Shown("falls", "rollout/falls", "{:.0f}")),
+        progress=(Shown("speed", "rollout/forward_speed", "{:.2f}"),
+                  Shown("range", "rollout/command_range", "{:.0%}"), Shown("falls", "rollout/falls", "{:.0f}")),
         evaluation=(Shown("falls", "falls_fraction", "{:.1%}"), Shown("speed", "forward_speed_mean", "{:.3f} m/s"),
                     Shown("off course", "yaw_drift_rad", "{:.2f} rad"),
                     Shown("clearance", "foot_clearance_m", "{:.3f} m"), Shown("duty", "duty_factor"),

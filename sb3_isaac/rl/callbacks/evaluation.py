@@ -13,7 +13,7 @@ from sb3_isaac.rl.policy.evaluate import Outlook, evaluate
 from sb3_isaac.rl.policy.export import evaluation_policy
 
 LEAST_PAUSE, SHARE, CURVE_EVERY = 10, 25, 200
-LAST = "last_evaluation"
+LAST_EVALUATION = "last_evaluation"
 """Attribute of a model: iterations behind it when the last evaluation was made; 0 if none was. It is saved with it."""
 
 
@@ -59,7 +59,7 @@ class Evaluation(IterationCallback):
     def _on_training_start(self) -> None:
         self.stopped = self._whole = self._due = False
         if self.model.num_timesteps == 0:
-            setattr(self.model, LAST, 0)
+            setattr(self.model, LAST_EVALUATION, 0)
 
     def _on_iteration_start(self) -> None:
         self.given_up = ""
@@ -80,9 +80,9 @@ class Evaluation(IterationCallback):
         self._ends = rule if self.stop and trained else None
         iteration = iteration_of(self.model)
         self._whole = self.every != 0 and iteration % (self.every or CURVE_EVERY) == 0
-        self._due = self.every is None and trained and may_follow(iteration, getattr(self.model, LAST, 0))
+        self._due = self.every is None and trained and may_follow(iteration, getattr(self.model, LAST_EVALUATION, 0))
         if self._whole or self._due:
-            setattr(self.model, LAST, iteration)
+            setattr(self.model, LAST_EVALUATION, iteration)
 
     def _on_isaac_vec_env(self) -> bool:
         return isinstance(self.training_env.unwrapped, IsaacVecEnv)
