@@ -231,6 +231,36 @@ def test_a_little_nearer_is_worth_more_however_far_off() -> None:
     torch.testing.assert_close(features.approach, torch.full((2,), 0.4 + 0.6 * turned))
 
 
+def test_a_circle_is_told_from_a_heading_that_swings() -> None:
+    """One robot turns by 0.05 rad/s more than told, the other swings by 0.5 rad/s in the rhythm of its steps."""
+    env = make_task("IsaacQuadrupedFlat-v0", 2, threads=1, command={"forward_m_s": 1.0, "yaw_rad_s": 0.3})
+    env.reset()
+    tracking, time_constant_s = [], 2.0
+    for i in range(500):
+        features = env.features()
+        features.lin_vel_b = torch.tensor([[1.0, 0.0, 0.0]]).expand(2, 3)
+        features.heading_rate = 0.3 + torch.tensor([0.05, 0.5 * math.sin(math.pi * i / 10)])
+        tracking.append(features.tracking)
+        env.course_error.copy_(features.course_error)
+    circle, swing = env.course_error.tolist()
+    assert circle == pytest.approx(0.05 * time_constant_s, rel=1e-2) and abs(swing) < 0.04
+    held = torch.stack(tracking[-20:]).mean(dim=0)
+    assert held[0] == pytest.approx(0.5 + 0.25 * math.exp(-0.0025 / 0.25) + 0.25 * math.exp(-0.01 / 0.0125), abs=0.01)
+    env.restart(torch.tensor([True, False]))
+    assert env.course_error[0] == 0.0 and env.course_error[1] == pytest.approx(swing)
+
+
+def test_the_yaw_rate_is_that_of_the_heading() -> None:
+    """A leaning robot that rolls turns its forward axis about the vertical, and its body's yaw rate is 0."""
+    env = make_task("IsaacQuadrupedFlat-v0", 1, threads=1, command={"forward_m_s": 0.0, "yaw_rad_s": 0.0})
+    env.reset()
+    features = env.features()
+    features.lin_vel_b, features.ang_vel_b = torch.zeros(1, 3), torch.zeros(1, 3)
+    features.heading = env.last_heading + 0.5 * env.control_dt
+    expected = 0.5 + 0.25 * math.exp(-0.25 / 0.25) + 0.25 * math.exp(-(0.5 * env.control_dt) ** 2 / 0.0125)
+    assert float(features.tracking) == pytest.approx(expected, rel=1e-3)
+
+
 def test_a_step_has_one_or_two_feet_in_the_air_and_pays_while_told_to_move() -> None:
     contact = torch.tensor([[True] * 4, [True] * 3 + [False], [True, False] * 2, [False] * 3 + [True]] * 2)
     moving = torch.tensor([True] * 4 + [False] * 4)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 CONTACT_N = 1.0
 """A body counts as touching above this net force, N."""
 VELOCITY_AXES = ("forward_m_s", "left_m_s", "yaw_rad_s")
+COURSE_S = 2.0
+"""How long, s, a robot's course error remembers."""
 STANDING, SETTLE_S = 0.1, 2.0
 """Commands up to this, m/s or rad/s, mean standing, and a robot may take so long to stand still."""
 UNITS = {
@@ -55,6 +57,7 @@ class LeggedFeatures:
     gravity_b        (N, 3)     unit vector, body; (0, 0, −1) upright
     heading          (N,)       rad, of the body's forward axis about the world's vertical one
     heading_rate     (N,)       rad/s, mean over the control step
+    course_error     (N,)       rad, turned otherwise than told in the last seconds: what lies 2 s back counts for 1/e
     trunk_height     (N,)       m above the ground below it
     trunk_pos_w      (N, 2)     m, horizontal
     joint_pos        (N, J)     rad, minus the default pose
@@ -147,6 +150,12 @@ class LeggedFeatures:
         turned = self.heading - self._task.last_heading
         return (torch.remainder(turned + math.pi, 2 * math.pi) - math.pi) / self._task.control_dt
 
+    @feature
+    def course_error(self) -> torch.Tensor:
+        """(N,) rad."""
+        turned = (self.heading_rate - self.velocity_command[:, 2]) * self.control_dt
+        return self._task.course_error * (1.0 - self.control_dt / COURSE_S) + turned
+
     @state_feature
     def trunk_height(self) -> torch.Tensor:
         """(N,) m."""
@@ -230,7 +239,7 @@ class LeggedFeatures:
     @feature
     def tracking(self) -> torch.Tensor:
         """(N,) in (0, 1]."""
-        return gait.track_velocity(self.lin_vel_b, self.ang_vel_b[:, 2], self.velocity_command)
+        return gait.track_velocity(self.lin_vel_b, self.heading_rate, self.velocity_command, self.course_error)
 
     @state_feature
     def contact(self) -> torch.Tensor:

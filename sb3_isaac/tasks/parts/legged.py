@@ -74,6 +74,7 @@ class LeggedTask(RobotTask):
         "last_swing_peak": Memory(lambda task: (len(task.robot.feet),),
                                   lambda f: torch.where(f.foot_contact, 0.0, f.swing_peak)),
         "last_heading": Memory(keep=lambda f: f.heading, start=lambda f: f.heading),
+        "course_error": Memory(keep=lambda f: f.course_error),
         "stood_s": Memory(keep=lambda f: (f.stood_s + f.control_dt) * f.standing),
         "stood_at_w": Memory(lambda task: (2,), lambda f: torch.where(f.settled[:, None], f.stood_at_w, f.trunk_pos_w),
                              lambda f: f.trunk_pos_w),
@@ -84,6 +85,7 @@ class LeggedTask(RobotTask):
     last_foot_pos_w: torch.Tensor
     last_swing_peak: torch.Tensor
     last_heading: torch.Tensor
+    course_error: torch.Tensor
     stood_s: torch.Tensor
     stood_at_w: torch.Tensor
     told_w: torch.Tensor
