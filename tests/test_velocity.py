@@ -251,7 +251,7 @@ def test_a_circle_is_told_from_a_heading_that_swings() -> None:
 
 
 def test_the_yaw_rate_is_that_of_the_heading() -> None:
-    """A leaning robot that rolls turns its forward axis about the vertical, and its body's yaw rate is 0."""
+    """A heading that turns while the body's own yaw rate is 0, as where a leaning robot rolls, is off the command."""
     env = make_task("IsaacQuadrupedFlat-v0", 1, threads=1, command={"forward_m_s": 0.0, "yaw_rad_s": 0.0})
     env.reset()
     features = env.features()
