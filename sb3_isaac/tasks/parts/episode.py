@@ -16,7 +16,7 @@ from sb3_isaac.contract.recorder import Recorder
 from sb3_isaac.contract.stage import Stage
 from sb3_isaac.contract.tensor_env import Obs, Step, TensorEnv
 from sb3_isaac.tasks.parts.command import Axis, Commands
-from sb3_isaac.tasks.parts.memory import Measure, Memory
+from sb3_isaac.tasks.parts.memory import Measure, Memory, begin_anew, remember, restore
 from sb3_isaac.tasks.parts.mirror import EVERYWHERE, Kind, command_mirror, term_mirror
 from sb3_isaac.tasks.parts.stage import TaskStage
 from sb3_isaac.tasks.parts.terms import (
@@ -338,24 +338,15 @@ class EpisodicTask(TensorEnv):
         if not self._started and self.stagger:
             self.steps.random_(0, self.max_steps, generator=self._generator)
         self._started = True
-        return None if known_empty(mask) else self._forget(mask)
+        if known_empty(mask):
+            return None
+        features = self.features()
+        begin_anew(self, self.MEMORY, mask, features)
+        return features
 
     def _remember(self, features: Any) -> None:
         """Keep of this step what the features of the next need."""
-        kept = {name: memory.keep(features) for name, memory in self.MEMORY.items() if memory.keep is not None}
-        for name, value in kept.items():  # once all are computed, for they may depend on each other's last values
-            getattr(self, name).copy_(value)
-
-    def _forget(self, mask: torch.Tensor) -> Any:
-        """Begin anew in the environments of `mask`, which have just been placed; the features of that state."""
-        features = self.features()
-        for name, memory in self.MEMORY.items():
-            kept = getattr(self, name)
-            if memory.start is None:
-                kept.masked_fill_(_like(mask, kept), 0)  # filled, not multiplied: an action may hold NaN
-            else:
-                torch.where(_like(mask, kept), memory.start(features), kept, out=kept)
-        return features
+        remember(self, self.MEMORY, features)
 
     def _observe(self, features: Any, out: Obs, keep: Optional[torch.Tensor] = None) -> Obs:
         """Write the observations into `out`; the rows of `keep` get the last good ones."""
@@ -381,17 +372,18 @@ class EpisodicTask(TensorEnv):
         """See :meth:`TensorEnv.load_state_dict`."""
         if "options" in state:
             self.change_options(**with_known_terms(state["options"], self._known_terms))
+        saved = state["task"]
+        added = {name: memory for name, memory in self.MEMORY.items() if name not in saved}  # since it was saved
         for name in self._names():
-            getattr(self, name).copy_(state["task"][name])
+            if name not in added:
+                restore(getattr(self, name), saved.get(name), name)
+        if added:
+            begin_anew(self, added, torch.ones_like(self.steps, dtype=torch.bool), self.features())
         for group, value in self._obs.items():
-            value.copy_(state["obs"][group])
+            restore(value, state["obs"].get(group), f"observation group {group!r}")
         self._started = state["started"]
         self._generator.set_state(state["generator"].cpu())
         self._advanced.forget()
 
     def _names(self) -> Tuple[str, ...]:
         return ("command", "steps", "reach", *self.MEMORY, *self._STATE)
-
-
-def _like(mask: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-    return mask.reshape(-1, *[1] * (value.dim() - 1))

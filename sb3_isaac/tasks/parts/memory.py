@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, NamedTuple, Optional, Tuple, Union
+from typing import Any, Callable, Mapping, NamedTuple, Optional, Tuple, Union
 
 import torch
 
+from sb3_isaac.contract.errors import UserError
 from sb3_isaac.tasks.parts.terms import Function
 
 Measure = Union[torch.Tensor, Callable[[], torch.Tensor]]
@@ -23,3 +24,30 @@ class Memory(NamedTuple):
     shape: Callable[[Any], Tuple[int, ...]] = lambda task: ()
     keep: Optional[Function] = None
     start: Optional[Function] = None
+
+
+def remember(task: Any, memories: Mapping[str, Memory], features: Any) -> None:
+    """Keep of this step what the features of the next need."""
+    kept = {name: memory.keep(features) for name, memory in memories.items() if memory.keep is not None}
+    for name, value in kept.items():  # once all are computed, for they may depend on each other's last values
+        getattr(task, name).copy_(value)
+
+
+def begin_anew(task: Any, memories: Mapping[str, Memory], mask: torch.Tensor, features: Any) -> None:
+    """Set what is remembered of the environments of `mask` (N,) bool, which are in the first state of an episode."""
+    for name, memory in memories.items():
+        kept = getattr(task, name)
+        of_mask = mask.reshape(-1, *[1] * (kept.dim() - 1))
+        if memory.start is None:
+            kept.masked_fill_(of_mask, 0)  # filled, not multiplied: an action may hold NaN
+        else:
+            torch.where(of_mask, memory.start(features), kept, out=kept)
+
+
+def restore(own: torch.Tensor, saved: Optional[torch.Tensor], what: str) -> None:
+    """Set `own` to what was saved of it; UserError where that is missing or of another shape."""
+    if saved is None or saved.shape != own.shape:
+        found = "missing" if saved is None else f"of shape {tuple(saved.shape)}"
+        raise UserError(f"{what} of the saved task is {found}, and here its shape is {tuple(own.shape)}: continue with "
+                        "the task, the options and the number of environments that were saved, or train anew.")
+    own.copy_(saved)
