@@ -21,8 +21,9 @@ CONTACT_N = 1.0
 VELOCITY_AXES = ("forward_m_s", "left_m_s", "yaw_rad_s")
 COURSE_S = 2.0
 """How long, s, a robot's course error remembers."""
-STANDING, SETTLE_S = 0.1, 2.0
-"""Commands up to this, m/s or rad/s, mean standing, and a robot may take so long to stand still."""
+STANDING, SETTLE_S, WATCHED_S = 0.1, 2.0, 10.0
+"""Commands up to this, m/s or rad/s, mean standing; a robot may take so long, s, to stand still, and how far it moves
+from then on is measured over so long."""
 UNITS = {
     "joint_pos": "rad, minus default_joint_pos", "joint_vel": "rad/s",
     "last_action": "action before, within bounds",
@@ -73,7 +74,7 @@ class LeggedFeatures:
     velocity         (N, 3)     the same as measured: body, and the heading's rate
     standing         (N,)       bool: told to stand, nothing in velocity_command being above 0.1
     settled          (N,)       bool: has been told to stand for 2 s
-    standing_drift   (N,)       m from where it was after these 2 s; 0 before
+    standing_drift   (N,)       m from where it was after these 2 s, and then each 10 s; 0 before
     tracking         (N,)       in (0, 1]: how well velocity_command is held
     contact          (N, B)     bool, of each body but the world
     foot_contact     (N, F)     bool

@@ -26,8 +26,8 @@ def gait_report(episodes: Episodes, weight_n: float, axes: Sequence[str]) -> Dic
     the first robot);
     ``tracking_error_<axis>`` (mean |velocity − command| of all steps, m/s and rad/s); where robots were told different
     commands, ``by_command``: a row for each, of the command, the tracking errors and the share that fell. Of the robots
-    that were told to stand for whole episodes, from 2 s on: ``standing_drift_m`` (how far the furthest went) and
-    ``standing_steps_s`` (steps a second, mean); missing where none was.
+    that were told to stand for whole episodes, from 2 s on: ``standing_drift_m`` (how far the furthest went within
+    10 s) and ``standing_steps_s`` (steps a second, mean); missing where none was.
     """
     good, dt = episodes.good, episodes.control_dt
     speed = episodes.mean("forward_speed")

@@ -19,7 +19,7 @@ from sb3_isaac.robots import Robot
 from sb3_isaac.sim import Simulator
 from sb3_isaac.tasks.parts.command import Axis, Commands, outside, told_by
 from sb3_isaac.tasks.parts.feature import keep_state_features
-from sb3_isaac.tasks.parts.features import UNITS, LeggedFeatures
+from sb3_isaac.tasks.parts.features import SETTLE_S, UNITS, WATCHED_S, LeggedFeatures
 from sb3_isaac.tasks.parts.gait_report import gait_report, walked
 from sb3_isaac.tasks.parts.ground import Ground
 from sb3_isaac.tasks.parts.legged_randomize import LeggedRandomization
@@ -75,7 +75,8 @@ class LeggedTask(RobotTask):
                                   lambda f: torch.where(f.foot_contact, 0.0, f.swing_peak)),
         "last_heading": Memory(keep=lambda f: f.heading, start=lambda f: f.heading),
         "course_error": Memory(keep=lambda f: f.course_error),
-        "stood_s": Memory(keep=lambda f: (f.stood_s + f.control_dt) * f.standing),
+        "stood_s": Memory(keep=lambda f: f.standing * torch.where(
+            f.stood_s < SETTLE_S + WATCHED_S, f.stood_s + f.control_dt, SETTLE_S)),
         "stood_at_w": Memory(lambda task: (2,), lambda f: torch.where(f.settled[:, None], f.stood_at_w, f.trunk_pos_w),
                              lambda f: f.trunk_pos_w),
     }
