@@ -249,6 +249,19 @@ def test_a_circle_is_told_from_a_heading_that_swings() -> None:
     assert env.course_error[0] == 0.0 and env.course_error[1] == pytest.approx(swing)
 
 
+def test_who_is_told_to_turn_keeps_no_course() -> None:
+    """What is held of a course is the flat task's: here one stands 1.2 rad off it after a second of learning to turn."""
+    env = make(1, command={"forward_m_s": 1.0, "left_m_s": 0.2, "yaw_rad_s": 1.2})
+    env.reset()
+    env.course_error.fill_(1.2)
+    features = env.features()
+    features.lin_vel_b, features.ang_vel_b = torch.tensor([[1.0, 0.2, 0.1]]), torch.tensor([[0.3, 0.3, 1.2]])
+    assert features.tracking.tolist() == [1.0]
+    features = env.features()
+    features.lin_vel_b, features.ang_vel_b = torch.tensor([[1.0, 0.2, 0.1]]), torch.tensor([[0.3, 0.3, 0.7]])
+    assert float(features.tracking) == pytest.approx(0.5 + 0.5 * math.exp(-0.25 / 0.25))
+
+
 def test_the_yaw_rate_is_that_of_the_heading() -> None:
     """A heading that turns while the body's own yaw rate is 0, as where a leaning robot rolls, is off the command."""
     env = make_task("IsaacQuadrupedFlat-v0", 1, threads=1, command={"forward_m_s": 0.0, "yaw_rad_s": 0.0})

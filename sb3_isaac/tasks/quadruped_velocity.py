@@ -41,6 +41,11 @@ class VelocityFeatures(LeggedFeatures):
         self.phase, self.first_phase, self.stride_hz = task.phase, task.first_phase, task.STRIDE_HZ
 
     @feature
+    def tracking(self) -> torch.Tensor:
+        """(N,) in (0, 1]: of the velocity alone, for who is told to turn keeps no course."""
+        return gait.track_velocity(self.lin_vel_b, self.ang_vel_b[:, 2], self.velocity_command)
+
+    @feature
     def approach(self) -> torch.Tensor:
         """(N,) in (0, 1]: how near the velocity is to its command.
 
@@ -176,7 +181,7 @@ class QuadrupedVelocity(LeggedTask):
         "slip": Term(-0.02, lambda f: gait.slip(f.foot_contact, f.foot_vel_w)),
         "knee_contact": Term(-0.05, lambda f: f.knee_contact.float()),
         "stand": Term(1.0, at_rest),
-        "stand_pose": Term(-0.02, lambda f: gait.sum_square(f.joint_pos) * f.standing),
+        "stand_pose": Term(-0.1, lambda f: gait.sum_square(f.joint_pos) * f.standing),
     }
     LEAST_REWARD = 0.0
 

@@ -240,7 +240,7 @@ class LeggedFeatures:
     @feature
     def tracking(self) -> torch.Tensor:
         """(N,) in (0, 1]."""
-        return gait.track_velocity(self.lin_vel_b, self.heading_rate, self.velocity_command, self.course_error)
+        return gait.track_course(self.lin_vel_b, self.heading_rate, self.velocity_command, self.course_error)
 
     @state_feature
     def contact(self) -> torch.Tensor:

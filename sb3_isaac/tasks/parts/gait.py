@@ -13,13 +13,23 @@ def held(square_error: torch.Tensor, wide: float, narrow: float) -> torch.Tensor
     return 0.5 * (torch.exp(square_error * (-1.0 / wide)) + torch.exp(square_error * (-1.0 / narrow)))
 
 
-def track_velocity(lin_vel_b: torch.Tensor, heading_rate: torch.Tensor, command: torch.Tensor,
-                   course_error: torch.Tensor) -> torch.Tensor:
+def track_velocity(lin_vel_b: torch.Tensor, yaw_rate: torch.Tensor, command: torch.Tensor) -> torch.Tensor:
     """In (0, 1]: how well the commanded velocity (N, 3), forward m/s, left m/s and yaw rad/s, is held.
 
-    held(e², 0.4, 0.05) · (0.5 + 0.25 exp(−(ψ̇ − c_ω)² / 0.25) + 0.25 exp(−ε² / 0.0125)), where e² is
-    (v_x − c_x)² + (v_y − c_y)², ψ̇ the heading's rate in rad/s, and ε the course error in rad. The yaw kernels are
-    multiplied, not added: a robot that stands still while told to walk would otherwise earn all of the yaw part.
+    held(e², 0.4, 0.05) · (0.5 + 0.5 exp(−(ω_z − c_ω)² / 0.25)), where e² is (v_x − c_x)² + (v_y − c_y)². The yaw
+    kernel is multiplied, not added: a robot that stands still while told to walk would otherwise earn all of the yaw
+    part.
+    """
+    miss = sum_square(lin_vel_b[:, :2] - command[:, :2])
+    return held(miss, 0.4, 0.05) * (0.5 + 0.5 * torch.exp((yaw_rate - command[:, 2]).square() * (-1.0 / 0.25)))
+
+
+def track_course(lin_vel_b: torch.Tensor, heading_rate: torch.Tensor, command: torch.Tensor,
+                 course_error: torch.Tensor) -> torch.Tensor:
+    """In (0, 1]: how well the commanded velocity (N, 3), forward m/s, left m/s and yaw rad/s, and the course are held.
+
+    held(e², 0.4, 0.05) · (0.5 + 0.25 exp(−(ψ̇ − c_ω)² / 0.25) + 0.25 exp(−ε² / 0.0125)), with e² of
+    :func:`track_velocity`, ψ̇ the heading's rate in rad/s, and ε the course error in rad.
 
     Each stride swings the heading's rate by several tenths of a rad/s, beside which a drift of 0.05 rad/s, a circle, is
     not seen; ε sees it, for what swings to and fro cancels there. The body's yaw rate would not do: a trunk that rolls
