@@ -250,7 +250,7 @@ def test_a_circle_is_told_from_a_heading_that_swings() -> None:
 
 
 def test_who_is_told_to_turn_keeps_no_course() -> None:
-    """What is held of a course is the flat task's: here one stands 1.2 rad off it after a second of learning to turn."""
+    """The course is the flat task's: who turns 1.2 rad less than told, and then as told, follows its command."""
     env = make(1, command={"forward_m_s": 1.0, "left_m_s": 0.2, "yaw_rad_s": 1.2})
     env.reset()
     env.course_error.fill_(1.2)
