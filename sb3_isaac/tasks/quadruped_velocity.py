@@ -83,7 +83,8 @@ def still(f: Any) -> torch.Tensor:
 def at_rest(f: Any) -> torch.Tensor:
     """The same, times how near it is to where it stood 2 s after it was told to, (N,): 0.67 at 1 cm, 0.1 at 10 cm.
 
-    Measured as a velocity, creeping by some mm/s would be hidden by exploration.
+    From each 10 s later on, to where it stood then. Measured as a velocity, creeping by some mm/s would be hidden by
+    exploration.
     """
     return still(f) * gait.approach(f.standing_drift.square(), 0.05**2, 0.01**2)
 
