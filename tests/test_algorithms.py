@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import warnings
 from pathlib import Path
 from typing import Any, Dict, List
@@ -16,7 +17,7 @@ from sb3_isaac.cli.main import main
 from sb3_isaac.config import load_config
 from sb3_isaac.rl.callbacks.iteration import off_policy_iteration
 from sb3_isaac.rl.policy.evaluate import evaluate
-from sb3_isaac.rl.policy.export import evaluation_policy
+from sb3_isaac.rl.policy.export import ModelPolicy, evaluation_policy
 from sb3_isaac.rl.training import build
 from sb3_isaac.rl.training.metrics import read_metrics
 from sb3_isaac.rl.training.run_folder import CHECKPOINT_FILES
@@ -78,6 +79,27 @@ def test_a_run_is_trained_saved_evaluated_and_resumed(algo: str, tmp_path: Path,
     assert main(["train", "-i", str(run), "-n", str(per_iteration + 1)]) == 0
     assert ("holds no replay buffer: 9000 transitions" in capsys.readouterr().out) == sac
     assert read_metrics(run / "metrics.csv")["step"].tolist() == [per_iteration, 2 * per_iteration]
+    assert main(["eval", str(run), "--episodes", "3", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["episodes"] == 3 and report["steps"] == 2 * per_iteration
+    if algo == "ppo_lstm":  # no policy.pth: the model itself was evaluated
+        with pytest.raises(UserError, match="give it to sb3-isaac eval or play"):
+            load_policy(str(run))
+    else:
+        load_policy(str(run))
+
+
+@contrib
+def test_a_recurrent_policy_forgets_where_an_episode_is_over() -> None:
+    model = model_of("ppo_lstm", n_steps=2, batch_size=16)
+    first, again = ModelPolicy(model, None), ModelPolicy(model, None)
+    generator = torch.Generator().manual_seed(0)
+    seen = [{"policy": torch.randn(4, 6, generator=generator)} for _ in range(3)]
+    for obs in seen[:2]:
+        first(obs)
+    first.begin(torch.tensor([False, True, False, True]))
+    remembered, fresh = first(seen[2]), again(seen[2])
+    assert torch.equal(remembered[1::2], fresh[1::2]) and not torch.equal(remembered[::2], fresh[::2])
 
 
 @contrib

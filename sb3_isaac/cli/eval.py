@@ -37,10 +37,10 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate and print."""
     import_isaacgym_if_needed(args.env_kwargs, run=args.run, env=args.env)
     import_gym_packages(args)
-    from sb3_isaac.policy.formats import load_policy
     from sb3_isaac.rl.policy.evaluate import env_of, evaluate, given_options, make_eval_env
+    from sb3_isaac.rl.training.load import load_actor
 
-    policy = load_policy(here(args.run))
+    policy = load_actor(here(args.run))
     env_id = env_of(policy, args.env)
     check_env_id(env_id)
     options = given_options(env_id, args.env_kwargs)

@@ -64,9 +64,9 @@ def run(args: argparse.Namespace, hold_s: Optional[float] = None) -> int:
     """
     import_gym_packages(args)
     from sb3_isaac.clients import env_options
-    from sb3_isaac.policy.formats import load_policy
     from sb3_isaac.rl.policy.evaluate import env_of, given_options, make_eval_env
     from sb3_isaac.rl.policy.export import acts_on_groups
+    from sb3_isaac.rl.training.load import load_actor
     from sb3_isaac.view.playing import Playing
 
     offscreen = bool(args.video or args.picture)
@@ -74,7 +74,7 @@ def run(args: argparse.Namespace, hold_s: Optional[float] = None) -> int:
         raise UserError("--view shows robots in the browser, and --video and --picture write files: give one of them.")
     if args.picture and Path(args.picture).suffix.lower() != ".png":
         raise UserError(f"--picture is {args.picture!r}: give a name that ends in .png.")
-    policy = load_policy(here(args.run))
+    policy = load_actor(here(args.run))
     env_id = env_of(policy, args.env)
     check_env_id(env_id)
     options: Dict[str, Any] = given_options(env_id, args.env_kwargs)

@@ -133,6 +133,10 @@ _FIELDS: Dict[str, Check] = {
 _NEEDED = ("format_version", "state_dict", "action_low", "action_high", "obs_mean", "obs_var", "epsilon", "clip_obs")
 
 
+class NoPolicyFile(UserError):
+    """A run has a model that no ``policy.pth`` can hold."""
+
+
 def find_policy(path: Union[str, Path]) -> Path:
     """The ``policy.pth`` of a checkpoint folder, the newest one of a run folder, the file itself, or a task's in
     ``TRAINED``.
@@ -155,6 +159,9 @@ def find_policy(path: Union[str, Path]) -> Path:
     runs = sorted(run.name for run in path.iterdir() if (run / "policy.pth").is_file())
     if runs:
         raise UserError(f"{str(path)!r} is not a run folder but holds some: give one of {', '.join(runs)} in it.")
+    if any((folder / "model.zip").is_file() for folder in folders):
+        raise NoPolicyFile(f"{str(path)!r} holds no policy.pth, for its policy cannot be written as one: give it to "
+                           "sb3-isaac eval or play, which take it as it is, or to load_run in Python.")
     raise UserError(f"{str(path)!r} holds no policy.pth: give a folder that 'sb3-isaac train' wrote, "
                     "or wait for its first checkpoint.")
 

@@ -12,6 +12,7 @@ import torch
 
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.contract.tensor_env import Obs, Step, TensorEnv
+from sb3_isaac.rl.policy.export import ModelPolicy
 from sb3_isaac.view.controls import Controls
 from sb3_isaac.view.traces import Traces
 
@@ -45,6 +46,8 @@ class Playing:
         actions = self._act(self._obs)
         step = self.env.step(actions)
         self._obs = step.obs
+        if isinstance(self._act, ModelPolicy):
+            self._act.begin(step.terminated | step.truncated)
         self._traces.add(step.final_obs, actions, step.reward)
         self._measure(step)
 

@@ -13,7 +13,6 @@ from sb3_isaac.contract.episodes import Episodes
 from sb3_isaac.contract.errors import NotFinite, UserError
 from sb3_isaac.contract.tensor_env import StopRule, TensorEnv
 from sb3_isaac.contract.torch_threads import alone_for_little
-from sb3_isaac.policy.module import PolicyModule
 from sb3_isaac.rl.policy.export import Actor, acts_on_groups
 from sb3_isaac.tasks import task_class
 
@@ -39,7 +38,7 @@ def eval_options(env_id: str, env_kwargs: Mapping[str, Any], command: Optional[S
     return {**options, "stagger": False}
 
 
-def env_of(policy: PolicyModule, env: Optional[str] = None) -> str:
+def env_of(policy: Actor, env: Optional[str] = None) -> str:
     """`env`, or the id of the environment that `policy` was trained on.
 
     :raises UserError: where the file has none, or names a package that nobody else has named.
@@ -60,7 +59,7 @@ def given_options(env_id: str, items: Sequence[str]) -> Dict[str, Any]:
     return parse_options(items, "--env-kwargs", [name for name in env_options(env_id) if name not in settled])
 
 
-def make_eval_env(policy: PolicyModule, num_envs: int, command: Optional[Sequence[Any]] = None,
+def make_eval_env(policy: Actor, num_envs: int, command: Optional[Sequence[Any]] = None,
                   seed: Optional[int] = None, env: Optional[str] = None, hold_s: Optional[float] = None,
                   **extra: Any) -> TensorEnv:
     """The environment that `policy` was trained on, or `env`, set up for evaluation.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, Union
 
+import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.distributions import DiagGaussianDistribution, StateDependentNoiseDistribution
@@ -184,9 +185,13 @@ class ModelPolicy:
     the learner is on another device, observations and actions travel at each step.
     """
 
-    def __init__(self, model: Any, normalizer: Optional[VecNormalize]) -> None:
+    def __init__(self, model: Any, normalizer: Optional[VecNormalize],
+                 info: Optional[Mapping[str, Any]] = None) -> None:
         self._model, self._space = model, model.observation_space
+        self.info = dict(info or {})
+        """What it was trained on, as of a :class:`PolicyModule`."""
         self._memory: Any = None
+        self._begins: Optional[np.ndarray] = None
         self._clip = float(normalizer.clip_obs) if normalizer is not None else float("inf")
         self._normal: Dict[str, Tuple[torch.Tensor, torch.Tensor]] = {}
         groups = self._space.spaces if isinstance(self._space, spaces.Dict) else ("policy",)
@@ -195,6 +200,19 @@ class ModelPolicy:
             if moments is not None and normalizer is not None:
                 scale = (moments[1] + normalizer.epsilon).rsqrt()
                 self._normal[group] = (moments[0].to(model.device), scale.to(model.device))
+
+    @property
+    def low(self) -> torch.Tensor:
+        """The least actions."""
+        return torch.as_tensor(self._model.action_space.low)
+
+    def to(self, device: Union[str, torch.device]) -> ModelPolicy:
+        """Itself, for its model stays where it is."""
+        return self
+
+    def begin(self, over: torch.Tensor) -> None:
+        """Forget, before the next call, what was seen in the environments of `over` (N,) bool."""
+        self._begins = over.cpu().numpy()
 
     @torch.no_grad()
     def __call__(self, obs: Obs) -> torch.Tensor:
@@ -215,10 +233,11 @@ class ModelPolicy:
         return actions.to(device)
 
     def _recurrent(self, seen: Obs) -> torch.Tensor:
-        """Of sb3_contrib's RecurrentPPO, through arrays; its memory is that of the episodes since the first call."""
+        """Of sb3_contrib's RecurrentPPO, through arrays; it remembers all since the first call, or :meth:`begin`."""
         arrays: Any = {group: value.cpu().numpy() for group, value in seen.items()}
-        actions, self._memory = self._model.policy.predict(
-            arrays if isinstance(self._space, spaces.Dict) else arrays["policy"], self._memory, deterministic=True)
+        seen_by_it = arrays if isinstance(self._space, spaces.Dict) else arrays["policy"]
+        actions, self._memory = self._model.policy.predict(seen_by_it, self._memory, self._begins, deterministic=True)
+        self._begins = None
         return torch.as_tensor(actions)
 
     def _prepared(self, group: str, value: torch.Tensor) -> torch.Tensor:

@@ -45,18 +45,23 @@ def write_checkpoint(model: Any, folder: Path, config: Optional[TrainConfig] = N
         normalizer.save(str(folder / "vecnormalize.pkl"))
     for rank, state in enumerate(task_states or [torch_bytes(task_state(model))]):
         (folder / task_state_file(rank)).write_bytes(state)
-    facts = {**unwrap(model.get_env()).env.metadata(), "steps": model.num_timesteps}
     meta = {**(about or {}), **_meta(model.seed, model.num_timesteps, iteration_of(model))}
     if config is not None:
-        # How many threads there were is the machine's business, and no part of a policy.
-        facts.update(env=config.env, env_kwargs={key: value for key, value in config.env_kwargs.items()
-                                                 if key != "threads"})
         meta.update(env=config.env, algo=config.algo)
         (folder / "config.yml").write_bytes(dump_config(config).encode("utf-8"))
     with contextlib.suppress(UserError):  # a policy that policy.pth cannot hold: the training began with a warning
-        content = policy_content(model, normalizer, facts)
+        content = policy_content(model, normalizer, policy_facts(model, config))
         (folder / "policy.pth").write_bytes(torch_bytes(content))
     (folder / "meta.json").write_bytes((json.dumps(meta, indent=2) + "\n").encode("utf-8"))
+
+
+def policy_facts(model: Any, config: Optional[TrainConfig]) -> Dict[str, Any]:
+    """What is said of a policy: its environment's own facts, the steps it was trained for, and on what."""
+    facts = {**unwrap(model.get_env()).env.metadata(), "steps": model.num_timesteps}
+    if config is not None:  # how many threads there were is the machine's business, and no part of a policy
+        facts.update(env=config.env, env_kwargs={key: value for key, value in config.env_kwargs.items()
+                                                 if key != "threads"})
+    return facts
 
 
 def write_start(run: Path, config: TrainConfig, about: Mapping[str, Any]) -> None:

@@ -11,7 +11,10 @@ from sb3_isaac.clients import env_of_file, env_options
 from sb3_isaac.config import TrainConfig, load_config
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.envs.vec_env import IsaacVecEnv
+from sb3_isaac.policy.formats import NoPolicyFile, load_policy
+from sb3_isaac.rl.policy.export import Actor, ModelPolicy
 from sb3_isaac.rl.training import build
+from sb3_isaac.rl.training.checkpoint import policy_facts
 from sb3_isaac.rl.training.run_folder import find_checkpoint, read_meta
 from sb3_isaac.rl.training.saved_model import load_model, load_normalizer
 
@@ -49,6 +52,21 @@ def load_run(run: Union[str, Path], num_envs: Optional[int] = None, device: str 
         normalizer.training = training
         normalizer.norm_reward = normalizer.norm_reward and training
     return model, model.get_env()
+
+
+def load_actor(run: Union[str, Path]) -> Actor:
+    """What acts where a run is evaluated or played: its ``policy.pth`` or, where its policy can be none, such as a
+    recurrent one, its model.
+
+    :raises UserError: when there is neither.
+    """
+    try:
+        return load_policy(run)
+    except NoPolicyFile:
+        model, env = load_run(run, num_envs=1, device="cpu")
+        facts = policy_facts(model, saved_config(find_checkpoint(Path(run))))
+        env.close()
+        return ModelPolicy(model, unwrap_vec_normalize(env), facts)
 
 
 def saved_config(checkpoint: Path, env: Optional[str] = None, **changes: Any) -> TrainConfig:
