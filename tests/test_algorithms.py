@@ -16,12 +16,14 @@ from sb3_isaac import IsaacVecEnv, UserError, VecNormalize, load_policy
 from sb3_isaac.cli.main import main
 from sb3_isaac.config import load_config
 from sb3_isaac.rl.callbacks.iteration import off_policy_iteration
-from sb3_isaac.rl.policy.evaluate import evaluate
+from sb3_isaac.rl.policy.evaluate import evaluate, make_eval_env
 from sb3_isaac.rl.policy.export import ModelPolicy, evaluation_policy
 from sb3_isaac.rl.training import build
+from sb3_isaac.rl.training.load import load_actor
 from sb3_isaac.rl.training.metrics import read_metrics
 from sb3_isaac.rl.training.run_folder import CHECKPOINT_FILES
-from sb3_isaac.tasks import task_options
+from sb3_isaac.tasks import make_task, task_options
+from sb3_isaac.view.playing import Playing
 
 PENDULUM, QUADRUPED = "IsaacDoublePendulum-v0", "IsaacQuadrupedFlat-v0"
 OFF_POLICY = ("sac", "td3", "tqc", "crossq")
@@ -82,11 +84,20 @@ def test_a_run_is_trained_saved_evaluated_and_resumed(algo: str, tmp_path: Path,
     assert main(["eval", str(run), "--episodes", "3", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["episodes"] == 3 and report["steps"] == 2 * per_iteration
-    if algo == "ppo_lstm":  # no policy.pth: the model itself was evaluated
-        with pytest.raises(UserError, match="give it to sb3-isaac eval or play"):
-            load_policy(str(run))
-    else:
+    if algo != "ppo_lstm":
         load_policy(str(run))
+        return
+    with pytest.raises(UserError, match="give it to sb3-isaac eval or play"):  # the model itself was evaluated
+        load_policy(str(run))
+    actor = load_actor(run / "latest")
+    for count in (3, 4, 3):  # it remembers nothing of other evaluations
+        env = make_eval_env(actor, count, seed=0)
+        again = evaluate(env, actor, seed=0)
+        assert count == 4 or again["reward_mean"] == report["reward_mean"]
+    for file in run.rglob("config.yml"):
+        file.unlink()
+    assert main(["eval", str(run)]) == 2
+    assert "is of a program's own training: load model.zip" in capsys.readouterr().err
 
 
 @contrib
@@ -100,6 +111,17 @@ def test_a_recurrent_policy_forgets_where_an_episode_is_over() -> None:
     first.begin(torch.tensor([False, True, False, True]))
     remembered, fresh = first(seen[2]), again(seen[2])
     assert torch.equal(remembered[1::2], fresh[1::2]) and not torch.equal(remembered[::2], fresh[::2])
+
+
+@contrib
+def test_a_policy_that_is_played_is_told_where_an_episode_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    env = make_task(PENDULUM, 2, seed=0, stagger=False, episode_length_s=0.2)
+    policy, told = ModelPolicy(model_of("ppo_lstm", n_steps=2, batch_size=16), None), []
+    monkeypatch.setattr(policy, "begin", lambda over: told.append(over.tolist()))
+    playing = Playing(env, policy)
+    for _ in range(env.max_steps):
+        playing.step()
+    assert told[-1] == [True, True] and told[0] == [False, False]
 
 
 @contrib

@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     from sb3_isaac.rl.policy.evaluate import env_of, evaluate, given_options, make_eval_env
     from sb3_isaac.rl.training.load import load_actor
 
-    policy = load_actor(here(args.run))
+    policy = load_actor(here(args.run), args.env)
     env_id = env_of(policy, args.env)
     check_env_id(env_id)
     options = given_options(env_id, args.env_kwargs)

@@ -74,7 +74,7 @@ def run(args: argparse.Namespace, hold_s: Optional[float] = None) -> int:
         raise UserError("--view shows robots in the browser, and --video and --picture write files: give one of them.")
     if args.picture and Path(args.picture).suffix.lower() != ".png":
         raise UserError(f"--picture is {args.picture!r}: give a name that ends in .png.")
-    policy = load_actor(here(args.run))
+    policy = load_actor(here(args.run), args.env)
     env_id = env_of(policy, args.env)
     check_env_id(env_id)
     options: Dict[str, Any] = given_options(env_id, args.env_kwargs)

@@ -156,12 +156,17 @@ def find_policy(path: Union[str, Path]) -> Path:
     found = [folder for folder in folders if (folder / "policy.pth").is_file()]
     if found:
         return max(found, key=_steps_in_meta) / "policy.pth"
-    runs = sorted(run.name for run in path.iterdir() if (run / "policy.pth").is_file())
-    if runs:
-        raise UserError(f"{str(path)!r} is not a run folder but holds some: give one of {', '.join(runs)} in it.")
-    if any((folder / "model.zip").is_file() for folder in folders):
+    models = [folder for folder in folders if (folder / "model.zip").is_file()]
+    if models and not (models[0] / "config.yml").is_file():
+        raise UserError(f"{str(path)!r} holds model.zip and no policy.pth or config.yml, so it is of a program's own "
+                        "training: load model.zip and vecnormalize.pkl as that program does.")
+    if models:
         raise NoPolicyFile(f"{str(path)!r} holds no policy.pth, for its policy cannot be written as one: give it to "
                            "sb3-isaac eval or play, which take it as it is, or to load_run in Python.")
+    runs = sorted(run.name for run in path.iterdir()
+                  if any((run / name).is_file() for name in ("policy.pth", "model.zip")))
+    if runs:
+        raise UserError(f"{str(path)!r} is not a run folder but holds some: give one of {', '.join(runs)} in it.")
     raise UserError(f"{str(path)!r} holds no policy.pth: give a folder that 'sb3-isaac train' wrote, "
                     "or wait for its first checkpoint.")
 

@@ -12,7 +12,7 @@ import torch
 
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.contract.tensor_env import Obs, Step, TensorEnv
-from sb3_isaac.rl.policy.export import ModelPolicy
+from sb3_isaac.rl.policy.export import ModelPolicy, starts_anew
 from sb3_isaac.view.controls import Controls
 from sb3_isaac.view.traces import Traces
 
@@ -30,6 +30,7 @@ class Playing:
     def __init__(self, env: TensorEnv, act: Callable[[Obs], torch.Tensor], seed: int = 0) -> None:
         self.env, self._act, self._share = env, act, min(1.0, env.control_dt / SMOOTHING_S)
         self._obs = env.reset(seed=seed)
+        starts_anew(act)
         self.robot = 0
         """The environment that numbers are of."""
         self.values: Dict[str, np.ndarray] = {}

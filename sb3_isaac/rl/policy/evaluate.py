@@ -13,7 +13,7 @@ from sb3_isaac.contract.episodes import Episodes
 from sb3_isaac.contract.errors import NotFinite, UserError
 from sb3_isaac.contract.tensor_env import StopRule, TensorEnv
 from sb3_isaac.contract.torch_threads import alone_for_little
-from sb3_isaac.rl.policy.export import Actor, acts_on_groups
+from sb3_isaac.rl.policy.export import Actor, ModelPolicy, acts_on_groups, starts_anew
 from sb3_isaac.tasks import task_class
 
 Policy = Union[Actor, Callable[[torch.Tensor], torch.Tensor]]
@@ -80,10 +80,12 @@ def make_eval_env(policy: Actor, num_envs: int, command: Optional[Sequence[Any]]
         made.close()
         raise UserError(f"the policy was trained on {trained_on or 'an environment'} with observations "
                         f"{theirs}, and {env_id} has {ours}: evaluate it on what it was trained on.")
-    if policy.low.shape != made.action_space.shape:
+    gives, takes = ((policy.action_space, made.action_space) if isinstance(policy, ModelPolicy)
+                    else (tuple(policy.low.shape), made.action_space.shape))
+    if gives != takes:
         made.close()
-        raise UserError(f"the policy gives actions of shape {tuple(policy.low.shape)}, and {env_id} takes "
-                        f"{made.action_space.shape}: evaluate it on what it was trained on.")
+        raise UserError(f"the policy gives actions of shape {gives}, and {env_id} takes {takes}: evaluate it on "
+                        "what it was trained on.")
     policy.to(made.device)
     return made
 
@@ -165,6 +167,7 @@ def _first_episodes(env: TensorEnv, policy: Policy, seed: Optional[int], on_step
                     max_steps: Optional[int], outlook: Optional[Outlook]) -> Episodes:
     n, every = env.num_envs, 1 if env.device.type == "cpu" else READ_STEPS
     obs = env.reset(seed=seed)
+    starts_anew(policy)
     episodes, steps, act, running = Episodes(n, env.device, env.control_dt), 0, acts_on_groups(policy), n
     while running:
         step = env.step(act(obs))

@@ -202,9 +202,14 @@ class ModelPolicy:
                 self._normal[group] = (moments[0].to(model.device), scale.to(model.device))
 
     @property
-    def low(self) -> torch.Tensor:
-        """The least actions."""
-        return torch.as_tensor(self._model.action_space.low)
+    def action_space(self) -> spaces.Space:
+        """Of its actions."""
+        space: spaces.Space = self._model.action_space
+        return space
+
+    def forget(self) -> None:
+        """Forget all that was seen: for episodes that begin, of any number of environments."""
+        self._memory = self._begins = None
 
     def to(self, device: Union[str, torch.device]) -> ModelPolicy:
         """Itself, for its model stays where it is."""
@@ -274,3 +279,9 @@ def acts_on_groups(policy: Union[Actor, Callable[[torch.Tensor], torch.Tensor]])
         return policy
     alone = policy
     return lambda obs: alone(obs["policy"])
+
+
+def starts_anew(policy: Any) -> None:
+    """Let a policy that remembers forget what it saw, for the environments have been reset."""
+    if isinstance(policy, ModelPolicy):
+        policy.forget()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
-from typing import Any, Dict, Optional, Tuple, Union
+from typing import Any, Dict, Mapping, Optional, Tuple, Union
 
 from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 
-from sb3_isaac.clients import env_of_file, env_options
+from sb3_isaac.clients import env_of_file, env_options, registered_id
 from sb3_isaac.config import TrainConfig, load_config
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.envs.vec_env import IsaacVecEnv
@@ -38,7 +39,11 @@ def load_run(run: Union[str, Path], num_envs: Optional[int] = None, device: str 
     Of the files numbers are taken alone: nothing that they may hold is executed.
     """
     checkpoint = find_checkpoint(Path(run))
-    config = saved_config(checkpoint, device=device)
+    return _loaded(saved_config(checkpoint, device=device), checkpoint, num_envs, training, env_kwargs)
+
+
+def _loaded(config: TrainConfig, checkpoint: Path, num_envs: Optional[int], training: bool,
+            env_kwargs: Mapping[str, Any]) -> Tuple[Any, VecEnv]:
     options: Dict[str, Any] = {"seed": config.seed, **config.env_kwargs, **env_kwargs}
     env = IsaacVecEnv(config.env, num_envs=num_envs or config.n_envs, **options)
     try:
@@ -54,19 +59,28 @@ def load_run(run: Union[str, Path], num_envs: Optional[int] = None, device: str 
     return model, model.get_env()
 
 
-def load_actor(run: Union[str, Path]) -> Actor:
+_SIMULATORS = ("sim", "device", "nconmax", "njmax", "cuda_graphs", "render_mode")
+"""Options of a simulator that a policy may have been trained on."""
+
+
+def load_actor(run: Union[str, Path], env: Optional[str] = None) -> Actor:
     """What acts where a run is evaluated or played: its ``policy.pth`` or, where its policy can be none, such as a
     recurrent one, its model.
 
+    :param env: the environment, where the user has named it, see :func:`saved_config`.
     :raises UserError: when there is neither.
     """
     try:
         return load_policy(run)
     except NoPolicyFile:
-        model, env = load_run(run, num_envs=1, device="cpu")
-        facts = policy_facts(model, saved_config(find_checkpoint(Path(run))))
-        env.close()
-        return ModelPolicy(model, unwrap_vec_normalize(env), facts)
+        checkpoint = find_checkpoint(Path(run))
+        config = saved_config(checkpoint, env, device="cpu")
+        options = dict(config.env_kwargs)
+        if registered_id(config.env) is not None:  # of its environment spaces and facts are read: any simulator will do
+            options = {name: value for name, value in options.items() if name not in _SIMULATORS}
+        model, made = _loaded(dataclasses.replace(config, env_kwargs=options), checkpoint, 1, False, {})
+        made.close()
+        return ModelPolicy(model, unwrap_vec_normalize(made), policy_facts(model, config))
 
 
 def saved_config(checkpoint: Path, env: Optional[str] = None, **changes: Any) -> TrainConfig:
