@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Tuple, Union
 
@@ -78,7 +79,9 @@ def load_actor(run: Union[str, Path], env: Optional[str] = None) -> Actor:
         options = dict(config.env_kwargs)
         if registered_id(config.env) is not None:  # of its environment spaces and facts are read: any simulator will do
             options = {name: value for name, value in options.items() if name not in _SIMULATORS}
-        model, made = _loaded(dataclasses.replace(config, env_kwargs=options), checkpoint, 1, False, {})
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "You have specified a mini-batch size", UserWarning)  # it trains no more
+            model, made = _loaded(dataclasses.replace(config, env_kwargs=options), checkpoint, 2, False, {})
         made.close()
         return ModelPolicy(model, unwrap_vec_normalize(made), policy_facts(model, config))
 
