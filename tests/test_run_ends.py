@@ -156,8 +156,8 @@ def test_handlers_are_put_back() -> None:
 
 
 @pytest.mark.parametrize(("verb", "at"), [
-    (["eval"], "sb3_isaac.policy.formats.load_policy"), (["play", "--picture", "p.png"],
-                                                            "sb3_isaac.policy.formats.load_policy"),
+    (["eval"], "sb3_isaac.rl.training.load.load_actor"), (["play", "--picture", "p.png"],
+                                                             "sb3_isaac.rl.training.load.load_actor"),
     (["plot"], "sb3_isaac.view.plot.draw"), (["bench", "--out"], "sb3_isaac.bench.bench")])
 def test_other_verbs_leave_at_once_with_a_sentence(verb: List[str], at: str, unbroken: Path, tmp_path: Path,
                                                    monkeypatch: pytest.MonkeyPatch,
@@ -166,6 +166,7 @@ def test_other_verbs_leave_at_once_with_a_sentence(verb: List[str], at: str, unb
         signal.raise_signal(signal.SIGTERM)
 
     import sb3_isaac.bench
+    import sb3_isaac.rl.training.load
     import sb3_isaac.view.plot  # noqa: F401
 
     monkeypatch.chdir(tmp_path)
