@@ -157,6 +157,28 @@ def test_a_broken_step_is_found(name: str) -> None:
         check_tensor_env(broken(change))
 
 
+class _Rounds(Counter):
+    """Its last digits differ from run to run, as sums on a GPU do."""
+
+    def step(self, actions: torch.Tensor) -> Step:
+        self.x = self.x + 1e-5 * torch.rand(self.num_envs)
+        return super().step(actions)
+
+
+def test_rounding_that_no_seed_repeats_is_allowed_where_it_is_said() -> None:
+    with pytest.raises(ContractError, match="same seed"):
+        check_tensor_env(_Rounds())
+    check_tensor_env(_Rounds(), repeatable=False)
+    for name in ("random", "keeps actions", "nan spreads"):
+        change, words = STEPS[name]
+        with pytest.raises(ContractError, match=words):
+            check_tensor_env(broken(change), repeatable=False)
+    for env, words in ((_SameEpisodes(), "another seed"), (_ForgetsTime(), "does not go on"),
+                       (_RestartsAll(), "not in the mask")):
+        with pytest.raises(ContractError, match=words):
+            check_tensor_env(env, repeatable=False)
+
+
 class _SameEpisodes(Counter):
     def reset(self, seed: Optional[int] = None) -> Obs:
         return super().reset(seed=0)
