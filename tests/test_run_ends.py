@@ -297,8 +297,15 @@ def test_a_new_run_from_an_older_checkpoint_stands_on_its_own_from_the_start(
     assert json.loads((run / "meta.json").read_text())["num_timesteps"] == 640
 
 
-def test_what_is_wrong_with_mujocos_variable_is_said_as_such(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("value", "error"), [("nonsense", ""), ("osmesa", "AttributeError"), ("egl", "RuntimeError")])
+def test_what_is_wrong_with_mujocos_variable_is_said_as_such(value: str, error: str, tmp_path: Path) -> None:
+    """Also where it names a library that is not installed: PyOpenGL then raises what it happens to."""
+    if error:
+        (tmp_path / "OpenGL").mkdir()
+        (tmp_path / "OpenGL" / "__init__.py").write_text(f"raise {error}('no library')\n")
+    paths = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
     out = subprocess.run([sys.executable, "-m", "sb3_isaac", "train", "--num-envs", "2", "-f", str(tmp_path)],
-                         env={**os.environ, "MUJOCO_GL": "nonsense"}, capture_output=True, text=True, check=False)
-    assert out.returncode == 2 and "MUJOCO_GL is 'nonsense'" in out.stderr and out.stderr.count("\n") == 1, out.stderr
+                         env={**os.environ, "MUJOCO_GL": value, "PYTHONPATH": paths}, capture_output=True, text=True,
+                         check=False)
+    assert out.returncode == 2 and f"MUJOCO_GL is '{value}'" in out.stderr and out.stderr.count("\n") == 1, out.stderr
     assert list((tmp_path / "ppo").iterdir()) == []

@@ -80,15 +80,21 @@ def main(argv: Optional[List[str]] = None) -> int:
         if foreign:
             raise
         return _refused(error)
-    except RuntimeError as error:
-        if foreign or "MUJOCO_GL" not in str(error):
+    except (AttributeError, RuntimeError) as error:
+        if foreign or not _is_of_gl(error):
             raise
-        print(f"sb3-isaac: the environment variable MUJOCO_GL is {os.environ.get('MUJOCO_GL')!r}, which MuJoCo does "
-              "not know here: set it to egl, osmesa or glfw, or unset it.", file=sys.stderr)
+        print(f"sb3-isaac: the environment variable MUJOCO_GL is {os.environ['MUJOCO_GL']!r}, by which MuJoCo cannot "
+              "draw here: set it to egl, osmesa or glfw, the one that is installed, or unset it.", file=sys.stderr)
         return 2
     finally:
         if argv is None:
             leave_to_system()
+
+
+def _is_of_gl(error: Exception) -> bool:
+    """Whether MuJoCo raised this for the sake of MUJOCO_GL, whose library it loads when it is imported."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return "MUJOCO_GL" in os.environ and any(frame.filename.endswith("gl_context.py") for frame in frames)
 
 
 def _refused(error: OSError) -> int:
