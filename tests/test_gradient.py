@@ -26,9 +26,9 @@ def test_a_vector_is_clipped_as_torch_does(largest: float) -> None:
     for own, other in zip(net.parameters(), stock.parameters()):
         other.grad = None if own.grad is None else own.grad.clone()
     torch.nn.utils.clip_grad_norm_(stock.parameters(), largest)
-    vector = gradient_vector(net)
+    vector = gradient_vector(list(net.parameters()))
     assert vector.shape == (12 + 4 + 8 + 2 + 1,) and torch.equal(vector[12:16], torch.zeros(4, dtype=vector.dtype))
-    set_gradients(net, clip_norm(vector, largest))
+    set_gradients(list(net.parameters()), clip_norm(vector, largest))
     assert net[0].bias.grad is None, "a parameter without a gradient stays without one: Adam would move it"
     for own, other in zip(net.parameters(), stock.parameters()):
         assert (own.grad is None) == (other.grad is None)
@@ -46,7 +46,7 @@ def test_fused_adam_moves_weights_of_any_layout_alike() -> None:
         for _ in range(2):
             net.zero_grad()
             net(picture).square().sum().backward()
-            set_gradients(net, clip_norm(gradient_vector(net), 1.0))
+            set_gradients(list(net.parameters()), clip_norm(gradient_vector(list(net.parameters())), 1.0))
             adam.step()
         nets.append(net)
     torch.testing.assert_close(*(net.weight.detach().contiguous() for net in nets))

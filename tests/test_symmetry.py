@@ -161,7 +161,8 @@ def test_its_gradient_is_that_of_the_data_and_their_mirror_image() -> None:
     both = gradients(torch.cat((obs, mirrors.observation["policy"].of(obs))),
                      torch.cat((target, mirrors.action.of(target))))
     gradients(obs, target)
-    set_gradients(model.policy, Symmetry(model.policy, mirrors).of_gradients(gradient_vector(model.policy)))
+    parameters = list(model.policy.parameters())
+    set_gradients(parameters, Symmetry(model.policy, mirrors).of_gradients(gradient_vector(parameters)))
     for ours, wanted in zip(model.policy.mlp_extractor.policy_net.parameters(), both):
         torch.testing.assert_close(ours.grad, wanted, atol=1e-6, rtol=1e-4)
 

@@ -54,6 +54,11 @@ class Mirrored:
         self._put(tensor)
         self.written()
 
+    def add(self, change: torch.Tensor) -> None:
+        """Add to the tensor that :meth:`tensor` gave last."""
+        self._tensor.add_(change)
+        self.written()
+
     def written(self) -> None:
         """The tensor has a new value: an array that was read is one of before."""
         self._array = self._seen = None
@@ -131,13 +136,13 @@ class TensorMeanStd(RunningMeanStd):
         if self.merge is not None:
             mean, var, rows = self.merge(mean, var, rows)
         own_mean, own_var, count = (of.tensor(arr.device) for of in (self._mean, self._var, self._count))
-        finite = torch.isfinite(var)
+        finite = var < torch.inf  # and no NaN
         mean, var = torch.where(finite, mean, own_mean), torch.where(finite, var, own_var)
         total = count + rows
         share = rows / total
         delta = mean - own_mean
-        self._var.write(own_var + (var - own_var + delta.square() * (count / total)) * share)
-        self._mean.write(own_mean + delta * share)
+        self._var.add((var - own_var + delta.square() * (count / total)) * share)
+        self._mean.add(delta * share)
         self._count.write(total)
 
     def update_from_moments(self, batch_mean: np.ndarray, batch_var: np.ndarray, batch_count: float) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple
 
 import numpy as np
 import torch
@@ -154,7 +154,8 @@ class VecNormalize(sb3.VecNormalize):
         """Learn of a step. Its observations as they are, and normalised: observations, final ones, and the reward."""
         raw_obs = _row_by_row(step.obs)
         self._learn_obs(raw_obs)
-        obs, final_obs = self._normal(raw_obs), self._normal(step.final_obs, new=False)
+        scaling = self._scaling(raw_obs)
+        obs, final_obs = self._scaled(raw_obs, scaling), self._scaled(step.final_obs, scaling, new=False)
         returns, reward = self._returns.tensor(self.device), step.reward
         if self.training:
             returns = returns * self.gamma + reward
@@ -188,15 +189,26 @@ class VecNormalize(sb3.VecNormalize):
                 if rms is not None:
                     take_in(rms, value)
 
-    def _normal(self, obs: Obs, new: bool = True) -> Obs:
+    def _normal(self, obs: Obs) -> Obs:
+        return self._scaled(obs, self._scaling(obs))
+
+    def _scaling(self, groups: Iterable[str]) -> Dict[str, Tuple[torch.Tensor, torch.Tensor]]:
+        """Mean and 1 / √(var + ε) of those of the groups that are normalised."""
+        found = {}
+        for group in groups:
+            rms = self._rms(group)
+            if rms is not None and (not isinstance(self.obs_rms, dict) or group in (self.norm_obs_keys or ())):
+                found[group] = center_and_scale(rms, self.epsilon, self.device)
+        return found
+
+    def _scaled(self, obs: Obs, scaling: Mapping[str, Tuple[torch.Tensor, torch.Tensor]], new: bool = True) -> Obs:
         normal = {}
         for group, value in obs.items():
-            rms = self._rms(group)
-            if rms is None or (isinstance(self.obs_rms, dict) and group not in (self.norm_obs_keys or ())):
+            if group in scaling:
+                mean, scale = scaling[group]
+                normal[group] = (value - mean).mul_(scale).clamp_(-self.clip_obs, self.clip_obs)
+            else:
                 normal[group] = value.clone() if new else value
-                continue
-            mean, scale = center_and_scale(rms, self.epsilon, self.device)
-            normal[group] = (value - mean).mul_(scale).clamp_(-self.clip_obs, self.clip_obs)
         return normal
 
     # ---- files

@@ -1,31 +1,29 @@
-"""The gradients of a module's parameters as one vector: few operations, whatever the number of parameters."""
+"""The gradients of parameters as one vector: few operations, whatever the number of parameters."""
 
 from __future__ import annotations
 
-from typing import List, Tuple
+from typing import List, Sequence, Tuple
 
 import torch
 from torch import nn
 
 
-def gradient_vector(module: nn.Module) -> torch.Tensor:
-    """The gradients (P,) of all P numbers that are parameters of `module`; 0 where a parameter has none."""
-    return torch.cat([(torch.zeros_like(of) if of.grad is None else of.grad).reshape(-1)
-                      for of in module.parameters()])
+def gradient_vector(parameters: Sequence[nn.Parameter]) -> torch.Tensor:
+    """The gradients (P,) of the P numbers of all `parameters`; 0 where a parameter has none."""
+    return torch.cat([(torch.zeros_like(of) if of.grad is None else of.grad).reshape(-1) for of in parameters])
 
 
-def by_parameter(module: nn.Module, vector: torch.Tensor) -> List[Tuple[nn.Parameter, torch.Tensor]]:
-    """Each parameter of `module` with its part of `vector` (P,), in the parameter's shape."""
-    parameters = list(module.parameters())
+def by_parameter(parameters: Sequence[nn.Parameter], vector: torch.Tensor) -> List[Tuple[nn.Parameter, torch.Tensor]]:
+    """Each parameter with its part of `vector` (P,), in the parameter's shape."""
     return [(of, part.view_as(of)) for of, part in zip(parameters, vector.split([of.numel() for of in parameters]))]
 
 
-def set_gradients(module: nn.Module, vector: torch.Tensor) -> None:
-    """Replace the gradients of `module` by `vector` (P,); None stays None.
+def set_gradients(parameters: Sequence[nn.Parameter], vector: torch.Tensor) -> None:
+    """Replace the gradients of `parameters` by `vector` (P,); None stays None.
 
     Each gets the dtype and layout of its parameter, as autograd gives it: fused optimizers read memory as it lies.
     """
-    for parameter, part in by_parameter(module, vector):
+    for parameter, part in by_parameter(parameters, vector):
         if parameter.grad is None:
             continue
         alike = parameter.is_contiguous() and part.dtype is parameter.dtype

@@ -360,10 +360,11 @@ class PPO(stable_baselines3.PPO):
 
     def _descend(self) -> None:
         """One step along the gradients that the policy has."""
-        gradient = distributed.mean(gradient_vector(self.policy))
+        parameters = list(self.policy.parameters())
+        gradient = distributed.mean(gradient_vector(parameters))
         if self._symmetry is not None:
             gradient = self._symmetry.of_gradients(gradient)
-        set_gradients(self.policy, clip_norm(gradient, self.max_grad_norm))
+        set_gradients(parameters, clip_norm(gradient, self.max_grad_norm))
         self.policy.optimizer.step()
 
     def _loss(self, batch: Minibatch, clip_range: float,

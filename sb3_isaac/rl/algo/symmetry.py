@@ -57,8 +57,9 @@ class Symmetry:
     def symmetrise_weights(self) -> None:
         """Undo what rounding did."""
         with torch.no_grad():
-            weights = torch.cat([parameter.flatten() for parameter in self._policy.parameters()])
-            for parameter, part in by_parameter(self._policy, _mean_image(weights, self._index, self._sign)):
+            parameters = list(self._policy.parameters())
+            weights = torch.cat([parameter.flatten() for parameter in parameters])
+            for parameter, part in by_parameter(parameters, _mean_image(weights, self._index, self._sign)):
                 parameter.copy_(part)
 
     def _tie_chain(self, layers: nn.Sequential, mirror: Mirror) -> Mirror:
