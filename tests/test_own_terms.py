@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -13,6 +15,7 @@ from gymnasium import spaces
 from stable_baselines3 import PPO
 
 from sb3_isaac import IsaacVecEnv, Step, TensorEnv
+from sb3_isaac.cli.main import main
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.contract.ids import TASKS
 from sb3_isaac.contract.tensor_env import StopRule
@@ -257,6 +260,32 @@ def test_gymnasium_gives_integers_to_a_task_of_discrete_actions_and_tells_its_ra
     many = gymnasium.make_vec("OwnButtons-v0", num_envs=3)
     many.reset()
     assert many.step(np.array([0, 1, 2]))[1].tolist() == [0.0, 1.0, 2.0] and many.metadata["render_fps"] == 20
+
+
+class Rounds(Buttons):
+    """In rounds of five steps for all."""
+
+    def reset(self, seed: Any = None) -> Any:
+        self.age = 0
+        return super().reset(seed)
+
+    def step(self, actions: torch.Tensor) -> Step:
+        age, step = self.age + 1, super().step(actions)
+        self.age = age % self.max_steps
+        return step._replace(truncated=torch.full((self.num_envs,), self.age == 0))
+
+
+def test_a_run_of_discrete_actions_is_trained_and_evaluated_by_its_model(tmp_path: Path, capsys: Any) -> None:
+    if "OwnRounds-v0" not in TASKS:
+        register_task("OwnRounds-v0", f"{__name__}:Rounds")
+    assert main(["train", "--env", "OwnRounds-v0", "--num-envs", "8", "-n", "64", "-f", str(tmp_path), "--seed", "0",
+                 "-params", "n_steps:4", "n_minibatches:2", "--eval-episodes", "8"]) == 0
+    run = next((tmp_path / "ppo").iterdir())
+    assert not (run / "policy.pth").exists()
+    capsys.readouterr()
+    assert main(["eval", str(run), "--episodes", "8", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (report["episodes"], report["length_mean"], report["reward_mean"] % 5) == (8, 5.0, 0.0), report
 
 
 def test_what_is_no_simulator_is_one_sentence() -> None:
