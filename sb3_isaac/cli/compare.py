@@ -6,6 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
+from sb3_isaac.cli.outputs import Output, check_outputs
 from sb3_isaac.contract.errors import UserError
 
 
@@ -31,6 +32,7 @@ def run(args: argparse.Namespace) -> int:
         labels = [f"{labels[0]} (1)", f"{labels[1]} (2)"] if args.labels is None else labels
     if labels[0] == labels[1]:
         raise UserError(f"both groups are called {labels[0]!r}: give --labels two names.")
+    check_outputs(Output("--out", args.out, (".html",)))
     rows = compare(first, second)
     out = Path(args.out) if args.out else first[0].folder / "compare.html"
     write_page(rows, first, second, labels, out)

@@ -17,6 +17,7 @@ from sb3_isaac.cli.main import (
     positive,
     seed,
 )
+from sb3_isaac.contract.errors import UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,6 +41,9 @@ def run(args: argparse.Namespace) -> int:
     from sb3_isaac.rl.policy.evaluate import env_of, evaluate, given_options, make_eval_env
     from sb3_isaac.rl.training.load import load_actor
 
+    if len(args.command or ()) > args.episodes:
+        raise UserError(f"{len(args.command)} commands are more than the {args.episodes} episodes, of which each is "
+                        "told one: give as many --episodes at least.")
     policy = load_actor(here(args.run), args.env)
     env_id = env_of(policy, args.env)
     check_env_id(env_id)

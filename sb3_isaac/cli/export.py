@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Dict, Optional
 
 from sb3_isaac.cli.hub import RUN, here
 from sb3_isaac.cli.main import add_gym_packages, check_env_id, import_gym_packages, import_isaacgym_if_needed
+from sb3_isaac.cli.outputs import YAML, Output, check_outputs
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.contract.output import say
 
@@ -30,6 +31,7 @@ def run(args: argparse.Namespace) -> int:
     """Write and say what was checked."""
     if not (args.onnx or args.deploy):
         raise UserError("export was told to write nothing: give --onnx FILE, --deploy FILE or both.")
+    check_outputs(Output("--onnx", args.onnx, (".onnx",)), Output("--deploy", args.deploy, YAML))
     import_isaacgym_if_needed(run=args.run, env=args.env)
     import_gym_packages(args)
     import yaml

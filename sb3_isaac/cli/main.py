@@ -16,7 +16,7 @@ from typing import Any, ContextManager, List, NoReturn, Optional, Sequence
 
 from sb3_isaac.contract.cores import share_cores
 from sb3_isaac.contract.errors import LARGEST_INT, UserError, brief, is_number, unknown
-from sb3_isaac.contract.output import drop_output
+from sb3_isaac.contract.output import drop_output, usable_output
 from sb3_isaac.contract.signals import Interrupted, leave_to_system, raising, tell
 from sb3_isaac.envs.registration import import_packages
 
@@ -60,6 +60,7 @@ class ArgumentParser(argparse.ArgumentParser):
 def main(argv: Optional[List[str]] = None) -> int:
     """Run a command; returns the exit code. Without `argv` it is the program `sb3-isaac` itself, which then ends."""
     given = sys.argv[1:] if argv is None else argv
+    usable_output()
     # A program that is not ours ends as it would under Python alone.
     foreign = given[:1] == ["run"] and "--audit" not in given
     handled: ContextManager[None] = contextlib.nullcontext() if foreign else raising()
@@ -139,10 +140,12 @@ def _run(argv: List[str]) -> int:
 def _check_arguments(arguments: Sequence[str]) -> None:
     """Refuse what can be no name, number or path: once, for every flag of every verb."""
     for given, before in zip(arguments, ["", *arguments]):
-        if not given or "\0" in given or given.encode(errors="replace").decode() != given or len(given) > LONGEST:
+        decoded = given.encode(errors="replace").decode() == given
+        if not given or "\0" in given or not decoded or len(given) > LONGEST:
             where = f" after {before}" if before.startswith("-") else ""
+            letters = "" if decoded else "; not all of its bytes are letters in this terminal's encoding, see LC_ALL"
             raise UserError(f"an argument{where} is {brief(given)}: give a text that is not empty, has no zero bytes "
-                            f"and at most {LONGEST} characters.")
+                            f"and at most {LONGEST} characters{letters}.")
 
 
 def add_gym_packages(parser: argparse.ArgumentParser) -> None:
@@ -179,7 +182,7 @@ def import_gym_packages(args: argparse.Namespace) -> None:
             import_packages([name])
         except UserError:
             raise
-        except Exception as error:  # a user's module may raise anything
+        except (Exception, SystemExit) as error:  # a user's module may raise anything, and may be a program that ends
             place = traceback.extract_tb(error.__traceback__)[-1]
             where = "" if "importlib" in place.filename else f" at {place.filename}:{place.lineno}"
             raise UserError(f"--gym-packages {name} cannot be imported ({type(error).__name__}: {error}{where}): give "
@@ -259,7 +262,7 @@ def positive(text: str) -> int:
 def whole(text: str) -> int:
     """An argparse type: a whole number, which may be negative."""
     if not re.fullmatch(r"[-+]?\d{1,15}", text, re.ASCII):
-        raise argparse.ArgumentTypeError(f"{brief(text)} is not a whole number")
+        raise argparse.ArgumentTypeError(f"{brief(text)} is not a whole number of at most 15 digits")
     return int(text)
 
 

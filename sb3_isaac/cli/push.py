@@ -34,10 +34,11 @@ def run(args: argparse.Namespace) -> int:
     if args.repo is None and args.folder is None:
         raise UserError("push was told no place: give --repo USER/NAME, --folder DIR or both.")
     import_gym_packages(args)
-    from sb3_isaac.rl.training.hub import REPLAY, package_for_hub, push_to_hub
+    from sb3_isaac.rl.training.hub import REPLAY, check_folder, package_for_hub, push_to_hub
 
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(args.folder or temporary)
+        check_folder(folder)
         if not args.no_video:
             _record(args, folder / REPLAY)
         if args.repo is None:

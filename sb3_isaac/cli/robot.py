@@ -7,6 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, List, Mapping, Sequence
 
+from sb3_isaac.cli.outputs import YAML, Output, check_outputs
 from sb3_isaac.contract.errors import UserError
 
 
@@ -31,6 +32,8 @@ def run(args: argparse.Namespace) -> int:
     from sb3_isaac.sim.robot_check import check_robot
 
     path, overrides = robot_source(args.robot)
+    check_outputs(Output("--picture", args.picture, (".png",)), Output("--yaml", args.yaml, YAML),
+                  inputs=[args.robot, path])
     given = parse_key_values(args.fields, "FIELD:VALUE")
     if path in ROBOTS:
         if given:
@@ -93,8 +96,6 @@ def _write_yaml(robot: Any, path: Path) -> None:
     from sb3_isaac.contract.files import write_text
     from sb3_isaac.robots.registry import describe
 
-    if path.suffix.lower() not in (".yml", ".yaml"):
-        raise UserError(f"--yaml was given {str(path)!r}: give a file that ends in .yml, to train with it.")
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, describe(robot, path.parent))
     print(path)

@@ -18,6 +18,7 @@ from sb3_isaac.cli.main import (
     positive,
     seed,
 )
+from sb3_isaac.cli.outputs import Output, check_outputs
 from sb3_isaac.contract.errors import UserError, is_number
 
 
@@ -33,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--env-kwargs", nargs="+", default=[], metavar="KEY:VALUE",
         help="options in place of those it was trained with, such as episode_length_s:10")
     add("--seed", type=seed, default=0, help="of the starts (default: %(default)s)")
-    add("--out", help="PNG file; the JSON goes beside it (default: robustness.png in the run folder)")
+    add("--out", help="a .png, .pdf or .svg file; the JSON goes beside it (default: robustness.png in the run folder)")
     add("--json", action="store_true", help="print one JSON object and nothing else")
     add_gym_packages(parser)
 
@@ -44,13 +45,15 @@ def run(args: argparse.Namespace) -> int:
     import_gym_packages(args)
     from sb3_isaac.clients import env_options
     from sb3_isaac.config import parse_options
-    from sb3_isaac.contract.files import expect_writable, write_text
+    from sb3_isaac.contract.figures import PICTURES
+    from sb3_isaac.contract.files import write_text
     from sb3_isaac.policy.formats import load_policy
     from sb3_isaac.rl.policy.evaluate import env_of
     from sb3_isaac.rl.policy.robustness import conditions_of, try_under, verdict
     from sb3_isaac.view.robustness import draw
 
-    expect_writable(args.out)
+    beside = str(Path(args.out).with_suffix(".json")) if args.out else None
+    check_outputs(Output("--out", args.out, PICTURES), Output("the JSON beside --out", beside, (".json",)))
     runs = [args.run] if args.other is None else [args.run, args.other]
     policies = [load_policy(here(run)) for run in runs]
     env_id = env_of(policies[0])

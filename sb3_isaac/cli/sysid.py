@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any, Dict, List
 
+from sb3_isaac.cli.outputs import YAML, Output, check_outputs
 from sb3_isaac.contract.errors import UserError, is_number
 
 
@@ -27,16 +28,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Record or read, identify, print and write."""
-    from sb3_isaac.contract.files import expect_writable
     from sb3_isaac.robots import get_robot
     from sb3_isaac.sim.motion_log import read_log
     from sb3_isaac.sim.payload import find_payload
     from sb3_isaac.sim.sysid import PARAMETERS, identified_robot, identify
 
     robot, path = get_robot(args.robot), Path(args.log)
-    if args.yaml and not args.yaml.endswith((".yml", ".yaml")):
-        raise UserError(f"--yaml was given {args.yaml!r}: give a file that ends in .yml, to train with it.")
-    expect_writable(args.yaml)
+    check_outputs(Output("--yaml", args.yaml, YAML), inputs=[args.robot])
     if args.record:
         return _record(args, robot, path)
     if args.true:

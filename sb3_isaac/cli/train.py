@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="begin a run with the networks of this one and its settings, changed by -params, --env-kwargs and others")
     add("-P", "--progress", action="store_true", help="show a progress bar instead of lines")
     add("--eval-freq", type=whole,
-        help="timesteps between evaluations; -1: only at the end (default: about 10 iterations once they can end "
+        help="timesteps between evaluations; -1 or 0: only at the end (default: about 10 iterations once they can end "
              "training, given up when they cannot; a whole one every 200)")
     add("--eval-episodes", type=positive,
         help="episodes of an evaluation (default: what the task's stop rule asks for, 24 or 48)")

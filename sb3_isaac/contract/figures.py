@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import warnings
 from pathlib import Path
 from typing import Any, Iterator
 
@@ -15,6 +16,8 @@ BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK = COLOURS
 GREY = "#8a8f98"
 """Of what is there to compare with: a goal, a trial that was stopped early."""
 DPI = 110
+PICTURES = (".png", ".pdf", ".svg")
+"""How the name of a picture of numbers may end."""
 STYLE: Any = {
     "font.family": ["DejaVu Sans"], "font.size": 10, "axes.titlesize": 10, "axes.labelsize": 9, "xtick.labelsize": 8,
     "ytick.labelsize": 8, "legend.fontsize": 8, "legend.frameon": False, "lines.linewidth": 1.6,
@@ -66,11 +69,20 @@ def drawing(width_in: float, height_in: float, rows: int = 1, columns: int = 1, 
 
 def png(figure: Any) -> bytes:
     """The figure as a PNG file, within the ``with`` that made it."""
+    return drawn(figure, "png")
+
+
+def drawn(figure: Any, kind: str) -> bytes:
+    """The figure as a file of this format, such as ``svg``."""
     stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=DPI)
+    with warnings.catch_warnings():  # a label may have letters that no font at hand has: they are drawn as boxes
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
+        figure.savefig(stream, format=kind, dpi=DPI)
     return stream.getvalue()
 
 
 def save(figure: Any, out: Path) -> None:
-    """Write the figure as a PNG, which appears under its name only when complete."""
-    write_bytes(out, png(figure))
+    """Write the figure in the format of its name's ending, one of ``PICTURES``, a PNG unless; it appears only when
+    complete."""
+    kind = out.suffix.lower()
+    write_bytes(out, drawn(figure, kind[1:] if kind in PICTURES else "png"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import sys
@@ -38,6 +39,18 @@ def terminal_width() -> Optional[int]:
     """Columns of the terminal that the output is; None for a file, a pipe, or what a program has put in its place."""
     isatty = getattr(sys.stdout, "isatty", None)
     return max(20, shutil.get_terminal_size().columns) if isatty is not None and isatty() else None
+
+
+def usable_output() -> None:
+    """Let a process print that was started with its output closed, or whose terminal lacks letters that are printed:
+    such letters appear as their codes."""
+    if sys.stdout is None:
+        drop_output()
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def drop_output() -> None:

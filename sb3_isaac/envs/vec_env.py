@@ -63,6 +63,7 @@ class IsaacVecEnv(VecEnv):
 
     def __init__(self, env: Union[str, TensorEnv, object] = "IsaacQuadrupedFlat-v0", num_envs: Optional[int] = None,
                  sim: str = "auto", device: str = "auto", seed: Optional[int] = None, **task_options: Any) -> None:
+        options = dict(task_options)
         if isinstance(env, str):
             if sim != "auto":
                 task_options["sim"] = sim
@@ -82,6 +83,8 @@ class IsaacVecEnv(VecEnv):
         super().__init__(self.env.num_envs, observation_space, self.env.action_space)
         metadata: Dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": frames_per_second(self.env)}
         self.metadata = metadata
+        self._made_of = (dict(env=env, num_envs=num_envs, sim=sim, device=device, seed=seed, **options)
+                         if isinstance(env, str) else None)
         self._closed = False
         self.device = self.env.device
         self._timer = DeviceTimer(self.device)
@@ -207,6 +210,18 @@ class IsaacVecEnv(VecEnv):
             self._closed = True
             self.env.close()
 
+    def __reduce__(self) -> Any:
+        """Copied or pickled, it is made anew by the same arguments, and goes on from the same state."""
+        if self._made_of is None:
+            raise UserError(f"an IsaacVecEnv of a {type(self.env).__name__} that was made before cannot be copied or "
+                            "pickled, for how to make it again is not known: make it by an id, see register_task.")
+        return _made_again, (self._made_of, None if self._closed else self.state_dict(), self._seeds, self._options)
+
+    @property
+    def spec(self) -> Any:
+        """What Gymnasium has registered under the id that this was made by, or None."""
+        return None if self._made_of is None else gym.registry.get(self._made_of["env"])
+
     def _check_open(self) -> None:
         if self._closed:
             raise closed(self)
@@ -218,11 +233,13 @@ class IsaacVecEnv(VecEnv):
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> List[Any]:
         """The attribute for each of `indices`: its row where it is a tensor or array of one row an environment."""
-        value = getattr(self.env, attr_name)
+        value = getattr(self if attr_name == "spec" else self.env, attr_name)
         return [self._row(value, i) for i in self._rows(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
         """Write rows of a per-environment tensor, or the attribute of all environments at once."""
+        if attr_name in ("num_envs", "device"):
+            raise UserError(f"{attr_name} is fixed when an IsaacVecEnv is made: make another one.")
         current = self._per_env(getattr(self.env, attr_name, None))
         rows = self._rows(indices)
         if current is not None:
@@ -296,6 +313,18 @@ class IsaacVecEnv(VecEnv):
         """Continue from ``state_dict()`` in place of a reset."""
         self.env.load_state_dict(state["env"])
         self.statistics.load_state_dict(state)
+
+
+def _made_again(made_of: Dict[str, Any], state: Optional[Dict[str, Any]], seeds: List[Optional[int]],
+                options: List[Dict[str, Any]]) -> IsaacVecEnv:
+    """A copy of an IsaacVecEnv; a closed one where there is no state."""
+    env = IsaacVecEnv(**made_of)
+    if state is None:
+        env.close()
+    else:
+        env.load_state_dict(state)
+    env._seeds, env._options = list(seeds), list(options)
+    return env
 
 
 def unwrap(env: VecEnv) -> IsaacVecEnv:

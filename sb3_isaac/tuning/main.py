@@ -100,6 +100,7 @@ def _begin(plan: Plan, base: TrainConfig, space: Space) -> Tuple[BaseStorage, op
     build.check_supported(base)
     plan.interval(base)
     plan.check_space(space)
+    results.check_folder(plan)
     shipped = plan.shipped(base, space)
     make_sampler(plan.sampler, plan.n_startup_trials, 0, "")
     storage, interrupts = _storage(plan), Interrupts()

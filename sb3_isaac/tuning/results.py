@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import sys
 from dataclasses import replace
@@ -19,7 +20,7 @@ from sb3_isaac.contract.wording import steps as told_steps
 from sb3_isaac.rl.training.run_folder import installed_versions
 from sb3_isaac.tuning.final import Comparison
 from sb3_isaac.tuning.goal import FALLS_KEY
-from sb3_isaac.tuning.passwords import hidden_in
+from sb3_isaac.tuning.passwords import hidden_in, shown
 from sb3_isaac.tuning.plan import Plan
 from sb3_isaac.tuning.space import Space
 from sb3_isaac.tuning.study import REASON, best_trials, is_feasible
@@ -95,10 +96,28 @@ def value_words(plan: Plan, value: Optional[float]) -> str:
     return f"{UNITS[plan.goal]} {value:,.0f}" if plan.goal == "steps" else f"{UNITS[plan.goal]} {value:,.1f}"
 
 
+def _place(plan: Plan) -> str:
+    """The study's storage, the same for each folder that a command is given in."""
+    name = plan.storage_name
+    return shown(name) if "://" in name else os.path.abspath(name)
+
+
+def check_folder(plan: Plan) -> None:
+    """Refuse a folder with the results of a study in another storage, which this one's would replace."""
+    path = plan.folder / "meta.json"
+    try:
+        before = json.loads(path.read_text(encoding="utf-8")).get("storage", _place(plan))
+    except (OSError, ValueError, AttributeError):
+        return
+    if before != _place(plan):
+        raise UserError(f"{plan.folder} has the results of the study in {before}, and this one is in {_place(plan)}: "
+                        "choose another --study-name or -f.")
+
+
 def write_meta(plan: Plan, base: TrainConfig) -> None:
     """``meta.json``: settings, versions, command line; ``config.yml``: the YAML that trials started from."""
-    meta = {"plan": plan.flags(), "command_line": sys.argv, "python": platform.python_version(),
-            "platform": platform.platform(), "versions": installed_versions(
+    meta = {"plan": plan.flags(), "storage": _place(plan), "command_line": sys.argv,
+            "python": platform.python_version(), "platform": platform.platform(), "versions": installed_versions(
                 "sb3_isaac", "optuna", "stable-baselines3", "torch", "mujoco", "numpy")}
     text = json.dumps(hidden_in(meta, plan.storage_name), indent=2, default=str) + "\n"
     write_text(plan.folder / "meta.json", text)

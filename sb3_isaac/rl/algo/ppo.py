@@ -199,9 +199,12 @@ class PPO(stable_baselines3.PPO):
                           "numpy arrays: rollouts do not use the tensor door of IsaacVecEnv, which is slower. Leave "
                           "rollout_buffer_class out to avoid that.", stacklevel=3)
         else:
-            warnings.warn(f"{type(env).__name__} between PPO and IsaacVecEnv cannot be stepped by tensors: rollouts go "
-                          "through numpy, which is slower. sb3_isaac.VecNormalize alone, or no wrapper, avoids that.",
-                          stacklevel=3)
+            between: Any = env
+            while type(between) is VecNormalize and not isinstance(between.venv, IsaacVecEnv):
+                between = between.venv
+            warnings.warn(f"{type(between).__name__} between PPO and IsaacVecEnv cannot be stepped by tensors: "
+                          "rollouts go through numpy, which is slower. sb3_isaac.VecNormalize alone, or no wrapper, "
+                          "avoids that.", stacklevel=3)
 
     def _collect_tensors(self, env: TensorVecEnv, callback: BaseCallback, buffer: TensorRolloutBuffer,
                          n_rollout_steps: int) -> bool:

@@ -32,14 +32,17 @@ def package_for_hub(run: Union[str, Path], folder: Union[str, Path], repo_id: st
     video.
 
     :param run: a run folder, a checkpoint folder or a ``policy.pth``; of a run folder the newest checkpoint.
-    :param folder: made if it is not there; other files in it stay as they are.
+    :param folder: made if it is not there; other files in it stay as they are. Files of these names there have to be
+        of such a package.
     :param repo_id: what the card names as the place.
     :param episodes: of the evaluation whose figures stand on the card.
     :param seed: of its starts.
-    :raises UserError: where there is no ``policy.pth``, no task for it, or the extra ``hub`` is missing.
+    :raises UserError: where there is no ``policy.pth``, no task for it, the extra ``hub`` is missing, or the folder has
+        files of these names that are of something else.
     """
     _library()
     folder, file = Path(folder), find_policy(run)
+    check_folder(folder)
     policy = load_policy(file)
     env = make_eval_env(policy, episodes, seed=seed)
     try:
@@ -62,6 +65,16 @@ def package_for_hub(run: Union[str, Path], folder: Union[str, Path], repo_id: st
     return folder
 
 
+def check_folder(folder: Path) -> None:
+    """Refuse a folder in which the package would write over what it has not written."""
+    card = folder / "README.md"
+    is_package = card.is_file() and _OURS in card.read_text(encoding="utf-8", errors="replace")
+    there = [name for name in ("README.md", *_WHAT) if name != REPLAY and (folder / name).exists()]
+    if there and not is_package:
+        raise UserError(f"{folder} has files of other things ({', '.join(there)}), over which the package would be "
+                        "written: give a new folder.")
+
+
 def push_to_hub(repo_id: str, run: Union[str, Path], commit_message: Optional[str] = None,
                 token: Optional[str] = None, private: bool = False, folder: Optional[Union[str, Path]] = None,
                 episodes: int = 256) -> str:
@@ -77,7 +90,7 @@ def push_to_hub(repo_id: str, run: Union[str, Path], commit_message: Optional[st
     hub, env_id = _library(), env_of(load_policy(run))
     with tempfile.TemporaryDirectory() as temporary, _network(
             f"{repo_id} cannot be written on the Hub",
-            "log in with 'hf auth login', and give a name of yours, user/name"):
+            "if it is not the network, log in with 'hf auth login', and give a name of yours, user/name"):
         api = hub.HfApi(token=token, library_name="sb3_isaac")
         where = api.create_repo(repo_id, private=private, exist_ok=True)
         made = package_for_hub(run, folder or temporary, repo_id, episodes)
@@ -146,6 +159,8 @@ _WHAT: Dict[str, str] = {
     "model.zip": "SB3's model. **A pickle: SB3's `load` runs what it holds**",
     "vecnormalize.pkl": "SB3's normaliser. **A pickle, too**",
 }
+_OURS = "trained with Stable-Baselines3 and sb3_isaac for"
+"""In each model card that is written here."""
 _CARD = """---
 {data}
 ---

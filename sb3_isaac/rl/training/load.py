@@ -46,7 +46,7 @@ def load_run(run: Union[str, Path], num_envs: Optional[int] = None, device: str 
 def _loaded(config: TrainConfig, checkpoint: Path, num_envs: Optional[int], training: bool,
             env_kwargs: Mapping[str, Any]) -> Tuple[Any, VecEnv]:
     options: Dict[str, Any] = {"seed": config.seed, **config.env_kwargs, **env_kwargs}
-    env = IsaacVecEnv(config.env, num_envs=num_envs or config.n_envs, **options)
+    env = IsaacVecEnv(config.env, num_envs=config.n_envs if num_envs is None else num_envs, **options)
     try:
         model = _saved_model(config, env, checkpoint)
     except Exception as error:  # what is read of a damaged file may raise anything

@@ -14,6 +14,7 @@ from sb3_isaac.contract.files import current_folder
 from sb3_isaac.contract.records import Check, list_of, mapping_of, number, optional, record, text, truth, whole
 
 CHECKPOINT_FILES = ("model.zip", "vecnormalize.pkl", "config.yml", "meta.json", "task_state.pt", "policy.pth")
+RUN_FILES = (*CHECKPOINT_FILES, "metrics.csv", "DONE")
 _NEEDED_TO_RESUME = ("model.zip", "config.yml", "meta.json", "task_state.pt")
 
 
@@ -60,13 +61,16 @@ def _has_configuration_alone(folder: Path) -> bool:
 def run_of(folder: Path) -> Optional[Path]:
     """The run folder that `folder` is or that it is a checkpoint of; None for a checkpoint that stands alone.
 
-    A run folder has a ``metrics.csv``, or no more than its configuration yet, beside ``latest/`` and others.
+    A run folder has a ``metrics.csv`` or its configuration beside ``latest/`` or ``checkpoints/``, or no more than its
+    configuration yet.
     """
     if folder.parent.name == "checkpoints":
         run = folder.parent.parent
     else:
         run = folder.parent if folder.name in ("latest", ".latest.old") else folder
-    return run if (run / "metrics.csv").exists() or _has_configuration_alone(run) else None
+    of_run = (run / "metrics.csv").exists() or ((run / "config.yml").is_file() and any(
+        (run / name).is_dir() for name in ("latest", "checkpoints")))
+    return run if of_run or _has_configuration_alone(run) else None
 
 
 def _complete_checkpoints(path: Path) -> List[Path]:
