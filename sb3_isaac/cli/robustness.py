@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any, Dict, List
@@ -52,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     from sb3_isaac.rl.policy.robustness import conditions_of, try_under, verdict
     from sb3_isaac.view.robustness import draw
 
-    beside = str(Path(args.out).with_suffix(".json")) if args.out else None
+    beside = f"{os.path.splitext(args.out)[0]}.json" if args.out else None
     check_outputs(Output("--out", args.out, PICTURES), Output("the JSON beside --out", beside, (".json",)))
     runs = [args.run] if args.other is None else [args.run, args.other]
     policies = [load_policy(here(run)) for run in runs]

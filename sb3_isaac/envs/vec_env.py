@@ -264,6 +264,8 @@ class IsaacVecEnv(VecEnv):
         """
         rows = self._rows(indices)
         method = getattr(self.env, method_name)
+        if method_name == "change_options" and len(set(rows)) == self.num_envs:
+            method = self.change_options  # which begins the statistics anew as well
         if len(set(rows)) == self.num_envs or (rows and method_name in _READ):
             result = method(*method_args, **method_kwargs)
             if method_name == "reset":
@@ -312,6 +314,7 @@ class IsaacVecEnv(VecEnv):
     def load_state_dict(self, state: Dict[str, Any]) -> None:
         """Continue from ``state_dict()`` in place of a reset."""
         self.env.load_state_dict(state["env"])
+        self._reset_seeds()
         self.statistics.load_state_dict(state)
 
 

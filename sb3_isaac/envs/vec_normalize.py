@@ -125,7 +125,8 @@ class VecNormalize(sb3.VecNormalize):
         return self._normal(obs)
 
     def step_tensor(self, actions: torch.Tensor) -> Step:
-        """One control step with actions (N, ...) on ``device``; its observations and reward are new tensors.
+        """One control step with actions (N, ...) on ``device``; its observations are new tensors, and so is its reward
+        where rewards are normalised.
 
         All others may change at the next step, as those of the environment do.
         """
@@ -136,12 +137,12 @@ class VecNormalize(sb3.VecNormalize):
         if self._recorded.plain or self._merge is not None:
             self.old_obs, obs, final_obs, reward = self._take_in(step)
             return step._replace(obs=obs, reward=reward, final_obs=final_obs)
-        kept = [self._returns, *(part for rms in self._statistics() if self.training and isinstance(rms, TensorMeanStd)
+        kept = [self._returns, *(part for rms in self._statistics() if isinstance(rms, TensorMeanStd)
                                  for part in rms.mirrored())]
         # Where they are is what the recorded step depends on; edits of arrays come in before it.
         self.old_obs, obs, final_obs, reward = self._recorded(step, [part.tensor(self.device) for part in kept],
                                                               self._settings())
-        for part in kept:
+        for part in kept if self.training else kept[:1]:
             part.written()
         obs = {group: value.clone() for group, value in obs.items()}
         return step._replace(obs=obs, reward=reward.clone(), final_obs=final_obs)

@@ -39,14 +39,14 @@ def is_plain(policy: Any) -> bool:
 
 
 def act(policy: Any, obs: Any, libraries: MatrixLibraries) -> Tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Sampled actions (N, A), values (N,) and log-probabilities (N,); ``policy.forward`` of a plain policy."""
+    """Sampled actions (N, ...), values (N,) and log-probabilities (N,); ``policy.forward`` of a plain policy."""
     if not is_plain(policy):
         actions, values, log_prob = policy(obs)
         return actions, values.flatten(), log_prob
     mean, values = _mean_and_value(policy, obs, libraries)
     noise = torch.randn_like(mean)
     actions = torch.addcmul(mean, noise, policy.log_std.exp())
-    return actions, values, _log_prob(noise, policy.log_std)
+    return actions.reshape(-1, *policy.action_space.shape), values, _log_prob(noise, policy.log_std)
 
 
 def evaluate(policy: Any, obs: Any, actions: torch.Tensor,

@@ -214,9 +214,9 @@ class PPO(stable_baselines3.PPO):
         statistics = unwrap(env).statistics
         statistics.clear()
         distributed.copy_from_first(self.policy)  # they differ by their start, then by rounding at most
-        if self.use_sde:
-            self.policy.reset_noise(env.num_envs)
         callback.on_rollout_start()
+        if self.use_sde:  # after the callbacks, one of which may save the state of the random numbers that it draws
+            self.policy.reset_noise(env.num_envs)
         obs, starts = (self._to_learner(vars(self)[name]) for name in ("_last_obs", "_last_episode_starts"))
         robots = robots_of(self)
         for n_steps in range(n_rollout_steps):

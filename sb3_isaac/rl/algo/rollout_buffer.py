@@ -212,7 +212,7 @@ class TensorRolloutBuffer(RolloutBuffer):
             self.bootstrap()
         if name not in self._lent:
             written = self.pos if name not in ("advantages", "returns") else self.buffer_size * self._computed
-            for tensor in _tensors(self.tensors[name]):
+            for tensor in _tensors(self.tensors[name]) if name != "rewards" else ():  # 0 from the start, and added to
                 tensor[written:] = 0
             self._lent[name] = HostView(self.tensors[name])
         return self._lent[name].get()

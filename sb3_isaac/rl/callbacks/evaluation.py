@@ -16,6 +16,10 @@ LEAST_PAUSE, SHARE, CURVE_EVERY = 10, 25, 200
 LAST_EVALUATION = "last_evaluation"
 """Attribute of a model: iterations behind it when the last evaluation was made; 0 if none was. It is saved with it."""
 
+DUE = "evaluation_due"
+"""Attribute of a model: what was due at the end of the last iteration, 1 for a whole evaluation + 2 for one that may
+end training + 4 where the rollout allowed that. It is saved too, so that a resumed training makes the evaluation."""
+
 
 def may_follow(iteration: int, last: int) -> bool:
     """Whether an evaluation may be made by itself at `iteration`: 10 after the `last`, later on a 25th part of those.
@@ -57,9 +61,13 @@ class Evaluation(IterationCallback):
         self._whole = self._due = False
 
     def _on_training_start(self) -> None:
-        self.stopped = self._whole = self._due = False
+        self.stopped = False
         if self.model.num_timesteps == 0:
             setattr(self.model, LAST_EVALUATION, 0)
+            setattr(self.model, DUE, 0)
+        due = getattr(self.model, DUE, 0)
+        self._whole, self._due = bool(due & 1), bool(due & 2)
+        self._ends = self._rule() if self.stop and due & 4 else None
 
     def _on_iteration_start(self) -> None:
         self.given_up = ""
@@ -70,12 +78,14 @@ class Evaluation(IterationCallback):
             report = self.evaluate(None if whole else ends)
             self.stopped = from_first(lambda: report is not None and ends is not None and ends.met(report)
                                       and self._met_again(ends))
+            if self.stopped:
+                setattr(self.model, DUE, 0)
 
     def _on_iteration_end(self) -> None:
         """Decide on the next evaluation: before a checkpoint is saved, so that a resumed training makes the same."""
         values, rule = {}, None
         if self._on_isaac_vec_env():
-            values, rule = unwrap(self.training_env).statistics.read(), unwrap(self.training_env).env.stop_rule
+            values, rule = unwrap(self.training_env).statistics.read(), self._rule()
         trained = from_first(lambda: rule is None or rule.trained(values))
         self._ends = rule if self.stop and trained else None
         iteration = iteration_of(self.model)
@@ -83,6 +93,10 @@ class Evaluation(IterationCallback):
         self._due = self.every is None and trained and may_follow(iteration, getattr(self.model, LAST_EVALUATION, 0))
         if self._whole or self._due:
             setattr(self.model, LAST_EVALUATION, iteration)
+        setattr(self.model, DUE, self._whole + 2 * self._due + 4 * bool(trained))
+
+    def _rule(self) -> Optional[StopRule]:
+        return unwrap(self.training_env).env.stop_rule if self._on_isaac_vec_env() else None
 
     def _on_isaac_vec_env(self) -> bool:
         return isinstance(self.training_env.unwrapped, IsaacVecEnv)

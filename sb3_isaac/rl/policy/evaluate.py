@@ -158,9 +158,12 @@ def run_episodes(env: TensorEnv, policy: Policy, seed: Optional[int] = None,
 
     :raises UserError: where all of them diverged.
     """
-    env.measured = None
-    with alone_for_little(env.num_envs, policy, env.device):
-        return _first_episodes(env, policy, seed, on_step, max_steps, outlook)
+    measured, env.measured = env.measured, None
+    try:
+        with alone_for_little(env.num_envs, policy, env.device):
+            return _first_episodes(env, policy, seed, on_step, max_steps, outlook)
+    finally:
+        env.measured = measured
 
 
 def _first_episodes(env: TensorEnv, policy: Policy, seed: Optional[int], on_step: Optional[Callable[[int, int], None]],

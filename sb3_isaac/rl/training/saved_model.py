@@ -19,11 +19,11 @@ from stable_baselines3.common.vec_env import VecEnv
 from sb3_isaac.config import TrainConfig
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.contract.records import number, whole
-from sb3_isaac.rl.callbacks.evaluation import LAST_EVALUATION
+from sb3_isaac.rl.callbacks.evaluation import DUE, LAST_EVALUATION
 from sb3_isaac.rl.training import build
 
 COUNTERS = ("num_timesteps", "_total_timesteps", "_num_timesteps_at_start", "_episode_num", "_n_updates",
-            LAST_EVALUATION)
+            LAST_EVALUATION, DUE)
 _SERIALIZED = ":serialized:"
 _NORMALIZER = {
     "stable_baselines3.common.vec_env.vec_normalize": {"VecNormalize"},

@@ -70,6 +70,8 @@ class Commands:
                  settings: Optional[Mapping[str, Any]] = None) -> None:
         self.axes: Dict[str, Axis] = dict(axes)
         self.settings: Dict[str, Any] = dict(self.SETTINGS)
+        self._usual = {**self.SETTINGS, **{name: _setting(name, value) for name, value in (settings or {}).items()
+                                           if name in self.SETTINGS}}
         given = mapping("command", given)
         for name, value in {**(settings or {}), **given}.items():
             if name in self.SETTINGS:
@@ -109,9 +111,9 @@ class Commands:
         return [float(row.get(name, "nan")) for name in self.axes]
 
     def options(self) -> Dict[str, Any]:
-        """What would make these commands again: ranges, and the settings that differ from the usual ones."""
+        """What would make these commands again: ranges, and the settings that differ from all tasks' or this one's."""
         changed = {name: value for name, value in self.settings.items()
-                   if value != self.SETTINGS[name] or name == "resample_s"}
+                   if value != self.SETTINGS[name] or value != self._usual[name] or name == "resample_s"}
         return {**{name: [axis.low, axis.high] for name, axis in self.axes.items()}, **changed}
 
     def fix(self, values: Sequence[float]) -> None:
@@ -119,6 +121,7 @@ class Commands:
         told = told_by(list(self.axes), values)
         self.axes = {name: axis._replace(low=told[name], high=told[name]) for name, axis in self.axes.items()}
         self._first, self._shares_first, self._sequence, self._ends = {}, 1.0, torch.tensor([]), None
+        self.settings["sequence"] = ()
 
     def due(self, steps: torch.Tensor, control_dt: float, generator: torch.Generator) -> torch.Tensor:
         """Which robots are to be told anew after `steps` (N,) of their episode, (N,) bool."""

@@ -16,6 +16,7 @@ from sb3_isaac.contract.recorder import Recorder
 from sb3_isaac.contract.stage import Stage
 from sb3_isaac.contract.tensor_env import Obs, Step, TensorEnv
 from sb3_isaac.tasks.parts.command import Axis, Commands
+from sb3_isaac.tasks.parts.feature import StepFeatures, step_features_in
 from sb3_isaac.tasks.parts.memory import Measure, Memory, begin_anew, remember, restore
 from sb3_isaac.tasks.parts.mirror import EVERYWHERE, Kind, command_mirror, term_mirror
 from sb3_isaac.tasks.parts.stage import TaskStage
@@ -168,8 +169,10 @@ class EpisodicTask(TensorEnv):
         features = self.features()
         for name, ends in self._terminations.items():
             checked(ends, features, self.num_envs, f"termination {name!r}", boolean=True)
-        widths = {group: {name: self._width(of, features, name) for name, of in table.items()}
+        observed = self.features()
+        widths = {group: {name: self._width(of, observed, name) for name, of in table.items()}
                   for group, table in self._observed.items()}
+        self._step_features = step_features_in(observed)
         self._widths = widths
         self.obs_table: Dict[str, int] = widths["policy"]
         """Name -> width of what the group ``policy`` is joined from, in order."""
@@ -280,16 +283,18 @@ class EpisodicTask(TensorEnv):
         terms, reward = total_reward(features, self.rewards, self._weights, diverged, self.LEAST_REWARD)
         measures = self._measured(features, terminated)
         none_over = known_empty(over)
-        if not none_over:
-            self._observe(features, self._final_obs, keep=diverged)
+        of_step = StepFeatures(self._step_features, features)
         self._remember(features)
+        if not none_over:
+            self._observe(of_step.give(self.features_again(features)), self._final_obs, keep=diverged)
         followed = self.followed(features)
         if followed is not None:
             self.widen(followed)
         self.learnt(features, terminated, truncated)
         self._tell(over | self._commands.due(self.steps, self.control_dt, self._generator), over)
         placed = self._begin(over)
-        self._observe(self.features_again(features if placed is None else placed), self._obs)
+        again = self.features_again(features if placed is None else placed)
+        self._observe(of_step.give(again, None if placed is None else over), self._obs)
         if none_over:
             for group, value in self._final_obs.items():
                 value.copy_(self._obs[group])
@@ -370,8 +375,9 @@ class EpisodicTask(TensorEnv):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See :meth:`TensorEnv.load_state_dict`."""
-        if "options" in state:
-            self.change_options(**with_known_terms(state["options"], self._known_terms))
+        options = state.get("options", self._made_with)
+        if options != self.options():
+            self.change_options(**with_known_terms(options, self._known_terms))
         saved = state["task"]
         added = {name: memory for name, memory in self.MEMORY.items() if name not in saved}  # since it was saved
         for name in self._names():

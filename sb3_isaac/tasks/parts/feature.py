@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Generic, TypeVar, Union, overload
+from typing import Any, Callable, Generic, Optional, Sequence, Tuple, TypeVar, Union, overload
+
+import torch
 
 T = TypeVar("T")
 
@@ -34,6 +36,36 @@ class feature(Generic[T]):  # a decorator, as functools.cached_property is
 
 class state_feature(feature[T]):
     """A feature of the simulation's state alone: the same as long as nothing is simulated, placed or pushed."""
+
+
+class step_feature(feature[T]):
+    """A feature of the step that led to the state: a rate, what has landed, what adds up. It is computed by what is
+    remembered of the step before, so once this step is remembered it is taken over, see :class:`StepFeatures`."""
+
+
+class StepFeatures:
+    """The step features that observations ask for, as the step has them: later they could not be computed any more.
+
+    :param names: which these are, see :func:`step_features_in`.
+    """
+
+    def __init__(self, names: Sequence[str], features: Any) -> None:
+        self._values = {name: getattr(features, name) for name in names}
+
+    def give(self, features: Any, began: Optional[torch.Tensor] = None) -> Any:
+        """Let `features` of the same state, or of one in which episodes of the environments of `began` (N,) bool have
+        begun since, have them; where one has begun, a step feature is that of its first state."""
+        for name, value in self._values.items():
+            if began is not None:
+                own = getattr(features, name)
+                value = torch.where(began.reshape(-1, *[1] * (own.dim() - 1)), own, value)
+            vars(features)[name] = value
+        return features
+
+
+def step_features_in(features: Any) -> Tuple[str, ...]:
+    """The names of the step features that `features` has computed."""
+    return tuple(name for name in vars(features) if isinstance(getattr(type(features), name, None), step_feature))
 
 
 def keep_state_features(features: Any, of: Any) -> None:

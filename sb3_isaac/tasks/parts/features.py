@@ -10,7 +10,7 @@ import torch
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.contract.rotations import heading_of, into_body, matrix_of
 from sb3_isaac.tasks.parts import gait
-from sb3_isaac.tasks.parts.feature import feature, state_feature
+from sb3_isaac.tasks.parts.feature import feature, state_feature, step_feature
 from sb3_isaac.tasks.parts.ground import LEAST_TOLD_M, Ground
 
 if TYPE_CHECKING:
@@ -145,13 +145,13 @@ class LeggedFeatures:
         """(N,) rad."""
         return heading_of(self.body_to_world)
 
-    @feature
+    @step_feature
     def heading_rate(self) -> torch.Tensor:
         """(N,) rad/s."""
         turned = self.heading - self._task.last_heading
         return (torch.remainder(turned + math.pi, 2 * math.pi) - math.pi) / self._task.control_dt
 
-    @feature
+    @step_feature
     def course_error(self) -> torch.Tensor:
         """(N,) rad."""
         turned = (self.heading_rate - self.velocity_command[:, 2]) * self.control_dt
@@ -216,12 +216,12 @@ class LeggedFeatures:
         """(N,) bool."""
         return self.velocity_command.abs().amax(dim=1) <= STANDING
 
-    @feature
+    @step_feature
     def settled(self) -> torch.Tensor:
         """(N,) bool."""
         return self.standing & (self.stood_s > SETTLE_S)
 
-    @feature
+    @step_feature
     def standing_drift(self) -> torch.Tensor:
         """(N,) m."""
         x, y = (self.trunk_pos_w - self.stood_at_w).unbind(dim=1)
@@ -252,7 +252,7 @@ class LeggedFeatures:
         """(N, F) bool."""
         return columns(self.contact, self._task.feet)
 
-    @feature
+    @step_feature
     def foot_landed(self) -> torch.Tensor:
         """(N, F) bool."""
         return self.foot_contact & (self.foot_air_time > 1.5 * self._task.control_dt)
@@ -267,7 +267,7 @@ class LeggedFeatures:
         """(N, F) m."""
         return self.above_ground(self.foot_pos_w) - self._task.stance_height
 
-    @feature
+    @step_feature
     def foot_vel_w(self) -> torch.Tensor:
         """(N, F, 3) m/s."""
         return (self.foot_pos_w - self._task.last_foot_pos_w) / self._task.control_dt
@@ -279,12 +279,12 @@ class LeggedFeatures:
         on_ground = self.foot_contact.sum(dim=1).clamp(min=1)
         return ((x * x + y * y).sqrt() * self.foot_contact).sum(dim=1) / on_ground
 
-    @feature
+    @step_feature
     def swing_peak(self) -> torch.Tensor:
         """(N, F) m."""
         return torch.maximum(self._task.last_swing_peak, torch.where(self.foot_contact, 0.0, self.foot_clearance))
 
-    @feature
+    @step_feature
     def swing_ended(self) -> torch.Tensor:
         """(N, F) bool."""
         return self.foot_contact & (self._task.last_swing_peak > 0.0)
@@ -321,7 +321,7 @@ class LeggedFeatures:
         """(N, 2) m."""
         return self.trunk_pos_w - self._task.origin_w[:, :2]
 
-    @feature
+    @step_feature
     def told_w(self) -> torch.Tensor:
         """(N, 2) m."""
         forward, left, _ = self.velocity_command.unbind(dim=1)

@@ -270,7 +270,9 @@ class LeggedTask(RobotTask):
             self.level.copy_(self.ground.next_level(features, self.level, good, terminated, self._generator))
 
     def reset(self, seed: Optional[int] = None) -> Obs:
-        """See :meth:`TensorEnv.reset`; levels of terrain begin anew too."""
+        """See :meth:`TensorEnv.reset`; levels of terrain begin anew too, and by a seed ranges of what is randomised."""
+        if seed is not None:
+            self.randomization.reach.zero_()
         if self.ground is not None:
             self.level.copy_(self.ground.first_level())
         return super().reset(seed)

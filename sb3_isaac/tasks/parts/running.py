@@ -18,7 +18,7 @@ from sb3_isaac.contract.mirror import Mirror
 from sb3_isaac.contract.rotations import from_yaw, heading_of, into_body, matrix_of
 from sb3_isaac.contract.tensor_env import Display, Panel, Shown
 from sb3_isaac.sim import Simulator
-from sb3_isaac.tasks.parts.feature import feature
+from sb3_isaac.tasks.parts.feature import feature, step_feature
 from sb3_isaac.tasks.parts.features import columns, touches
 from sb3_isaac.tasks.parts.gait import mechanical_power
 from sb3_isaac.tasks.parts.memory import Memory
@@ -63,12 +63,12 @@ class RunFeatures:
         self.trunk_height, self.pos_w = self._state.root_pos_w[:, 2], self._state.root_pos_w[:, :2]
         self.ang_vel_b = self._state.root_ang_vel_b
 
-    @feature
+    @step_feature
     def speed(self) -> torch.Tensor:
         """(N,) m/s."""
         return (self.pos_w[:, 0] - self._task.last_pos_w[:, 0]) / self._task.control_dt
 
-    @feature
+    @step_feature
     def sideways(self) -> torch.Tensor:
         """(N,) m/s."""
         return (self.pos_w[:, 1] - self._task.last_pos_w[:, 1]) / self._task.control_dt
