@@ -251,8 +251,7 @@ class QuadrupedVision(OverWalker):
         if self.blind:
             return out
         if self._stepped:
-            age = self.frame_age if out is self._obs else self.frame_age + 1.0  # the step is remembered after this
-            due = torch.remainder(age, self._frames) == 0.0
+            due = self.frame_age == 0.0
             due = due if keep is None else due & ~keep
             torch.where(due[:, None, None, None], self.picture(), now, out=out["image"])
             now.copy_(out["image"])
