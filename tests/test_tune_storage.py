@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, List
 
@@ -20,6 +21,7 @@ from optuna.trial import TrialState
 from sb3_isaac.contract.errors import UserError
 from sb3_isaac.tuning import Plan
 from sb3_isaac.tuning.passwords import hidden_in, shown
+from sb3_isaac.tuning.results import check_folder, write_meta
 from sb3_isaac.tuning.storage import MAX_RETRIES, RUNNER, StorageLost, StorageRetry, open_storage, retry
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning",
@@ -294,3 +296,19 @@ def test_a_message_of_the_driver_does_not_repeat_the_password() -> None:
         with pytest.raises(UserError) as error:
             open_storage(url, patience_s=0.0)
         assert "geheim" not in str(error.value) and error.value.__cause__ is None
+
+
+def test_the_results_of_a_study_in_another_storage_stay(tmp_path: Path) -> None:
+    """Not so where the folder was moved, or the database's host is called otherwise."""
+    first = Plan(env="IsaacDoublePendulum-v0", log_folder=str(tmp_path / "a"))
+    first.folder.mkdir(parents=True)
+    check_folder(first)
+    write_meta(first, first.config())
+    (tmp_path / "a").rename(tmp_path / "b")
+    moved = replace(first, log_folder=str(tmp_path / "b"))
+    check_folder(moved)
+    with pytest.raises(UserError, match=r"results of the study in study.log, and this one is in x.db"):
+        check_folder(replace(moved, storage="sqlite:///x.db"))
+    write_meta(replace(moved, storage="postgresql://me:secret@here/studies?sslmode=off"), first.config())
+    check_folder(replace(moved, storage="postgresql://me:secret@there/studies"))
+    assert "secret" not in (moved.folder / "meta.json").read_text()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import sys
 from dataclasses import replace
@@ -97,9 +96,8 @@ def value_words(plan: Plan, value: Optional[float]) -> str:
 
 
 def _place(plan: Plan) -> str:
-    """The study's storage, the same for each folder that a command is given in."""
-    name = plan.storage_name
-    return shown(name) if "://" in name else os.path.abspath(name)
+    """The name of the study's database or file alone: folders are moved, and hosts have other names elsewhere."""
+    return shown(plan.storage_name).split("?")[0].replace("\\", "/").rsplit("/", 1)[-1]
 
 
 def check_folder(plan: Plan) -> None:
